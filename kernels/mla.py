@@ -1,0 +1,83 @@
+"""Multi-head latent attention without rotation: attention that reports its log-sum-exp, merged over segments.
+
+DeepSeek-V2 (arXiv 2405.04434, section 2.1) with Kimi Linear's NoPE: the cache keeps, per token, one normed latent [R]
+and one key part [P] shared by all heads. Attending to the past goes segment by segment; each segment gives an output
+and the log of its softmax denominator, and `merge` joins two of them exactly, so memory stays bounded at any length.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
+    """Softmax attention over one segment of keys.
+
+    q [H, T, K], k [H, S, K], v [H, S, V]; with `causal`, S == T and token t sees tokens 0..t.
+    Returns (o [H, T, V] in v's dtype, lse float32 [H, T]).
+    """
+    if q.device.type == "cpu":
+        return _attend_cpu(q, k, v, scale, causal)
+    return attend_reference(q, k, v, scale, causal)
+
+
+def attend_reference(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
+    """`attend` as the formula says it, in float32 (float64 for float64 inputs)."""
+    wide = torch.promote_types(q.dtype, torch.float32)
+    scores = (q.to(wide) @ k.to(wide).transpose(-1, -2)) * scale
+    if causal:
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(later, float("-inf"))
+    lse = torch.logsumexp(scores, -1)
+    return (torch.exp(scores - lse[..., None]) @ v.to(wide)).to(v.dtype), lse
+
+
+def _attend_cpu(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
+    """`attend` by PyTorch's fused CPU kernel, which wants keys and values of one width: the narrower gets zeros."""
+    width = max(q.shape[-1], v.shape[-1])
+    q, k, padded = (F.pad(x, (0, width - x.shape[-1])) for x in (q, k, v))
+    o, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        q[None], k[None], padded[None], 0.0, causal, scale=scale
+    )
+    return o[0, ..., : v.shape[-1]], lse[0]
+
+
+def merge(o1: Tensor, lse1: Tensor, o2: Tensor, lse2: Tensor) -> tuple[Tensor, Tensor]:
+    """Join attention over two disjoint sets of keys into attention over both.
+
+    o1, o2 [H, T, V] (o1 float32), lse1, lse2 [H, T]. Returns (o float32 [H, T, V], lse [H, T]).
+    """
+    lse = torch.logaddexp(lse1, lse2)
+    return o1 * torch.exp(lse1 - lse)[..., None] + o2.float() * torch.exp(lse2 - lse)[..., None], lse
+
+
+def expand(latents: Tensor, kv_up: Tensor, nope: int) -> tuple[Tensor, Tensor]:
+    """Keys and values of every head from cached latents.
+
+    latents [S, R+P], kv_up [H, nope+V, R] -> (k [H, S, nope+P], v [H, S, V]).
+    """
+    rank = kv_up.shape[-1]
+    both = torch.matmul(latents[:, :rank], kv_up.transpose(-1, -2))  # [H, S, nope+V]
+    shared = latents[None, :, rank:].expand(both.shape[0], -1, -1)
+    return torch.cat([both[..., :nope], shared], -1), both[..., nope:]
+
+
+def absorb(q: Tensor, kv_up: Tensor, nope: int) -> Tensor:
+    """Queries moved into latent space, so that they meet cached latents directly: q [H, T, nope+P] -> [H, T, R+P]."""
+    return torch.cat([q[..., :nope] @ kv_up[:, :nope], q[..., nope:]], -1)
+
+
+def attend_latents(q: Tensor, latents: Tensor, rank: int, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention of absorbed queries over cached latents, all heads reading the same rows once.
+
+    q [H, T, R+P], latents [S, R+P] -> (o [H, T, R]: still to go through the value map, lse [H, T]).
+    """
+    heads, tokens, width = q.shape
+    rows = q.reshape(1, heads * tokens, width)
+    o, lse = attend(rows, latents[None], latents[None, :, :rank], scale, causal=False)
+    return o.reshape(heads, tokens, rank), lse.reshape(heads, tokens)
+
+
+def unabsorb(o: Tensor, kv_up: Tensor, nope: int) -> Tensor:
+    """Values from attended latents: o [H, T, R] -> [H, T, V]."""
+    return o @ kv_up[:, nope:].to(o.dtype).transpose(-1, -2)

@@ -1,0 +1,50 @@
+"""Mixture of experts: a sigmoid router with a bias that only chooses, and SwiGLU experts.
+
+DeepSeek-V3 (arXiv 2412.19437, section 2.1.2), which Kimi Linear follows.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def route(
+    x: Tensor, weight: Tensor, bias: Tensor, top_k: int, renormalize: bool, scaling: float
+) -> tuple[Tensor, Tensor]:
+    """Choose experts for each token: by score + bias, weighted by score alone, in float32.
+
+    x [T, D], weight [E, D], bias [E] -> (weights float32 [T, top_k], experts int64 [T, top_k]).
+    """
+    scores = torch.sigmoid(F.linear(x.float(), weight.float()))
+    chosen = torch.topk(scores + bias.float(), top_k, dim=-1, sorted=False).indices
+    weights = scores.gather(-1, chosen)
+    if renormalize:
+        weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
+    return weights * scaling, chosen
+
+
+def swiglu(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    """down(silu(gate x) * up x). x [T, D], gate_up [2I, D] (gate first), down [D, I] -> [T, D]."""
+    gate, up = F.linear(x, gate_up).chunk(2, -1)
+    return F.linear(F.silu(gate) * up, down)
+
+
+def experts(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    """The weighted sum of each token's chosen experts.
+
+    x [T, D], weights float32 and chosen [T, top_k], gate_up [E, 2I, D], down [E, D, I] -> [T, D] in x's dtype.
+    Tokens are sorted by expert, so each expert that was chosen multiplies once, over all of its tokens.
+    """
+    order = chosen.flatten().argsort(stable=True)
+    token = order // chosen.shape[1]
+    counts = torch.bincount(chosen.flatten(), minlength=gate_up.shape[0]).tolist()
+    gathered = x[token]
+    parts, start = [], 0
+    for expert, count in enumerate(counts):
+        if count:
+            parts.append(swiglu(gathered[start : start + count], gate_up[expert], down[expert]))
+            start += count
+    weighted = torch.cat(parts).float() * weights.flatten()[order, None]
+    # Back in token order the sum over a token's experts has one fixed order: two runs agree to the bit.
+    by_token = torch.empty_like(weighted).index_copy_(0, order, weighted)
+    return by_token.view(*chosen.shape, -1).sum(1).to(x.dtype)

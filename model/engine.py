@@ -1,0 +1,142 @@
+"""The engine: reads tokens into a state and generates from one. States are values: what is passed in is not changed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from model import state as states
+from model import weights
+from model.chat import ChatTemplate
+from model.config import KimiConfig
+from model.errors import ModelError
+from model.fingerprint import fingerprint
+from model.sampling import Sampler, Sampling
+from model.state import ModelState
+from model.tokenizer import Tokenizer, load_tokenizer
+from model.transformer import Transformer
+
+CHUNK = 2048
+"""Tokens read at once. Chunks end at multiples of it counted from the document's start, so that reading stopped at one
+and taken up later multiplies the same matrices and ends in the same bits."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A loaded model with its tokenizer and chat form."""
+
+    config: KimiConfig
+    model: Transformer
+    tokenizer: Tokenizer
+    chat: ChatTemplate
+    device: torch.device
+    dtype: torch.dtype
+    fingerprint: str
+    stop_ids: frozenset[int]
+
+    @staticmethod
+    def load(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> "Engine":
+        """The engine of a checkpoint folder.
+
+        `dtype` defaults to bfloat16 where the processor multiplies it in hardware, else float32. Raises ModelError.
+        """
+        config = KimiConfig.from_folder(folder)
+        place = _device(device)
+        dtype = dtype or _dtype(place)
+        tokenizer = load_tokenizer(folder)
+        chat = ChatTemplate.from_folder(folder, tokenizer)
+        ends = {id for name, id in tokenizer.special.items() if name in ("<|im_end|>", "[EOS]", "<|endoftext|>")}
+        with torch.no_grad():
+            model = weights.load(folder, config, dtype, place)
+        return Engine(
+            config, model, tokenizer, chat, place, dtype,
+            fingerprint(folder, dtype, place), frozenset(config.stop_ids) | ends,
+        )
+
+    def empty(self) -> ModelState:
+        """The state before the first token."""
+        return ModelState.empty(self.config, self.dtype, self.device)
+
+    def restore(self, tokens: int, tensors: dict[str, torch.Tensor]) -> ModelState:
+        """A state from its named tensors. Raises StateError if they do not fit this model."""
+        return ModelState.from_tensors(self.config, tokens, tensors, self.empty())
+
+    def state_bytes(self, tokens: int) -> int:
+        """Bytes of a state after `tokens` tokens."""
+        return states.state_bytes(self.config, tokens, self.dtype)
+
+    def read(self, state: ModelState, ids: Sequence[int]) -> ModelState:
+        """The state after `ids`."""
+        for after in self.read_chunks(state, ids):
+            state = after
+        return state
+
+    def read_chunks(self, state: ModelState, ids: Sequence[int]) -> Iterator[ModelState]:
+        """Read `ids` chunk by chunk; yields the state after each. Fork what is to outlive the next step."""
+        for after, _ in self._chunks(state, ids):
+            yield after
+
+    def next_logits(self, state: ModelState, ids: Sequence[int]) -> tuple[ModelState, torch.Tensor]:
+        """Read `ids` (at least one) and give the float32 logits [vocabulary] of the token that follows."""
+        if not ids:
+            raise ValueError("at least one token is needed to predict the next")
+        for after, hidden in self._chunks(state, ids):
+            state, last = after, hidden[-1:]
+        return state, self.model.logits(last)[0]
+
+    @torch.no_grad()
+    def generate(
+        self,
+        state: ModelState,
+        ids: Sequence[int],
+        sampling: Sampling,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[int]:
+        """Read `ids` after `state`, then yield token after token, until a stop token, the limit, or `should_stop`."""
+        sampler = Sampler(sampling)
+        state, logits = self.next_logits(state, ids)
+        room = min(sampling.max_tokens, self.config.max_length - state.tokens)
+        for count in range(room):
+            token = sampler.choose(logits)
+            if token in self.stop_ids or should_stop():
+                return
+            yield token
+            if count + 1 < room:
+                logits = self.model.logits(self._forward([token], state))[0]
+
+    @torch.no_grad()
+    def _chunks(self, state: ModelState, ids: Sequence[int]) -> Iterator[tuple[ModelState, torch.Tensor]]:
+        """Read `ids` into a fork of `state`; yields it with the chunk's hidden states [T, D] after each chunk."""
+        state = state.fork()
+        self._check_length(state.tokens + len(ids))
+        done = 0
+        while done < len(ids):
+            piece = ids[done : done + CHUNK - state.tokens % CHUNK]
+            hidden = self._forward(piece, state)
+            done += len(piece)
+            yield state, hidden
+
+    def _forward(self, ids: Sequence[int], state: ModelState) -> torch.Tensor:
+        return self.model(torch.tensor(ids, dtype=torch.int64, device=self.device), state)
+
+    def _check_length(self, tokens: int) -> None:
+        if tokens > self.config.max_length:
+            raise ModelError(
+                f"{tokens:,} tokens are more than the {self.config.max_length:,} this model reads: split the document"
+            )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"the device {name!r} cannot be used here ({str(error).splitlines()[0]})") from error
+    return device
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a GPU and on processors with matrix units for it; elsewhere it is emulated, and float32 is faster."""
+    fast = device.type != "cpu" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32

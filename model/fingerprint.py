@@ -1,0 +1,31 @@
+"""What made a state: a short name for weights, configuration and arithmetic, so that no state meets another."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from model.weights import shards
+
+ARITHMETIC = "reference/1"
+"""Names the arithmetic of `kernels/` and the layers: raise it when a change can alter a single bit of a state."""
+
+WHOLE = 2 << 30
+"""Files up to this many bytes are hashed whole; of larger ones the header and samples of every 64th MiB."""
+
+
+def fingerprint(folder: Path, dtype: torch.dtype, device: torch.device) -> str:
+    """32 hex digits over config.json, the weight files, the dtype, the kind of device and the arithmetic."""
+    digest = hashlib.sha256(f"{ARITHMETIC} {dtype} {device.type}".encode())
+    digest.update((folder / "config.json").read_bytes())
+    for file in shards(folder):
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}".encode())
+        with file.open("rb") as stream:
+            if size <= WHOLE:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            else:
+                for start in range(0, size, 64 << 20):
+                    stream.seek(start)
+                    digest.update(stream.read(1 << 20))
+    return digest.hexdigest()[:32]

@@ -1,0 +1,62 @@
+"""The KDA layer: projections, short convolution, gated delta rule, gated norm."""
+
+import torch
+from torch import Tensor, nn
+
+from kernels import conv, kda, norm
+from model.config import KimiConfig
+from model.state import KDAState
+
+
+class KDA(nn.Module):
+    """Kimi Delta Attention. Everything that reads x is one matrix: q, k, v, the two gates' first factors, beta."""
+
+    def __init__(self, config: KimiConfig) -> None:
+        super().__init__()
+        self.heads, self.dim, self.eps = config.kda_heads, config.kda_dim, config.eps
+        channels, hidden = config.kda_channels, config.hidden
+        self.sizes = [3 * channels, self.dim, self.dim, self.heads]
+        self.input = nn.Parameter(torch.empty(sum(self.sizes), hidden))
+        self.conv = nn.Parameter(torch.empty(3 * channels, config.conv_taps))
+        self.decay_up = nn.Parameter(torch.empty(channels, self.dim))
+        self.gate_up = nn.Parameter(torch.empty(channels, self.dim))
+        self.a_log = nn.Parameter(torch.empty(self.heads, dtype=torch.float32))
+        self.dt_bias = nn.Parameter(torch.empty(channels, dtype=torch.float32))
+        self.norm = nn.Parameter(torch.empty(self.dim))
+        self.output = nn.Parameter(torch.empty(hidden, channels))
+
+    def checkpoint(self) -> dict[str, Tensor]:
+        """Checkpoint name -> where that tensor goes."""
+        names = ["q_proj", "k_proj", "v_proj", "f_a_proj", "g_a_proj", "b_proj"]
+        channels = self.heads * self.dim
+        pieces = self.input.data.split([channels] * 3 + self.sizes[1:])
+        convs = self.conv.data.split(channels)
+        return {
+            **{f"{name}.weight": piece for name, piece in zip(names, pieces, strict=True)},
+            **{f"{c}_conv1d.weight": piece for c, piece in zip("qkv", convs, strict=True)},
+            "f_b_proj.weight": self.decay_up.data,
+            "g_b_proj.weight": self.gate_up.data,
+            "A_log": self.a_log.data,
+            "dt_bias": self.dt_bias.data,
+            "o_norm.weight": self.norm.data,
+            "o_proj.weight": self.output.data,
+        }
+
+    def forward(self, x: Tensor, state: KDAState) -> Tensor:
+        """x [T, D] -> [T, D]; `state` moves on by T tokens."""
+        qkv, decay, gate, beta = (x @ self.input.t()).split(self.sizes, -1)
+        qkv, state.conv = conv.short_conv(qkv, self.conv, state.conv)
+        q, k, v = qkv.unflatten(-1, (3, self.heads, self.dim)).unbind(-3)
+        g = kda.gate(self._heads(decay @ self.decay_up.t()), self.a_log, self.dt_bias.view(self.heads, self.dim))
+        scan = kda.recurrent if x.shape[0] < RECURRENT_BELOW else kda.chunked
+        q = norm.l2_norm(q) * self.dim**-0.5
+        o, state.recurrent = scan(q, norm.l2_norm(k), v, g, torch.sigmoid(beta.float()), state.recurrent)
+        gate = self._heads(gate @ self.gate_up.t())
+        return norm.gated_rms_norm(o, gate, self.norm, self.eps).flatten(-2) @ self.output.t()
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, self.dim))
+
+
+RECURRENT_BELOW = 4
+"""Fewer tokens than this go through the recurrence: a chunk costs as much as several steps."""

@@ -1,0 +1,70 @@
+"""The MLA layer: attention over compressed latents, without rotation."""
+
+import torch
+from torch import Tensor, nn
+
+from kernels import mla, norm
+from model.config import KimiConfig
+from model.state import MLAState
+
+ABSORB_BELOW = 96
+"""With fewer new tokens than this, queries go to the latents; with more, latents are expanded to keys and values.
+
+Per past token expanding costs 2 R (nope + V) a head, and attending costs 2 (nope + P + V) a query expanded or
+2 (2 R + P) absorbed: the two meet at R (nope + V) / (2 R - nope - V) queries, 99 for mini and 170 for the 48B."""
+
+
+class MLA(nn.Module):
+    """Multi-head latent attention."""
+
+    def __init__(self, config: KimiConfig) -> None:
+        super().__init__()
+        self.heads, self.rank, self.nope = config.heads, config.rank, config.nope
+        self.width, self.eps = config.nope + config.shared, config.eps
+        self.scale = self.width**-0.5
+        self.query = nn.Parameter(torch.empty(self.heads * self.width, config.hidden))
+        self.down = nn.Parameter(torch.empty(config.latent_width, config.hidden))
+        self.latent_norm = nn.Parameter(torch.empty(self.rank))
+        self.up = nn.Parameter(torch.empty(self.heads * (config.nope + config.value_dim), self.rank))
+        self.output = nn.Parameter(torch.empty(config.hidden, self.heads * config.value_dim))
+
+    def checkpoint(self) -> dict[str, Tensor]:
+        """Checkpoint name -> where that tensor goes."""
+        return {
+            "q_proj.weight": self.query.data,
+            "kv_a_proj_with_mqa.weight": self.down.data,
+            "kv_a_layernorm.weight": self.latent_norm.data,
+            "kv_b_proj.weight": self.up.data,
+            "o_proj.weight": self.output.data,
+        }
+
+    def forward(self, x: Tensor, state: MLAState) -> Tensor:
+        """x [T, D] -> [T, D]; `state` gains T rows of latents."""
+        q = (x @ self.query.t()).unflatten(-1, (self.heads, self.width)).transpose(0, 1)  # [H, T, nope+P]
+        latent, shared = (x @ self.down.t()).split([self.rank, self.width - self.nope], -1)
+        rows = torch.cat([norm.rms_norm(latent, self.latent_norm, self.eps), shared], -1)
+        up = self.up.unflatten(0, (self.heads, -1))  # [H, nope+V, R]
+
+        k, v = mla.expand(rows, up, self.nope)
+        o, lse = mla.attend(q, k, v, self.scale, causal=True)
+        if state.tokens:
+            past, past_lse = self._attend_past(q, up, state)
+            o, _ = mla.merge(past, past_lse, o, lse)
+        state.append(rows)
+        return o.to(x.dtype).transpose(0, 1).flatten(1) @ self.output.t()
+
+    def _attend_past(self, q: Tensor, up: Tensor, state: MLAState) -> tuple[Tensor, Tensor]:
+        """Attention of q [H, T, nope+P] over all cached pages: (o float32 [H, T, V], lse [H, T])."""
+        absorbed = q.shape[1] < ABSORB_BELOW
+        if absorbed:
+            q = mla.absorb(q, up, self.nope)
+        joined: tuple[Tensor, Tensor] | None = None
+        for page in state.pages():
+            if absorbed:
+                o, lse = mla.attend_latents(q, page, self.rank, self.scale)
+            else:
+                k, v = mla.expand(page, up, self.nope)
+                o, lse = mla.attend(q, k, v, self.scale, causal=False)
+            joined = (o.float(), lse) if joined is None else mla.merge(*joined, o, lse)
+        assert joined is not None  # the caller has checked that there is a past
+        return (mla.unabsorb(joined[0], up, self.nope), joined[1]) if absorbed else joined
