@@ -13,6 +13,9 @@ ABSORB_BELOW = 96
 Per past token expanding costs 2 R (nope + V) a head, and attending costs 2 (nope + P + V) a query expanded or
 2 (2 R + P) absorbed: the two meet at R (nope + V) / (2 R - nope - V) queries, 99 for mini and 170 for the 48B."""
 
+LATENT_EPS = 1e-6
+"""The latent's norm does not follow the configuration's `rms_norm_eps`: Moonshot's model leaves it at its default."""
+
 
 class MLA(nn.Module):
     """Multi-head latent attention."""
@@ -20,7 +23,7 @@ class MLA(nn.Module):
     def __init__(self, config: KimiConfig) -> None:
         super().__init__()
         self.heads, self.rank, self.nope = config.heads, config.rank, config.nope
-        self.width, self.eps = config.nope + config.shared, config.eps
+        self.width = config.nope + config.shared
         self.scale = self.width**-0.5
         self.query = nn.Parameter(torch.empty(self.heads * self.width, config.hidden))
         self.down = nn.Parameter(torch.empty(config.latent_width, config.hidden))
@@ -42,7 +45,7 @@ class MLA(nn.Module):
         """x [T, D] -> [T, D]; `state` gains T rows of latents."""
         q = (x @ self.query.t()).unflatten(-1, (self.heads, self.width)).transpose(0, 1)  # [H, T, nope+P]
         latent, shared = (x @ self.down.t()).split([self.rank, self.width - self.nope], -1)
-        rows = torch.cat([norm.rms_norm(latent, self.latent_norm, self.eps), shared], -1)
+        rows = torch.cat([norm.rms_norm(latent, self.latent_norm, LATENT_EPS), shared], -1)
         up = self.up.unflatten(0, (self.heads, -1))  # [H, nope+V, R]
 
         k, v = mla.expand(rows, up, self.nope)
