@@ -1,0 +1,117 @@
+"""Plain text, Markdown, source code and anything else that is text: bytes to characters, never losing one."""
+
+import codecs
+import re
+from pathlib import PurePosixPath
+
+from charset_normalizer import CharsetMatch, from_bytes
+
+from app.extract.clean import clean, replaced_note
+from app.extract.parts import FileText, Unreadable
+
+HEAD = 8_192
+"""Bytes looked at to tell text from binary data."""
+
+MARKDOWN = {".md", ".markdown", ".mdown", ".mkd", ".mdx"}
+_CODE_ENDINGS = (
+    "bash bat c cc clj cmake cob cpp cs css cu cxx dart ex exs f90 fs go gradle graphql h hpp hs html java jl js json "
+    "jsx kt lisp lua m ml mjs nim php pl pm proto ps1 py pyi r rb rkt rs scala scm scss sh sol sql svelte swift tcl "
+    "toml ts tsx v vhdl vue xml yaml yml zig"
+)
+CODE = {f".{ending}" for ending in _CODE_ENDINGS.split()}
+
+_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_GUESS_SAMPLE = 1_000_000
+_NEVER_GUESSED = ["utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le", "utf_7"]
+"""Without a mark these are taken for any short text of an even length."""
+
+
+def read_text(data: bytes, path: str) -> FileText:
+    """The text of a file's bytes; `path` tells the kind. Raises `Unreadable` for no characters or no text."""
+    if not data:
+        raise Unreadable("the file is empty")
+    decoded, guess = decode(data)
+    text, replaced = clean(decoded)
+    if not text.strip():
+        raise Unreadable("the file has no text in it, only blanks")
+    notes = [guess] if guess else []
+    if replaced:
+        notes.append(replaced_note(replaced))
+    kind = text_kind(path)
+    return FileText(kind, (text,), title=first_heading(text) if kind == "markdown" else None, notes=tuple(notes))
+
+
+def text_kind(path: str) -> str:
+    """`markdown`, `code` or `text`, by the name's ending."""
+    suffix = PurePosixPath(path).suffix.lower()
+    return "markdown" if suffix in MARKDOWN else "code" if suffix in CODE else "text"
+
+
+def decode(data: bytes) -> tuple[str, str | None]:
+    """The characters and, unless the bytes say or prove their encoding, a note of the guess.
+
+    A byte order mark decides, then strict UTF-8, then charset-normalizer's best guess, then windows-1252.
+    Raises `Unreadable` for binary data.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            try:
+                return data.decode(encoding), None
+            except UnicodeDecodeError:
+                return data.decode(encoding, "replace"), f"damaged {encoding}: what it could not say is U+FFFD"
+    if b"\0" in data[:HEAD]:
+        raise Unreadable("it is no text (a binary file)")
+    try:
+        return data.decode("utf-8"), None
+    except UnicodeDecodeError:
+        return _guess(data)
+
+
+def _guess(data: bytes) -> tuple[str, str]:
+    """The characters of bytes that are not UTF-8, and a note that names the guess."""
+    head = data[:HEAD]
+    if sum(byte < 32 and byte not in b"\t\n\f\r\x1b" for byte in head) > len(head) / 50:
+        raise Unreadable("it is no text (a binary file)")
+    encoding = _likeliest(data[:_GUESS_SAMPLE])
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        encoding = "cp1252"
+        text = data.decode(encoding, "replace")
+    name = encoding.replace("cp125", "windows-125")
+    return text, f"read as {name} (guessed)"
+
+
+def _likeliest(sample: bytes) -> str:
+    """charset-normalizer's best guess, except that windows-1252, by far the commonest, wins every tie."""
+    matches = list(from_bytes(sample, cp_exclusion=_NEVER_GUESSED))
+    if not matches:
+        return "cp1252"
+    best: CharsetMatch = matches[0]
+    tied = (m for m in matches if m.chaos <= best.chaos and m.coherence >= best.coherence)
+    if any("cp1252" in (m.encoding, *m.could_be_from_charset) for m in tied):
+        return "cp1252"
+    return best.encoding
+
+
+def first_heading(text: str) -> str | None:
+    """The words of a Markdown text's first heading (`# …`, or underlined), or None. Code fences are passed over."""
+    fenced = False
+    previous = ""
+    for line in text.split("\n"):
+        if line.lstrip().startswith(("```", "~~~")):
+            fenced = not fenced
+        elif not fenced:
+            if heading := re.match(r" {0,3}#{1,6}\s+(.*?)[\s#]*$", line):
+                if heading[1]:
+                    return heading[1]
+            elif previous.strip() and re.fullmatch(r" {0,3}(=+|-{3,})\s*", line) and previous.strip() != "---":
+                return previous.strip()
+        previous = line
+    return None
