@@ -11,10 +11,9 @@ def short_conv(x: Tensor, weight: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]
     x [T, C], weight [C, W] (W taps, the last one on the token itself), tail [W-1, C]: the inputs before x, zeros at
     the start of a document. Returns (y [T, C], the next tail [W-1, C]), both in x's dtype.
     """
-    taps = weight.shape[1]
     window = torch.cat([tail, x])  # [W-1 + T, C]
     if x.shape[0] == 1:
         y = (window.float() * weight.float().t()).sum(0, keepdim=True)
     else:
         y = F.conv1d(window.t()[None], weight[:, None], groups=weight.shape[0])[0].t().float()
-    return F.silu(y).to(x.dtype), window[-(taps - 1) :].clone()
+    return F.silu(y).to(x.dtype), window[x.shape[0] :].clone()
