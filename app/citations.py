@@ -81,14 +81,14 @@ def _sections(reply: str) -> Iterator[tuple[str, str]]:
         yield label, reply[at : following.start() if following else None].strip()
         if following is None:
             return
-        label, at = ("quote" if following[1][0] in "qQ" else "answer"), following.end()
+        label, at = ("quote" if _is_quote(following) else "answer"), following.end()
 
 
 def _quote(reply: str, at: int) -> tuple[str, int]:
     """The quote that begins at `at`, without its quotation marks, and where the words behind it begin.
 
-    It ends at a closing mark that ends a line (a remark in brackets may follow) or stands before a label: the last such before the next label, for the
-    quote may hold marks of its own; with no label to come, the first.
+    It ends at a closing mark that ends a line (a remark in brackets may follow) or stands before a label: the last such
+    before the next label, for the quote may hold marks of its own; with no label to come, the first.
     """
     at = _skip_blanks(reply, at)
     following = _LABEL.search(reply, at)
@@ -98,17 +98,25 @@ def _quote(reply: str, at: int) -> tuple[str, int]:
         line = reply.find("\n", at)
         end = stop if following or line < 0 else line
         return reply[at:end].strip(), end
-    mark = re.compile(rf"[{closing}](?=[.,;]?[ \t]*(?:\([^()\n]*\)\W*)?$|{_LABEL.pattern})[.,;]?", re.IGNORECASE | re.MULTILINE)
+    line_end = r"[.,;]?[ \t]*(?:\([^()\n]*\)[.,;]?)?[ \t]*$"
+    mark = re.compile(rf"[{closing}](?:{line_end}|(?={_LABEL.pattern}))", _LABEL.flags)
     marks = list(mark.finditer(reply, at + 1))
     before = [found for found in marks if found.start() < stop]
     if before:
         last = before[-1] if following else before[0]
-    else:  # the document's own words may look like a label: a mark before a later one still closes the quote
-        behind = [found for found in marks if _LABEL.match(reply, _skip_blanks(reply, found.end()))]
+    else:  # the document's own words may hold "Answer:": a mark before a later label still closes the quote
+        limit = next((label.start() for label in _LABEL.finditer(reply, stop) if _is_quote(label)), len(reply))
+        closed = [found for found in marks if found.start() < limit]
+        behind = [found for found in closed if _LABEL.match(reply, _skip_blanks(reply, found.end()))]
         if not behind:
             return reply[at + 1 : stop].strip(), stop
         last = behind[0]
     return reply[at + 1 : last.start()].strip(), last.end()
+
+
+def _is_quote(label: re.Match[str]) -> bool:
+    """Whether a label found by `_LABEL` opens a quote (else an answer)."""
+    return label[1].lower().startswith("quote")
 
 
 def _skip_blanks(reply: str, at: int) -> int:
