@@ -1,0 +1,103 @@
+"""Conversations about a document: questions, answers, and what is known about each."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from storage.database import Database
+from storage.documents import find_document
+from storage.errors import NotFound
+from storage.schema import ConversationRow, MessageRow
+
+Role = Literal["user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One question or answer. facts: plain values (they are kept as JSON); created_at: seconds since 1970."""
+
+    role: Role
+    text: str
+    facts: dict[str, Any]
+    created_at: float
+
+    @classmethod
+    def now(cls, role: Role, text: str, facts: dict[str, Any]) -> "Message":
+        """A message of this moment."""
+        return cls(role, text, facts, time.time())
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation with its messages, in order."""
+
+    id: int
+    document_id: str
+    title: str
+    created_at: float
+    messages: tuple[Message, ...]
+
+
+class Conversations:
+    """The conversations of a library."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, document_id: str, title: str) -> Conversation:
+        """A new conversation without messages. Raises NotFound if the document is gone."""
+        with self._database.writing() as session:
+            find_document(session, document_id)
+            row = ConversationRow(document_id=document_id, title=title, created_at=time.time())
+            session.add(row)
+            session.flush()
+            session.refresh(row)
+            return _conversation(row)
+
+    def append(self, id: int, messages: Sequence[Message]) -> None:
+        """Add messages at the end, all or none. Raises NotFound."""
+        with self._database.writing() as session:
+            _row(session, id)
+            session.add_all(
+                MessageRow(conversation_id=id, role=m.role, created_at=m.created_at, text=m.text, facts=m.facts)
+                for m in messages
+            )
+
+    def get(self, id: int) -> Conversation:
+        """A conversation with all its messages. Raises NotFound."""
+        with self._database.reading() as session:
+            return _conversation(_row(session, id))
+
+    def list(self, document_id: str) -> list[Conversation]:
+        """The conversations about a document, newest first."""
+        of_document = select(ConversationRow).where(ConversationRow.document_id == document_id)
+        newest_first = of_document.order_by(ConversationRow.id.desc())
+        with self._database.reading() as session:
+            found = session.scalars(newest_first.options(selectinload(ConversationRow.messages)))
+            return [_conversation(row) for row in found]
+
+    def rename(self, id: int, title: str) -> None:
+        """Give a conversation another title. Raises NotFound."""
+        with self._database.writing() as session:
+            _row(session, id).title = title
+
+    def remove(self, id: int) -> None:
+        """Remove a conversation and its messages. Raises NotFound."""
+        with self._database.writing() as session:
+            session.delete(_row(session, id))
+
+
+def _row(session: Session, id: int) -> ConversationRow:
+    row = session.get(ConversationRow, id)
+    if row is None:
+        raise NotFound(f"no conversation {id}: leave it out to start a new one")
+    return row
+
+
+def _conversation(row: ConversationRow) -> Conversation:
+    messages = tuple(Message(cast(Role, m.role), m.text, m.facts, m.created_at) for m in row.messages)
+    return Conversation(row.id, row.document_id, row.title, row.created_at, messages)

@@ -1,0 +1,200 @@
+"""Documents: their facts, their text, and where each part of the text came from."""
+
+import difflib
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from storage.database import Database
+from storage.errors import DatabaseDamaged, NotFound, StorageError
+from storage.schema import ContentRow, DocumentRow
+
+ID_LENGTH = 12
+MOST_BYTES = 999_000_000
+"""SQLite holds at most 1e9 bytes in a row."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """text[char_start:char_end] came from this file, this page (from 1, if there are pages), from this line on."""
+
+    index: int
+    char_start: int
+    char_end: int
+    path: str
+    page: int | None
+    line_start: int
+
+
+@dataclass(frozen=True)
+class SkippedPart:
+    """Something that could not be read, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document without its text. Times are seconds since 1970; tokens is None until they were counted."""
+
+    id: str
+    title: str
+    kind: str
+    text_hash: str
+    chars: int
+    tokens: int | None
+    pages: int | None
+    created_at: float
+    last_used_at: float
+    segments: tuple[Segment, ...]
+    skipped: tuple[SkippedPart, ...]
+
+
+class Documents:
+    """The documents of a library."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self,
+        title: str,
+        kind: str,
+        text: str,
+        segments: Iterable[Segment],
+        skipped: Iterable[SkippedPart],
+        pages: int | None,
+    ) -> Document:
+        """Keep a text. The same text again gives the document there is. Raises StorageError if it is too large."""
+        data = text.encode("utf-8", "surrogatepass")
+        if len(data) > MOST_BYTES:
+            raise StorageError(f"the text has {len(data):,} bytes, more than {MOST_BYTES:,}: split it into documents")
+        text_hash = hashlib.sha256(data).hexdigest()
+        content = ContentRow(segments=_pack(segments), skipped=json.dumps([astuple(s) for s in skipped]), text=data)
+        now = time.time()
+        with self._database.writing() as session:
+            row = session.scalar(select(DocumentRow).where(DocumentRow.text_hash == text_hash))
+            if row is None:
+                row = DocumentRow(
+                    id=_free_id(session, text_hash), title=title, kind=kind, text_hash=text_hash, chars=len(text),
+                    tokens=None, pages=pages, created_at=now, last_used_at=now, content=content,
+                )
+                session.add(row)
+                session.flush()
+                session.refresh(row)
+            return _document(row)
+
+    def get(self, id: str) -> Document:
+        """The document of an id. Raises NotFound."""
+        with self._database.reading() as session:
+            return _document(find_document(session, id))
+
+    def text(self, id: str) -> str:
+        """A document's whole text. Raises NotFound; DatabaseDamaged if it is not what was stored."""
+        with self._database.reading() as session:
+            text_hash = find_document(session, id).text_hash
+            data = session.scalar(select(ContentRow.text).where(ContentRow.document_id == id))
+        if data is None or hashlib.sha256(data).hexdigest() != text_hash:
+            raise DatabaseDamaged(f"the text of document {id} is damaged: remove the document and add its file again")
+        return data.decode("utf-8", "surrogatepass")
+
+    def list(self) -> list[Document]:
+        """All documents, newest first."""
+        newest_first = select(DocumentRow).order_by(DocumentRow.created_at.desc(), DocumentRow.id)
+        with self._database.reading() as session:
+            rows = session.scalars(newest_first.options(joinedload(DocumentRow.content)))
+            return [_document(row) for row in rows]
+
+    def find(self, name: str) -> Document:
+        """The document that a person means: by id, unique beginning of an id, or exact title.
+
+        Raises NotFound, which names what is near, or the ids that `name` could mean.
+        """
+        with self._database.reading() as session:
+            titles = dict(session.execute(select(DocumentRow.id, DocumentRow.title)).tuples().all())
+        begun = [id for id in titles if name and id.startswith(name.lower())]
+        titled = [id for id, title in titles.items() if title == name]
+        if name in titles:
+            return self.get(name)
+        for ids in (begun, titled):
+            if len(ids) == 1:
+                return self.get(ids[0])
+        if several := begun or titled:
+            listed = ", ".join(f"{id} ({titles[id]})" for id in sorted(several)[:5])
+            raise NotFound(f"{name!r} could be any of {len(several)} documents: {listed}; say more of the id")
+        raise NotFound(f"no document {name!r}{_near(name, titles.values())}")
+
+    def set_tokens(self, id: str, n: int) -> None:
+        """Note how many tokens the document has. Raises NotFound."""
+        with self._database.writing() as session:
+            find_document(session, id).tokens = n
+
+    def touch(self, id: str) -> None:
+        """Note that the document is used now. Raises NotFound."""
+        with self._database.writing() as session:
+            find_document(session, id).last_used_at = time.time()
+
+    def rename(self, id: str, title: str) -> None:
+        """Give the document another title. Raises NotFound."""
+        with self._database.writing() as session:
+            find_document(session, id).title = title
+
+    def remove(self, id: str) -> None:
+        """Remove a document and all that belongs to it, and give the bytes back. Raises NotFound."""
+        with self._database.writing() as session:
+            session.delete(find_document(session, id))
+        self._database.shrink()
+
+
+def find_document(session: Session, id: str) -> DocumentRow:
+    """The row of a document. Raises NotFound."""
+    row = session.get(DocumentRow, id)
+    if row is None:
+        raise NotFound(f"no document {id}: it was removed, or never was in this library")
+    return row
+
+
+def _free_id(session: Session, text_hash: str) -> str:
+    """The shortest beginning of the hash that is nobody else's, of at least ID_LENGTH."""
+    lengths = range(ID_LENGTH, len(text_hash) + 1)
+    return next(text_hash[:n] for n in lengths if session.get(DocumentRow, text_hash[:n]) is None)
+
+
+def _near(name: str, titles: Iterable[str]) -> str:
+    """A hint: titles like `name`, or where to look."""
+    known = {title.casefold(): title for title in titles}
+    close = difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.5)
+    holding = [folded for folded in known if name and name.casefold() in folded]
+    near = [repr(known[folded]) for folded in dict.fromkeys(close + holding)][:3]
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return "; `onceread list` shows what there is" if known else "; the library is empty"
+
+
+def _document(row: DocumentRow) -> Document:
+    return Document(
+        id=row.id, title=row.title, kind=row.kind, text_hash=row.text_hash, chars=row.chars, tokens=row.tokens,
+        pages=row.pages, created_at=row.created_at, last_used_at=row.last_used_at,
+        segments=_unpack(row.content.segments),
+        skipped=tuple(SkippedPart(*part) for part in json.loads(row.content.skipped)),
+    )
+
+
+def _pack(segments: Iterable[Segment]) -> str:
+    """Segments as JSON; each path is written once (a book has one path and hundreds of pages)."""
+    segments = list(segments)
+    numbers = {path: n for n, path in enumerate(dict.fromkeys(s.path for s in segments))}
+    places = [[s.index, s.char_start, s.char_end, numbers[s.path], s.page, s.line_start] for s in segments]
+    return json.dumps([list(numbers), places], separators=(",", ":"))
+
+
+def _unpack(packed: str) -> tuple[Segment, ...]:
+    paths: Sequence[str]
+    paths, places = json.loads(packed)
+    return tuple(Segment(n, start, end, paths[path], page, line) for n, start, end, path, page, line in places)

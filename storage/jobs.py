@@ -1,0 +1,98 @@
+"""Work that outlives a page or a command: background reading, and the answered cells of reports."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+from sqlalchemy import delete, select
+
+from storage.database import Database
+from storage.documents import find_document
+from storage.schema import CellRow, JobRow
+
+JobState = Literal["waiting", "reading", "paused", "done", "failed"]
+CellState = Literal["found", "not_found", "failed"]
+
+
+@dataclass(frozen=True)
+class ReadingJob:
+    """How far the reading of a document is, in tokens. updated_at: seconds since 1970, set by `Jobs.put`."""
+
+    document_id: str
+    state: JobState
+    done: int
+    total: int
+    error: str | None
+    seconds: float
+    updated_at: float
+
+    @classmethod
+    def new(cls, document_id: str) -> "ReadingJob":
+        """A job that waits for its turn."""
+        return cls(document_id, "waiting", 0, 0, None, 0.0, time.time())
+
+
+class Jobs:
+    """The reading jobs of a library, at most one for each document."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, job: ReadingJob) -> None:
+        """Write a job as of now, in place of the document's earlier one. Raises NotFound if the document is gone."""
+        with self._database.writing() as session:
+            find_document(session, job.document_id)
+            session.merge(JobRow(**asdict(job) | {"updated_at": time.time()}))
+
+    def get(self, document_id: str) -> ReadingJob | None:
+        """The job of a document, if it has one."""
+        with self._database.reading() as session:
+            row = session.get(JobRow, document_id)
+            return _job(row) if row else None
+
+    def list(self) -> list[ReadingJob]:
+        """All jobs, the longest unchanged first."""
+        with self._database.reading() as session:
+            return [_job(row) for row in session.scalars(select(JobRow).order_by(JobRow.updated_at))]
+
+    def remove(self, document_id: str) -> None:
+        """Forget a document's job; it need not have one."""
+        with self._database.writing() as session:
+            session.execute(delete(JobRow).where(JobRow.document_id == document_id))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The answer to one question of a report. key: a hash of all that the answer depends on."""
+
+    key: str
+    document_id: str
+    question_id: str
+    state: CellState
+    answer: dict[str, Any]
+
+
+class Cells:
+    """The answered cells of all reports."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, key: str) -> Cell | None:
+        """The cell of a key, if it was answered."""
+        with self._database.reading() as session:
+            row = session.get(CellRow, key)
+            if row is None:
+                return None
+            return Cell(row.key, row.document_id, row.question_id, cast(CellState, row.state), row.answer)
+
+    def put(self, cell: Cell) -> None:
+        """Write a cell, in place of an earlier one of its key. Raises NotFound if the document is gone."""
+        with self._database.writing() as session:
+            find_document(session, cell.document_id)
+            session.merge(CellRow(**asdict(cell)))
+
+
+def _job(row: JobRow) -> ReadingJob:
+    state = cast(JobState, row.state)
+    return ReadingJob(row.document_id, state, row.done, row.total, row.error, row.seconds, row.updated_at)

@@ -1,0 +1,135 @@
+"""The tables. `migrations.py` creates them; a test holds the two equal.
+
+Times are seconds since 1970 (UTC). Wide columns come last in a row, so that SQLite reads the others without them.
+"""
+
+from typing import Any
+
+from sqlalchemy import JSON, Dialect, ForeignKey, LargeBinary, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+
+class Words(TypeDecorator[str]):
+    """Text for people. Lone surrogates (from odd file names) become '?': SQLite cannot hold them."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Make the text storable."""
+        return None if value is None else value.encode("utf-8", "replace").decode("utf-8")
+
+
+class Base(DeclarativeBase):
+    """The parent of all tables."""
+
+    type_annotation_map = {str: Text, dict[str, Any]: JSON, bytes: LargeBinary}  # noqa: RUF012 (SQLAlchemy's way)
+
+
+class DocumentRow(Base):
+    """A document's facts."""
+
+    __tablename__ = "documents"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    title: Mapped[str] = mapped_column(Words)
+    kind: Mapped[str]
+    text_hash: Mapped[str] = mapped_column(unique=True)
+    chars: Mapped[int]
+    tokens: Mapped[int | None]
+    pages: Mapped[int | None]
+    created_at: Mapped[float]
+    last_used_at: Mapped[float]
+    content: Mapped["ContentRow"] = relationship(passive_deletes="all")
+
+
+class ContentRow(Base):
+    """A document's text as UTF-8 and its places as JSON; never changed, so that touching a document stays cheap."""
+
+    __tablename__ = "contents"
+    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True)
+    segments: Mapped[str]
+    skipped: Mapped[str]
+    text: Mapped[bytes] = mapped_column(deferred=True)
+
+
+class SnapshotRow(Base):
+    """A saved state. seal: a checksum over all its facts and its rows' checksums."""
+
+    __tablename__ = "snapshots"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    model: Mapped[str]
+    tokenizer: Mapped[str]
+    prompt_format: Mapped[str]
+    prefix: Mapped[str]
+    format: Mapped[int]
+    tokens: Mapped[int]
+    complete: Mapped[bool]
+    bytes: Mapped[int]
+    created_at: Mapped[float]
+    last_used_at: Mapped[float]
+    seal: Mapped[str]
+    __table_args__ = (UniqueConstraint("document_id", "model", "tokenizer", "prompt_format", "prefix"),)
+
+
+class TensorRow(Base):
+    """One tensor of a saved state. shape: `2,3` for [2, 3], empty for a scalar."""
+
+    __tablename__ = "tensors"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    snapshot_id: Mapped[int] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    dtype: Mapped[str]
+    shape: Mapped[str]
+    length: Mapped[int]
+    checksum: Mapped[str]
+    data: Mapped[bytes]
+    __table_args__ = (UniqueConstraint("snapshot_id", "name"),)
+
+
+class ConversationRow(Base):
+    """A conversation about a document."""
+
+    __tablename__ = "conversations"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), index=True)
+    title: Mapped[str] = mapped_column(Words)
+    created_at: Mapped[float]
+    messages: Mapped[list["MessageRow"]] = relationship(order_by="MessageRow.id", passive_deletes="all")
+
+
+class MessageRow(Base):
+    """A question or an answer; facts is whatever the application knows about it."""
+
+    __tablename__ = "messages"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
+    role: Mapped[str]
+    created_at: Mapped[float]
+    text: Mapped[str] = mapped_column(Words)
+    facts: Mapped[dict[str, Any]]
+
+
+class JobRow(Base):
+    """The background reading of a document."""
+
+    __tablename__ = "jobs"
+    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True)
+    state: Mapped[str]
+    done: Mapped[int]
+    total: Mapped[int]
+    error: Mapped[str | None] = mapped_column(Words)
+    seconds: Mapped[float]
+    updated_at: Mapped[float]
+
+
+class CellRow(Base):
+    """One answered question of a report."""
+
+    __tablename__ = "cells"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), index=True)
+    question_id: Mapped[str] = mapped_column(Words)
+    state: Mapped[str]
+    answer: Mapped[dict[str, Any]]
