@@ -70,6 +70,8 @@ class KimiConfig:
             raw = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise ConfigError(f"{path} is not valid JSON ({error}): download it again") from error
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{path} holds no configuration: download it again")
         try:
             config = _from_hugging_face(raw)
         except KeyError as error:

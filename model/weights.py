@@ -48,13 +48,12 @@ def shards(folder: Path) -> list[Path]:
         files = sorted(folder.glob("*.safetensors"))
     else:
         try:
-            names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-        except (ValueError, KeyError) as error:
+            files = sorted({folder / name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{index} is damaged: download it again") from error
-        files = [folder / name for name in sorted(names)]
         missing = [file.name for file in files if not file.is_file()]
         if missing:
-            raise CheckpointError(f"{folder} lacks {_count(missing)}: download the checkpoint again")
+            raise CheckpointError(f"{folder} lacks {_count(missing, 'file')}: download the checkpoint again")
     if not files:
         raise CheckpointError(f"{folder} holds no .safetensors file: are the weights downloaded?")
     return files
@@ -133,7 +132,7 @@ def _dequantized(shard: safe_open, weight: str, config: KimiConfig) -> Tensor:
     return dequantize({"q": q, "scale": scale, "zero": zero}, how["bits"], how["group"])
 
 
-def _count(names: list[str] | dict[str, Tensor]) -> str:
+def _count(names: list[str] | dict[str, Tensor], noun: str = "tensor") -> str:
     names = sorted(names)
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ("1 tensor: " if len(names) == 1 else f"{len(names)} tensors: ") + ", ".join(names[:8]) + more
+    return (f"1 {noun}: " if len(names) == 1 else f"{len(names)} {noun}s: ") + ", ".join(names[:8]) + more

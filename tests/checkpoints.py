@@ -66,6 +66,34 @@ CONFIG: dict[str, Any] = {
     "vocab_size": 320,
 }
 
+PUBLISHED: dict[str, Any] = CONFIG | {
+    "bos_token_id": 163584,
+    "eos_token_id": 163586,
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "kv_lora_rank": 512,
+    "linear_attn_config": {
+        "full_attn_layers": [4, 8, 12, 16, 20, 24, 27],
+        "head_dim": 128,
+        "kda_layers": [1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19, 21, 22, 23, 25, 26],
+        "num_heads": 32,
+        "short_conv_kernel_size": 4,
+    },
+    "model_max_length": 1048576,
+    "moe_intermediate_size": 1024,
+    "num_attention_heads": 32,
+    "num_experts": 256,
+    "num_experts_per_token": 8,
+    "num_hidden_layers": 27,
+    "num_key_value_heads": 32,
+    "pad_token_id": 163839,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "vocab_size": 163840,
+}
+"""moonshotai/Kimi-Linear-48B-A3B-Instruct."""
+
 
 def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Every tensor's name and shape, as the published checkpoint has them."""

@@ -45,8 +45,8 @@ def draw(tokens: int, kind: str, seed: int, heads: int = 2, keys: int = 16, valu
 
 def exact(inputs: Inputs) -> tuple[Tensor, Tensor]:
     """The recurrence in float64."""
-    *arguments, state = inputs
-    return kda.recurrent(*arguments, state.double())
+    q, k, v, g, beta, state = inputs
+    return kda.recurrent(q, k, v, g, beta, state.double())
 
 
 def check(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], tolerance: float = 1e-5) -> None:
