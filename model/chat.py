@@ -47,13 +47,13 @@ class ChatTemplate:
         own = folder / "chat_template.jinja"
         settings = folder / "tokenizer_config.json"
         source = None
-        if own.is_file():
-            source = own.read_text("utf-8")
-        elif settings.is_file():
-            source = json.loads(settings.read_text("utf-8")).get("chat_template")
         try:
+            if own.is_file():
+                source = own.read_text("utf-8")
+            elif settings.is_file():
+                source = json.loads(settings.read_text("utf-8")).get("chat_template")
             return ChatTemplate(tokenizer, source or KIMI)
-        except TemplateError as error:
+        except (TemplateError, ValueError, TypeError, AttributeError) as error:
             raise TokenizerError(f"the chat template in {folder} is broken: {error}") from error
 
     def encode(self, turns: Sequence[Turn], reply: bool) -> list[list[int]]:
@@ -75,6 +75,8 @@ class ChatTemplate:
             markup, found, text = text.partition(mark)
             if not found:
                 raise TokenizerError(f"the chat template leaves out a {turn.role} message")
+            if mark in text:
+                raise TokenizerError(f"the chat template shows a {turn.role} message more than once")
             for piece in turn.pieces:
                 encoded.append(self._markup(markup) + self._tokenizer.encode(piece))
                 markup = ""

@@ -1,5 +1,6 @@
 """From logits to the next token."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +17,8 @@ class Sampling:
     max_tokens: int = 256
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_tokens < 1:
-            raise ValueError("temperature must be >= 0, top_p in (0, 1], max_tokens >= 1")
+        if not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1 or self.max_tokens < 1:
+            raise ValueError("temperature must be >= 0 and finite, top_p in (0, 1], max_tokens >= 1")
 
 
 class Sampler:
@@ -31,7 +32,9 @@ class Sampler:
         """logits [vocabulary] -> a token id. Top-p as in Holtzman et al., 2020 (arXiv 1904.09751)."""
         if self.sampling.temperature == 0:
             return int(logits.argmax())
-        probabilities = torch.softmax(logits.double().cpu() / self.sampling.temperature, -1)
+        wide = logits.double().cpu()
+        # The largest is moved to 0, so that dividing by a tiny temperature cannot overflow upwards.
+        probabilities = torch.softmax((wide - wide.max()) / self.sampling.temperature, -1)
         ordered, ids = probabilities.sort(descending=True)
         # A token stays if the mass before it is below top_p, so the likeliest always stays.
         ordered[ordered.cumsum(-1) - ordered >= self.sampling.top_p] = 0

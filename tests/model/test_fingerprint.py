@@ -1,0 +1,74 @@
+"""The fingerprint changes with anything that can change a bit of a state, and with nothing else."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from model import fingerprint as module
+from model.fingerprint import fingerprint
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """A checkpoint of our own to change."""
+    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "copy"))
+
+
+def take(folder: Path) -> str:
+    """The fingerprint on this processor in float32."""
+    return fingerprint(folder, torch.float32, CPU)
+
+
+def flip(file: Path, position: int) -> None:
+    """Change one bit of a file."""
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1
+    file.write_bytes(content)
+
+
+def test_it_is_the_same_again_and_elsewhere(tiny_checkpoint: Path, folder: Path) -> None:
+    assert take(folder) == take(folder) == take(tiny_checkpoint)
+    assert len(take(folder)) == 32
+    int(take(folder), 16)
+
+
+@pytest.mark.parametrize("shard", [1, 2, 3])
+@pytest.mark.parametrize("position", [8, 5000, -1])
+def test_one_bit_of_any_shard_changes_it(folder: Path, shard: int, position: int) -> None:
+    before = take(folder)
+    flip(folder / f"model-0000{shard}-of-00003.safetensors", position)
+    assert take(folder) != before
+
+
+def test_the_configuration_changes_it(folder: Path) -> None:
+    before, path = take(folder), folder / "config.json"
+    raw = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(raw | {"routed_scaling_factor": 2.0}), "utf-8")
+    assert take(folder) != before
+
+
+def test_dtype_device_and_arithmetic_change_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {take(folder), fingerprint(folder, torch.bfloat16, CPU)}
+    seen.add(fingerprint(folder, torch.float32, torch.device("cuda")))
+    monkeypatch.setattr(module, "ARITHMETIC", "another")
+    seen.add(take(folder))
+    assert len(seen) == 4
+
+
+def test_the_number_of_a_gpu_does_not_change_it(folder: Path) -> None:
+    first, second = (fingerprint(folder, torch.float32, torch.device("cuda", n)) for n in range(2))
+    assert first == second
+
+
+def test_large_files_are_known_by_size_and_samples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WHOLE", 0)
+    before, shard = take(folder), folder / "model-00001-of-00003.safetensors"
+    flip(shard, 5000)
+    changed = take(folder)
+    shard.write_bytes(shard.read_bytes() + b"\0")
+    assert len({before, changed, take(folder)}) == 3
