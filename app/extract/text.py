@@ -28,6 +28,8 @@ _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _GUESS_SAMPLE = 1_000_000
+_TOO_FEW = 8
+"""Bytes beyond ASCII from which no encoding can be told, among more that are ASCII."""
 _NEVER_GUESSED = ["utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le", "utf_7"]
 """Without a mark these are taken for any short text of an even length."""
 
@@ -89,7 +91,10 @@ def _guess(data: bytes) -> tuple[str, str]:
 
 
 def _likeliest(sample: bytes) -> str:
-    """charset-normalizer's best guess, except that windows-1252, by far the commonest, wins every tie."""
+    """charset-normalizer's best guess, but windows-1252, by far the commonest, wins a tie and a short text."""
+    beyond_ascii = sum(byte > 127 for byte in sample)
+    if beyond_ascii < _TOO_FEW and beyond_ascii * 2 < len(sample):
+        return "cp1252"
     matches = list(from_bytes(sample, cp_exclusion=_NEVER_GUESSED))
     if not matches:
         return "cp1252"

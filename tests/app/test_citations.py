@@ -2,6 +2,7 @@
 
 import random
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -123,7 +124,7 @@ def typeset(text: str, seed: int) -> str:
     chance = random.Random(seed)
     other = {" ": "\n \u00a0", "'": "’‘", '"': "“”", "-": "–‐—"}
     pieces = [chance.choice(other[c]) if c in other and chance.random() < 0.5 else c for c in text]
-    for at, (left, right) in enumerate(zip(pieces, pieces[1:], strict=False)):
+    for at, (left, right) in enumerate(pairwise(pieces)):
         if left.isalpha() and right.isalpha() and chance.random() < 0.1:
             pieces[at] += chance.choice(["\u00ad", "-\n", "\u200b"])
     return "".join(pieces).replace("fi", "ﬁ").replace("ff", "ﬀ")
