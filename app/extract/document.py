@@ -24,7 +24,7 @@ from app.extract.parts import (
     Unreadable,
 )
 from app.extract.pdf import read_pdf
-from app.extract.text import read_text
+from app.extract.text import HEAD, decode, read_text
 
 HEADER = "# File: {}\n"
 """Opens each file's text where a document is made of several."""
@@ -156,8 +156,10 @@ def _read(source: SourceFile, on_page: Callable[[int, int], None] | None = None)
     """Read one file by its kind. Raises `Unreadable`, or OSError from the file itself."""
     named_pdf = source.path.lower().endswith(".pdf")
     limit = PDF_LIMIT if named_pdf else TEXT_LIMIT
-    data = b"" if source.size > limit else source.read(limit + 1)
+    data = source.read(HEAD if source.size > limit else limit + 1)
     if source.size > limit or len(data) > limit:
+        if not named_pdf:
+            decode(data[:HEAD])  # a large binary file is better called that
         megabytes = max(source.size, len(data)) / MEGABYTE
         what = "a PDF" if named_pdf else "a text file"
         raise Unreadable(f"{megabytes:,.1f} MB, more than the {limit // MEGABYTE} MB allowed for {what}: split it")

@@ -142,6 +142,8 @@ def test_a_file_over_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(door, "TEXT_LIMIT", 1_000_000)
     (tmp_path / "big.txt").write_bytes(b"x" * 1_000_001)
     assert failing(tmp_path / "big.txt").endswith("1.0 MB, more than the 1 MB allowed for a text file: split it")
+    (tmp_path / "big.txt").write_bytes(b"\0" * 1_000_001)
+    assert failing(tmp_path / "big.txt").endswith("it is no text (a binary file)")
 
 
 def test_permission_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
