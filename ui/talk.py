@@ -1,0 +1,129 @@
+"""A conversation as HTML: questions, answers, what each answer took, and its numbered quotes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.citations import parse_reply
+from app.home import Home
+from app.session import Conversation
+from ui.markup import button, count, dotted, duration, safe
+
+Facts = Mapping[str, Any]
+"""What is saved with an answer: the fields of `app.session.Answer` as plain values, and the model's fingerprint."""
+
+
+def tabs(home: Home, document_id: str, chosen: int | None) -> str:
+    """The document's conversations as buttons, and one that starts another."""
+    talks = home.conversations.list(document_id)
+    if not talks:
+        return ""
+    fresh = button("talk", "New conversation", "", style="or-tab" + (" or-chosen" if chosen is None else ""))
+    others = [
+        button("talk", talk.title, talk.id, style="or-tab" + (" or-chosen" if talk.id == chosen else ""))
+        for talk in talks
+    ]
+    return f'<nav class="or-tabs" aria-label="Conversations">{fresh}{"".join(others)}</nav>'
+
+
+def thread(conversation: Conversation | None, document_tokens: int, fingerprint: str) -> str:
+    """Every question and answer so far. `fingerprint`: of the model in use, which counted `document_tokens`."""
+    if conversation is None:
+        return ""
+    shown = []
+    for number, message in enumerate(conversation.messages):
+        if message.role == "user":
+            shown.append(_question(message.text))
+        else:
+            tokens = document_tokens if message.facts.get("model") == fingerprint else None
+            shown.append(_saved_answer(number, message.facts, tokens))
+    return "".join(shown)
+
+
+def live(question: str, raw: str) -> str:
+    """The question just asked and as much of the reply as there is, in the shape the finished answer will have."""
+    reply = parse_reply(_without_half_a_label(raw))
+    quotes = "".join(f'<li class="or-quote"><q>{safe(quote)}</q></li>' for quote in reply.quotes)
+    return _question(question) + _answer(
+        f'{safe(reply.answer)}<span class="or-cursor" aria-hidden="true"></span>',
+        f'<ol class="or-quotes">{quotes}</ol>' if quotes else "",
+        "Answering" if raw else "Reading the question",
+    )
+
+
+def citation(conversation: Conversation, item: str) -> Facts | None:
+    """The quote that a button of `thread` names, `message.quote`; None if there is none such."""
+    message, _, quote = item.partition(".")
+    if not (message.isascii() and message.isdigit() and quote.isascii() and quote.isdigit()):
+        return None
+    if int(message) >= len(conversation.messages):
+        return None
+    citations = conversation.messages[int(message)].facts.get("citations", ())
+    return citations[int(quote)] if int(quote) < len(citations) else None
+
+
+def place_words(place: Facts, several_files: bool = False) -> str:
+    """`page 12`, `line 57`, `src/a.py, lines 3 to 9`."""
+    first, last = place.get("line_start"), place.get("line_end")
+    if place.get("page"):
+        spot = f"page {place['page']}"
+    else:
+        spot = f"line {first}" if first == last or not last else f"lines {first} to {last}"
+    return ", ".join(part for part in (str(place["path"]) if several_files and place.get("path") else "", spot) if part)
+
+
+def _without_half_a_label(raw: str) -> str:
+    """The reply so far, less a last line that may become `Quote:` or `Answer:` with the next words."""
+    rest, _, last = raw.rpartition("\n")
+    return rest if any(label.startswith(last.strip()) for label in ("Quote:", "Answer:")) else raw
+
+
+def _question(text: str) -> str:
+    return f'<div class="or-question">{safe(text)}</div>'
+
+
+def _answer(body: str, quotes: str, facts: str) -> str:
+    return (
+        f'<article class="or-answer"><div class="or-words">{body}</div>{quotes}'
+        f'<p class="or-took">{safe(facts)}</p></article>'
+    )
+
+
+def _saved_answer(number: int, facts: Facts, document_tokens: int | None) -> str:
+    citations: Sequence[Facts] = facts.get("citations", ())
+    paths = {item["place"]["path"] for item in citations if item["place"]}
+    items = [_citation(number, n, item, len(paths) > 1) for n, item in enumerate(citations)]
+    words = safe(facts.get("answer") or facts.get("raw") or "No answer came.")
+    marks = "".join(_mark(number, n) for n, item in enumerate(citations) if item["verified"])
+    quotes = f'<ol class="or-quotes">{"".join(items)}</ol>' if items else ""
+    return _answer(words + marks, quotes, took(facts, document_tokens))
+
+
+def _mark(message: int, n: int) -> str:
+    return button("quote", str(n + 1), f"{message}.{n}", style="or-mark", hint=f"Open quote {n + 1} in the document")
+
+
+def _citation(message: int, n: int, item: Facts, several_files: bool) -> str:
+    quote = f"<q>{safe(item['quote'])}</q>"
+    if not item["verified"] or not item["place"]:
+        return f'<li class="or-quote or-unverified">{quote}<span class="or-where">not found in the document</span></li>'
+    where = button("quote", place_words(item["place"], several_files), f"{message}.{n}", style="or-where")
+    return f'<li class="or-quote">{quote}{where}</li>'
+
+
+def took(facts: Facts, document_tokens: int | None) -> str:
+    """What an answer took. `document_tokens` is None where another model counted them."""
+    reused = int(facts["tokens_reused"])
+    if document_tokens is None:
+        document = f"{count(reused, 'document token')} from saved state"
+    else:
+        document = f"{max(document_tokens - reused, 0):,} of {count(document_tokens, 'document token')} re-read"
+        document += f" ({facts['reason']})" if reused < document_tokens else ""
+    generated = int(facts["tokens_generated"])
+    return dotted(
+        [
+            document,
+            f"first token {duration(facts['seconds_to_first_token'])}" if generated else "",
+            f"{count(generated, 'token')} in {duration(facts['seconds'])}",
+            "stopped" if facts.get("stopped") else "",
+        ]
+    )
