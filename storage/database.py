@@ -75,7 +75,7 @@ class Database:
         with self._explained(), self.engine.connect() as connection:
             sqlite = connection.connection.driver_connection
             assert isinstance(sqlite, sqlite3.Connection)
-            # A script ends the open transaction and runs to its end; `execute` would stop after the first of many pages.
+            # A script ends the open transaction and runs to its end; `execute` would stop after one of many pages.
             sqlite.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager

@@ -117,7 +117,7 @@ class Documents:
         Raises NotFound, which names what is near, or the ids that `name` could mean.
         """
         with self._database.reading() as session:
-            titles = dict(session.execute(select(DocumentRow.id, DocumentRow.title)).tuples().all())
+            titles = dict(session.execute(select(DocumentRow.id, DocumentRow.title)).all())
         begun = [id for id in titles if name and id.startswith(name.lower())]
         titled = [id for id, title in titles.items() if title == name]
         if name in titles:

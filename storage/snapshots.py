@@ -149,7 +149,7 @@ class Snapshots:
             documents = set(session.scalars(select(DocumentRow.id)))
             verdicts = []
             for row in session.scalars(select(SnapshotRow).order_by(SnapshotRow.id)).all():
-                damaged = [f"{saved.name}: checksum differs" for saved in rows.read(session, row.id) if not saved.intact]
+                damaged = [f"{x.name}: checksum differs" for x in rows.read(session, row.id) if not x.intact]
                 whole = _whole(session, row)
                 if whole and not damaged:
                     damaged = [whole]
@@ -161,7 +161,7 @@ class Snapshots:
             return verdicts
 
 
-def _of(document_id: str, key: SnapshotKey) -> Select[tuple[SnapshotRow]]:
+def _of(document_id: str, key: SnapshotKey) -> Select[SnapshotRow]:
     facts = {"model": key.model, "tokenizer": key.tokenizer, "prompt_format": key.prompt_format, "prefix": key.prefix}
     return select(SnapshotRow).filter_by(document_id=document_id, **facts)
 
@@ -186,7 +186,7 @@ def _replace(session: Session, row: SnapshotRow, tensors: Mapping[str, Tensor], 
 
 def _checksums(session: Session, id: int) -> dict[str, str]:
     pairs = select(TensorRow.name, TensorRow.checksum).where(TensorRow.snapshot_id == id)
-    return dict(session.execute(pairs).tuples().all())
+    return dict(session.execute(pairs).all())
 
 
 def _whole(session: Session, row: SnapshotRow) -> str | None:
