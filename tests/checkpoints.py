@@ -3,6 +3,7 @@
 Written from the table of the real checkpoint and not from our loader, so that the loader is tested and not echoed.
 """
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -206,3 +207,12 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"chat_template": CHATML, "eos_token": "<|im_end|>", "tokenizer_class": "PreTrainedTokenizerFast"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
+
+
+def write_tiktoken(folder: Path) -> Path:
+    """A small `tiktoken.model` in Kimi's format: all bytes, then a few merges; ids are their order."""
+    merges = [b"ab", b"aba", b"  ", b"12", b"34", b"1234", b"th", b"the", b" the", b"'s", b"t's", "中".encode()[:2]]
+    tokens = [bytes([n]) for n in range(256)] + [*merges, "中".encode(), "中a".encode()]
+    lines = [f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(tokens)]
+    (folder / "tiktoken.model").write_text("\n".join(lines) + "\n", "ascii")
+    return folder
