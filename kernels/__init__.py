@@ -10,5 +10,5 @@ The letters used for shapes, everywhere in the project:
     S   keys (past tokens) attended to
 
 Modules: `kda` (gate, recurrence, chunked form), `conv` (short causal convolution), `norm` (RMS norms), `mla`
-(attention with its log-sum-exp, merged over segments), `moe` (router and experts).
+(attention with its log-sum-exp, merged over segments), `moe` (router and experts), `linear` (matrix times tokens).
 """

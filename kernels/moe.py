@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kernels.linear import linear
+
 
 def route(
     x: Tensor, weight: Tensor, bias: Tensor, top_k: int, renormalize: bool, scaling: float
@@ -25,8 +27,8 @@ def route(
 
 def swiglu(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
     """down(silu(gate x) * up x). x [T, D], gate_up [2I, D] (gate first), down [D, I] -> [T, D]."""
-    gate, up = F.linear(x, gate_up).chunk(2, -1)
-    return F.linear(F.silu(gate) * up, down)
+    gate, up = linear(x, gate_up).chunk(2, -1)
+    return linear(F.silu(gate) * up, down)
 
 
 def experts(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:

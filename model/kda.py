@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels import conv, kda, norm
+from kernels.linear import linear
 from model.config import KimiConfig
 from model.state import KDAState
 
@@ -44,15 +45,15 @@ class KDA(nn.Module):
 
     def forward(self, x: Tensor, state: KDAState) -> Tensor:
         """x [T, D] -> [T, D]; `state` moves on by T tokens."""
-        qkv, decay, gate, beta = (x @ self.input.t()).split(self.sizes, -1)
+        qkv, decay, gate, beta = linear(x, self.input).split(self.sizes, -1)
         qkv, state.conv = conv.short_conv(qkv, self.conv, state.conv)
         q, k, v = qkv.unflatten(-1, (3, self.heads, self.dim)).unbind(-3)
-        g = kda.gate(self._heads(decay @ self.decay_up.t()), self.a_log, self.dt_bias.view(self.heads, self.dim))
+        g = kda.gate(self._heads(linear(decay, self.decay_up)), self.a_log, self.dt_bias.view(self.heads, self.dim))
         scan = kda.recurrent if x.shape[0] < RECURRENT_BELOW else kda.chunked
         q = norm.l2_norm(q) * self.dim**-0.5
         o, state.recurrent = scan(q, norm.l2_norm(k), v, g, torch.sigmoid(beta.float()), state.recurrent)
-        gate = self._heads(gate @ self.gate_up.t())
-        return norm.gated_rms_norm(o, gate, self.norm, self.eps).flatten(-2) @ self.output.t()
+        gate = self._heads(linear(gate, self.gate_up))
+        return linear(norm.gated_rms_norm(o, gate, self.norm, self.eps).flatten(-2), self.output)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, self.dim))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels import mla, norm
+from kernels.linear import linear
 from model.config import KimiConfig
 from model.state import MLAState
 
@@ -43,8 +44,8 @@ class MLA(nn.Module):
 
     def forward(self, x: Tensor, state: MLAState) -> Tensor:
         """x [T, D] -> [T, D]; `state` gains T rows of latents."""
-        q = (x @ self.query.t()).unflatten(-1, (self.heads, self.width)).transpose(0, 1)  # [H, T, nope+P]
-        latent, shared = (x @ self.down.t()).split([self.rank, self.width - self.nope], -1)
+        q = linear(x, self.query).unflatten(-1, (self.heads, self.width)).transpose(0, 1)  # [H, T, nope+P]
+        latent, shared = linear(x, self.down).split([self.rank, self.width - self.nope], -1)
         rows = torch.cat([norm.rms_norm(latent, self.latent_norm, LATENT_EPS), shared], -1)
         up = self.up.unflatten(0, (self.heads, -1))  # [H, nope+V, R]
 
@@ -54,7 +55,7 @@ class MLA(nn.Module):
             past, past_lse = self._attend_past(q, up, state)
             o, _ = mla.merge(past, past_lse, o, lse)
         state.append(rows)
-        return o.to(x.dtype).transpose(0, 1).flatten(1) @ self.output.t()
+        return linear(o.to(x.dtype).transpose(0, 1).flatten(1), self.output)
 
     def _attend_past(self, q: Tensor, up: Tensor, state: MLAState) -> tuple[Tensor, Tensor]:
         """Attention of q [H, T, nope+P] over all cached pages: (o float32 [H, T, V], lse [H, T])."""

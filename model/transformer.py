@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels import norm
+from kernels.linear import linear
 from model.config import KimiConfig
 from model.kda import KDA
 from model.mla import MLA
@@ -51,7 +52,7 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [T, D] -> float32 logits [T, vocabulary]."""
-        return (hidden @ self.head.t()).float()
+        return linear(hidden, self.head).float()
 
     @staticmethod
     def on_meta(config: KimiConfig) -> "Transformer":

@@ -1,0 +1,23 @@
+"""What can go wrong in the application, each an error of one line that says what to do.
+
+    OncereadError
+        SourceError       a file, folder or archive that cannot be taken in
+        ReadingStopped    reading was told to stop; what was read is saved
+        TemplateError     a report template that is not one
+"""
+
+
+class OncereadError(Exception):
+    """Something a person can understand and act on; shown as its message alone."""
+
+
+class SourceError(OncereadError):
+    """The input is missing, empty, or cannot be read."""
+
+
+class ReadingStopped(OncereadError):
+    """Reading was told to stop. What was read so far is saved, and reading goes on from there."""
+
+
+class TemplateError(OncereadError):
+    """A report template that cannot be used."""

@@ -1,0 +1,50 @@
+"""The open data folder: its database, and the model, loaded when first needed."""
+
+import threading
+
+from app.errors import OncereadError
+from app.settings import Settings
+from app.turns import Turns
+from model.engine import Engine
+from storage.conversations import Conversations
+from storage.database import Database
+from storage.documents import Documents
+from storage.jobs import Cells, Jobs
+from storage.snapshots import Snapshots
+
+
+class Home:
+    """Everything the application's functions work on. Safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.turns = Turns()
+        try:
+            settings.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OncereadError(f"the data folder {settings.home} cannot be made ({error.strerror})") from error
+        self.database = Database(settings.home / "onceread.sqlite")
+        self.documents = Documents(self.database)
+        self.snapshots = Snapshots(self.database)
+        self.conversations = Conversations(self.database)
+        self.jobs = Jobs(self.database)
+        self.cells = Cells(self.database)
+        self._engine: Engine | None = None
+        self._loading = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        """The model, loaded on first use. Raises ModelError."""
+        with self._loading:
+            if self._engine is None:
+                self._engine = Engine.load(self.settings.model, self.settings.device)
+            return self._engine
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def open_home(settings: Settings | None = None) -> Home:
+    """Open the data folder of `settings` (default: the environment's)."""
+    return Home(settings or Settings.from_environment())

@@ -1,0 +1,69 @@
+"""How fast this model reads on this machine: measured once, kept in the data folder, used for estimates.
+
+The time for a token grows with the tokens before it (the MLA layers look at all of them), so two speeds are measured:
+at a document's start, and behind a stand-in of 64k tokens of zero latents. Between and beyond, time is linear.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+
+import torch
+
+from app.home import Home
+from model.engine import CHUNK, Engine
+from model.state import MLAState, ModelState
+
+FAR = 65_536
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds for a token at the start, and how many more for each token already read."""
+
+    seconds_per_token: float
+    seconds_per_token_behind: float
+
+    def seconds(self, tokens: int, reused: int = 0) -> float:
+        """Time to read tokens `reused` to `tokens`."""
+        new = tokens - reused
+        return new * (self.seconds_per_token + self.seconds_per_token_behind * (tokens + reused) / 2)
+
+
+def speed(home: Home) -> Speed:
+    """The measured speed of the home's model; the first call for a model takes a few seconds."""
+    engine = home.engine
+    path = home.settings.home / f"speed-{engine.fingerprint[:12]}.json"
+    try:
+        return Speed(**json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        measured = measure(engine)  # never measured, or the note is damaged: measure and note it
+    path.write_text(json.dumps(asdict(measured)), "utf-8")
+    return measured
+
+
+def measure(engine: Engine) -> Speed:
+    """Read one chunk at the start and one behind FAR tokens, after a chunk to warm up."""
+    _chunk_seconds(engine, engine.empty())
+    near = _chunk_seconds(engine, engine.empty())
+    far = _chunk_seconds(engine, _far_state(engine))
+    return Speed(near / CHUNK, max(0.0, far - near) / CHUNK / FAR)
+
+
+def _far_state(engine: Engine) -> ModelState:
+    state = engine.empty()
+    rows = torch.zeros(FAR, engine.config.latent_width, dtype=engine.dtype, device=engine.device)
+    for layer in state.layers:
+        if isinstance(layer, MLAState):
+            layer.append(rows)
+    state.tokens = FAR
+    return state
+
+
+def _chunk_seconds(engine: Engine, state: ModelState) -> float:
+    ids = [n % engine.config.vocab_size for n in range(CHUNK)]
+    started = time.perf_counter()
+    engine.read(state, ids)
+    if engine.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started

@@ -1,0 +1,116 @@
+"""Reading in the background: one thread, a job row for each document, taken up again after a restart."""
+
+import threading
+import time
+from dataclasses import replace
+
+from app import reading
+from app.errors import OncereadError, ReadingStopped
+from app.home import Home
+from model.errors import ModelError
+from storage.errors import StorageError
+from storage.jobs import ReadingJob
+
+UNFINISHED = ("waiting", "reading")
+
+
+class Worker:
+    """Reads one document at a time, oldest request first. The database's job rows are the queue."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._halted: set[str] = set()  # documents told to pause or cancel
+        self._thread = threading.Thread(target=self._run, name="reading", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; jobs that a crash or restart left unfinished are taken up."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after the chunk at work; what was read is saved, and the job goes on at the next start."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def submit(self, document_id: str) -> None:
+        """Ask for a document to be read. One already waiting or being read stays where it is."""
+        job = self.status(document_id)
+        if job is not None and job.state in UNFINISHED:
+            return
+        self._put(ReadingJob.new(document_id))
+
+    def resume(self, document_id: str) -> None:
+        """Go on with a paused or failed job."""
+        self.submit(document_id)
+
+    def pause(self, document_id: str) -> None:
+        """Stop reading a document after the chunk at work, and keep its job."""
+        job = self.status(document_id)
+        if job is not None and job.state in UNFINISHED:
+            self._halt(document_id)
+            self._put(replace(job, state="paused"))
+
+    def cancel(self, document_id: str) -> None:
+        """Stop reading a document and drop its job. What was read so far stays saved."""
+        self._halt(document_id)
+        self._home.jobs.remove(document_id)
+
+    def status(self, document_id: str) -> ReadingJob | None:
+        """The job of a document, if it has one."""
+        return self._home.jobs.get(document_id)
+
+    def _halt(self, document_id: str) -> None:
+        with self._changed:
+            self._halted.add(document_id)
+
+    def _put(self, job: ReadingJob) -> None:
+        with self._changed:
+            self._home.jobs.put(job)
+            if job.state == "waiting":
+                self._halted.discard(job.document_id)
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._next() is not None)
+                if self._stopping:
+                    return
+                job = self._next()
+            if job is not None:
+                self._read(job)
+
+    def _next(self) -> ReadingJob | None:
+        jobs = [job for job in self._home.jobs.list() if job.state in UNFINISHED]
+        return min(jobs, key=lambda job: (job.state != "reading", job.updated_at), default=None)
+
+    def _read(self, job: ReadingJob) -> None:
+        started = time.monotonic()
+
+        def note(progress: reading.Progress) -> None:
+            seconds = time.monotonic() - started
+            self._record(replace(job, state="reading", done=progress.done, total=progress.total, seconds=seconds))
+
+        try:
+            result = reading.read(self._home, job.document_id, note, lambda: self._is_halted(job.document_id))
+        except ReadingStopped:
+            return  # paused, cancelled or the service is ending: the job row says which
+        except (OncereadError, ModelError, StorageError) as error:
+            self._record(replace(job, state="failed", error=str(error)))
+            return
+        self._record(
+            replace(job, state="done", done=result.tokens, total=result.tokens, seconds=result.seconds, error=None)
+        )
+
+    def _is_halted(self, document_id: str) -> bool:
+        return self._stopping or document_id in self._halted
+
+    def _record(self, job: ReadingJob) -> None:
+        """Write the job's row, unless it was paused or cancelled meanwhile."""
+        with self._changed:
+            if job.document_id not in self._halted:
+                self._home.jobs.put(job)
