@@ -10,7 +10,7 @@ from model import state as states
 from model import weights
 from model.chat import ChatTemplate
 from model.config import KimiConfig
-from model.errors import ModelError
+from model.errors import ModelError, TokenizerError
 from model.fingerprint import fingerprint
 from model.sampling import Sampler, Sampling
 from model.state import ModelState
@@ -45,6 +45,9 @@ class Engine:
         place = _device(device)
         dtype = dtype or _dtype(place)
         tokenizer = load_tokenizer(folder)
+        if tokenizer.size > config.vocab_size:
+            counts = f"{tokenizer.size:,} tokens, the model {config.vocab_size:,}"
+            raise TokenizerError(f"the tokenizer in {folder} has {counts}: they do not belong together")
         chat = ChatTemplate.from_folder(folder, tokenizer)
         ends = {id for name, id in tokenizer.special.items() if name in ("<|im_end|>", "[EOS]", "<|endoftext|>")}
         with torch.no_grad():

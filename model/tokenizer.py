@@ -25,6 +25,8 @@ class Tokenizer(Protocol):
     """A hash of everything that decides ids."""
     special: dict[str, int]
     """Special tokens by name."""
+    size: int
+    """Every id is below this."""
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; the names of special tokens in it are text like any other."""
@@ -83,6 +85,7 @@ class JsonTokenizer:
         self._tokenizer.encode_special_tokens = True  # "encode their text", that is: as plain text
         added = self._tokenizer.get_added_tokens_decoder()
         self.special = {token.content: id for id, token in added.items() if token.special}
+        self.size = max(self._tokenizer.get_vocab().values(), default=-1) + 1
         self.identity = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
     def encode(self, text: str) -> list[int]:
@@ -148,6 +151,7 @@ class TiktokenTokenizer:
             "kimi", pat_str=self.PATTERN, mergeable_ranks=ranks, special_tokens=self.special
         )
         self._first_special = base
+        self.size = self._encoding.n_vocab
         self.identity = hashlib.sha256(raw + json.dumps(sorted(names.items())).encode()).hexdigest()[:32]
 
     def encode(self, text: str) -> list[int]:

@@ -1,6 +1,10 @@
 """Fixtures that more than one room's tests use."""
 
+import os
 from pathlib import Path
+
+# The models of the tests are tiny: on a busy machine several threads wait for one another longer than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

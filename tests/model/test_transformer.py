@@ -1,0 +1,57 @@
+"""The whole model: what a token may see, and that a run is repeatable to the bit."""
+
+import pytest
+import torch
+
+from model.engine import Engine
+from model.transformer import Transformer
+
+
+def ids(count: int) -> torch.Tensor:
+    """Random tokens."""
+    return torch.randint(4, 300, (count,), generator=torch.Generator().manual_seed(count))
+
+
+def test_hidden_states_and_tokens_read(tiny_engine: Engine) -> None:
+    state = tiny_engine.empty()
+    hidden = tiny_engine.model(ids(70), state)
+    assert hidden.shape == (70, tiny_engine.config.hidden)
+    assert state.tokens == 70
+    logits = tiny_engine.model.logits(hidden)
+    assert (logits.shape, logits.dtype) == ((70, tiny_engine.config.vocab_size), torch.float32)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("change", [1, 63, 64, 99])
+def test_no_token_sees_a_later_one_and_every_later_one_sees_it(tiny_engine: Engine, change: int) -> None:
+    first, second = ids(100), ids(100)
+    second[change] = 299 - second[change]
+    a, b = (tiny_engine.model(x, tiny_engine.empty()) for x in (first, second))
+    torch.testing.assert_close(a[:change], b[:change], rtol=1e-5, atol=1e-5)
+    assert ((a[change:] - b[change:]).norm(dim=-1) > 1e-4).all()
+
+
+def test_two_runs_agree_to_the_bit(tiny_engine: Engine) -> None:
+    states = [tiny_engine.empty() for _ in range(2)]
+    a, b = (tiny_engine.model(ids(200), state) for state in states)
+    assert torch.equal(a, b)
+    left, right = (state.to_tensors() for state in states)
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_every_parameter_matters(tiny_engine: Engine) -> None:
+    document = ids(80)
+    before = tiny_engine.model.logits(tiny_engine.model(document, tiny_engine.empty()))
+    for name, parameter in tiny_engine.model.named_parameters():
+        kept = parameter.data.clone()
+        parameter.data.copy_(kept.flip(0) * 1.5 + 0.1)
+        after = tiny_engine.model.logits(tiny_engine.model(document, tiny_engine.empty()))
+        parameter.data.copy_(kept)
+        assert (after - before).norm() > 1e-3 * before.norm(), name
+
+
+def test_on_meta_takes_no_memory(tiny_engine: Engine) -> None:
+    model = Transformer.on_meta(tiny_engine.config)
+    assert all(parameter.is_meta for parameter in model.parameters())
+    shapes = {name: parameter.shape for name, parameter in tiny_engine.model.named_parameters()}
+    assert {name: parameter.shape for name, parameter in model.named_parameters()} == shapes
