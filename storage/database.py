@@ -113,9 +113,10 @@ def _engine(path: Path, wait_seconds: float) -> Engine:
         connection.isolation_level = None  # transactions begin where we say, below
         # A flipped byte in a text must reach the checksums, not fail as undecodable.
         connection.text_factory = lambda data: data.decode("utf-8", "replace")
+        if connection.execute("PRAGMA page_count").fetchone() == (0,):  # a new file; an old one would be written to
+            connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # gives bytes back without copying the whole file
         for pragma in (
-            f"page_size = {PAGE_SIZE}",  # this and the next count only in a new file
-            "auto_vacuum = INCREMENTAL",  # removing gives the bytes back without copying the whole file
             f"journal_mode = {journal_mode(sqlite3.sqlite_version_info)}",
             "synchronous = FULL",
             "foreign_keys = ON",

@@ -1,6 +1,7 @@
 """The tables. `migrations.py` creates them; a test holds the two equal.
 
-Times are seconds since 1970 (UTC). Wide columns come last in a row, so that SQLite reads the others without them.
+Times are seconds since 1970 (UTC). Wide columns come last, so that SQLite reads the others without them (their order in
+the file is the order in `migrations.py`).
 """
 
 from typing import Any

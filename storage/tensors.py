@@ -16,8 +16,8 @@ from storage.schema import TensorRow
 MOST_BYTES = 64 << 20
 """In one row; longer tensors come in pages."""
 
-ROWS_AT_ONCE = 4
-"""Rows fetched together, a few MiB each: more only holds more memory."""
+ROWS_AT_ONCE = 1
+"""Rows fetched together. Measured with 90 rows of 3 MB: loading takes 0.13 s by one, 0.25 s by four (fresh memory)."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,12 @@ def pack(name: str, tensor: Tensor) -> dict[str, Any]:
 def read(session: Session, snapshot_id: int) -> Iterator[Row]:
     """The rows of a snapshot, each checked."""
     columns = (TensorRow.name, TensorRow.dtype, TensorRow.shape, TensorRow.checksum, TensorRow.data)
-    found = select(*columns).where(TensorRow.snapshot_id == snapshot_id).order_by(TensorRow.id)
+    # By name, the order of the index: any other would make SQLite sort the data itself.
+    found = select(*columns).where(TensorRow.snapshot_id == snapshot_id).order_by(TensorRow.name)
     for name, dtype, shape, checksum, data in session.execute(found.execution_options(yield_per=ROWS_AT_ONCE)):
-        yield Row(name, dtype, shape, data, intact=_checksum(name, dtype, shape, data) == checksum)
+        # Damage can turn a blob into another kind of value.
+        intact = isinstance(data, bytes) and _checksum(name, dtype, shape, data) == checksum
+        yield Row(name, dtype, shape, data, intact)
 
 
 def _bytes(tensor: Tensor) -> memoryview:

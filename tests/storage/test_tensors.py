@@ -1,0 +1,42 @@
+"""Tensors as rows, bit for bit."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.tensors import MOST_BYTES, Row, _checksum, check_size, pack
+
+DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8]
+SHAPES = st.lists(st.integers(0, 5), max_size=4)
+
+
+def _bits(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+@given(st.sampled_from(DTYPES), SHAPES, st.integers(0, 2**31), st.booleans())
+def test_any_bits_survive(dtype: torch.dtype, shape: list[int], seed: int, transposed: bool) -> None:
+    count = torch.Size(shape).numel() * dtype.itemsize
+    raw = torch.randint(0, 256, (count,), dtype=torch.uint8,
+                        generator=torch.Generator().manual_seed(seed))  # NaNs with payloads, infinities, subnormals
+    tensor = raw.view(dtype).reshape(shape) if count else torch.empty(shape, dtype=dtype)
+    tensor = tensor.mT if transposed and tensor.dim() > 1 else tensor
+    packed = pack("name", tensor)
+    row = Row("name", packed["dtype"], packed["shape"], bytes(packed["data"]), True)
+    back = row.tensor()
+    assert (back.dtype, back.shape) == (tensor.dtype, tensor.shape)
+    assert _bits(back) == _bits(tensor)
+    assert packed["length"] == len(row.data) == count
+
+
+def test_the_checksum_covers_name_dtype_shape_and_bytes() -> None:
+    variants = [("a", "int8", "4", b"1234"), ("b", "int8", "4", b"1234"), ("a", "uint8", "4", b"1234"),
+                ("a", "int8", "2,2", b"1234"), ("a", "int8", "4", b"1235")]
+    assert len({_checksum(*variant) for variant in variants}) == len(variants)
+
+
+def test_a_tensor_too_large_for_a_row() -> None:
+    check_size("fits", torch.empty(MOST_BYTES, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="large has 67,108,866 bytes, more than 67,108,864: save it in pages"):
+        check_size("large", torch.empty(MOST_BYTES // 2 + 1, dtype=torch.bfloat16))
