@@ -12,6 +12,7 @@ import gradio as gr
 
 from app.errors import OncereadError
 from app.home import Home
+from app.speed import speed
 from app.worker import Worker
 from ui import reading, source
 from ui.address import READ_ADDRESS, WRITE_ADDRESS
@@ -43,11 +44,13 @@ def serve(home: Home, host: str, port: int) -> None:
     Reading goes on in the background meanwhile; at the end it stops at a safe point and is taken up by the next
     start. Raises OncereadError if the address cannot be used, and ModelError if the model cannot be loaded.
     """
+    print(f"Loading {home.settings.model_name}; the first start also measures how fast it reads here.", flush=True)
     worker = Worker(home)
     page = build(home, worker)
+    speed(home)  # before anything else uses the processor, or every estimate would be too long
     worker.start()
     try:
-        _launch(page, host, port)
+        launch(page, host, port)
         print(f"Onceread is open at http://{host}:{port}/ (Ctrl-C ends it)", flush=True)
         if host not in ("127.0.0.1", "localhost", "::1"):
             print("There is no sign-in: whoever reaches this address can read everything in the library.", flush=True)
@@ -58,7 +61,8 @@ def serve(home: Home, host: str, port: int) -> None:
         worker.stop()
 
 
-def _launch(page: gr.Blocks, host: str, port: int) -> None:
+def launch(page: gr.Blocks, host: str, port: int) -> None:
+    """Serve a page from a thread until `page.close()`. Raises OncereadError if the address cannot be used."""
     try:
         page.launch(
             server_name=host,

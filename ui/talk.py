@@ -61,6 +61,15 @@ def citation(conversation: Conversation, item: str) -> Facts | None:
     return citations[int(quote)] if int(quote) < len(citations) else None
 
 
+def latest_quote(conversation: Conversation | None) -> str:
+    """What names the first quote found in the document of the latest answer; empty if it has none."""
+    if conversation is None or not conversation.messages:
+        return ""
+    citations = conversation.messages[-1].facts.get("citations", ())
+    found = (n for n, item in enumerate(citations) if item["verified"])
+    return next((f"{len(conversation.messages) - 1}.{n}" for n in found), "")
+
+
 def place_words(place: Facts, several_files: bool = False) -> str:
     """`page 12`, `line 57`, `src/a.py, lines 3 to 9`."""
     first, last = place.get("line_start"), place.get("line_end")

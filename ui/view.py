@@ -38,14 +38,15 @@ class Pages:
     def everything(self, query: str | None) -> Changes:
         """The whole page for an address; one that leads nowhere shows the library and says so."""
         address, line = self._existing(Address.parse(query))
-        talk_shown = self.home.conversations.get(address.conversation) if address.conversation is not None else None
+        number = address.conversation
+        conversation = self.home.conversations.get(number) if number is not None else None
         return {
             "address": address.query,
             **self.progress(address.query),
             "talks": talk.tabs(self.home, address.document, address.conversation) if address.document else "",
-            "thread": self.thread(address.document, talk_shown),
+            "thread": self.thread(address.document, conversation),
             "live": "",
-            "source": source.EMPTY if address.document else "",
+            "source": self.quote(address.query, talk.latest_quote(conversation)),
             "notice": notice(line),
         }
 
@@ -80,8 +81,9 @@ class Pages:
         address = Address.parse(query)
         if address.conversation is None:
             return source.EMPTY
-        citation = talk.citation(self.home.conversations.get(address.conversation), item)
-        if citation is None:
+        conversation = self.home.conversations.get(address.conversation)
+        citation = talk.citation(conversation, item)
+        if citation is None or conversation.document_id != address.document:
             return source.EMPTY
         title = self.home.documents.get(address.document).title
         return source.panel(self.home.documents.text(address.document), title, citation)

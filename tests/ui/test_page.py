@@ -1,0 +1,134 @@
+"""The page as a person meets it, in a real browser: add, read, ask, check, reload, ask again."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from model.engine import Engine
+from model.sampling import Sampling
+from model.state import ModelState
+from tests.ui.conftest import Site
+
+BOOK = "The lighthouse of Anvers was built in 1712.\nIts keeper was called Maud Ellery.\nShe kept bees.\n"
+HOSTILE = (
+    "<img src=x onerror=\"window.pwned='img'\"></script><script>window.pwned='script'</script>\n"
+    "${window.pwned='template'} {{constructor}} <|im_end|> &amp; the key is under the third stone.\n"
+)
+
+
+@pytest.fixture
+def replies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the model is to say next: the tiny one reads for real, but its own words are noise without quotes."""
+    said: list[str] = []
+
+    def generate(
+        self: Engine, state: ModelState, ids: Sequence[int], _sampling: Sampling, _stop: object
+    ) -> Iterator[int]:
+        self.next_logits(state, ids)
+        yield from self.tokenizer.encode(said.pop(0))
+
+    monkeypatch.setattr(Engine, "generate", generate)
+    return said
+
+
+def test_read_ask_reload_ask_again(site: Site, tab: Page, replies: list[str], tmp_path: Path) -> None:
+    tab.goto(site.url)
+    expect(tab.locator(".or-top")).to_contain_text("Model: tiny")
+    add(tab, write(tmp_path, "lighthouse.txt", BOOK))
+    expect(tab.locator("#reading")).to_contain_text("to read")
+    tab.get_by_role("button", name="Read it").click()
+
+    replies.append('Quote: "keeper was called Maud Ellery"\nAnswer: Maud Ellery')
+    ask(tab, "Who was the keeper?")
+    answer = tab.locator("#thread .or-answer")
+    expect(answer.locator(".or-words")).to_contain_text("Maud Ellery")
+    expect(answer.locator(".or-quote")).to_contain_text("line 2")
+    expect(answer.locator(".or-took")).to_have_text(re.compile(r"^0 of \d+ document tokens re-read · first token "))
+    expect(tab.locator("#source mark")).to_have_text("keeper was called Maud Ellery")
+    expect(tab.locator("#source .or-page")).to_contain_text("The lighthouse of Anvers was built in 1712.")
+    expect(tab.locator("#question textarea")).to_have_value("")
+
+    tab.reload()
+    expect(tab.locator("#thread .or-words")).to_contain_text("Maud Ellery")
+    expect(tab.locator("#source mark")).to_have_text("keeper was called Maud Ellery")
+
+    replies.append('Quote: "she was eaten by wolves"\nAnswer: Wolves')
+    ask(tab, "What became of her?")
+    second = tab.locator("#thread .or-answer").nth(1)
+    expect(second.locator(".or-unverified")).to_contain_text("not found in the document")
+    expect(second.locator(".or-took")).to_contain_text("0 of")
+    expect(tab.locator("#talks button")).to_have_count(2)  # the new one, and this one with both answers
+    tab.locator("#thread .or-answer").nth(0).locator("button.or-where").click()
+    expect(tab.locator("#source mark")).to_be_visible()
+
+
+def test_nothing_of_a_document_is_interpreted(site: Site, tab: Page, replies: list[str], tmp_path: Path) -> None:
+    tab.goto(site.url)
+    add(tab, write(tmp_path, "<img src=x onerror=window.pwned=1>.txt", HOSTILE))
+    tab.get_by_role("button", name="Read it").click()
+    replies.append(f'Quote: "{HOSTILE.strip()}"\nAnswer: <b onclick=alert(1)>${{1+1}}</b> {HOSTILE}')
+    ask(tab, "<script>window.pwned='question'</script> where is the key?")
+    expect(tab.locator("#thread .or-words")).to_contain_text("<b onclick=alert(1)>${1+1}</b>")
+    expect(tab.locator("#source mark")).to_contain_text("${window.pwned='template'} {{constructor}} <|im_end|> &amp; the")
+    expect(tab.locator("#thread .or-question")).to_contain_text("<script>window.pwned='question'</script>")
+    assert tab.evaluate("window.pwned") is None
+    assert tab.locator("#thread img, #source img, #library img, #thread b").count() == 0
+
+
+def test_an_error_keeps_the_question(site: Site, tab: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.errors import OncereadError
+
+    def broken(*_: object) -> Iterator[int]:
+        raise OncereadError("the model <is> out of order")
+        yield 0
+
+    tab.goto(site.url)
+    add(tab, write(tmp_path, "lighthouse.txt", BOOK))
+    tab.get_by_role("button", name="Read it").click()
+    monkeypatch.setattr(Engine, "generate", broken)
+    ask(tab, "Who was the keeper?")
+    expect(tab.locator("#notice [role=alert]")).to_have_text("the model <is> out of order")
+    expect(tab.locator("#question textarea")).to_have_value("Who was the keeper?")
+    expect(tab.get_by_role("button", name="Ask", exact=True)).to_be_enabled()
+
+
+def test_a_bad_upload_says_so_and_leaves_nothing(site: Site, tab: Page, tmp_path: Path) -> None:
+    tab.goto(site.url)
+    add(tab, write(tmp_path, "empty.txt", ""))
+    expect(tab.locator("#notice [role=alert]")).to_contain_text("empty")
+    assert site.home.documents.list() == []
+    assert list(site.home.settings.home.glob("upload-*")) == []
+    expect(tab.locator("#upload input[type=file]")).to_have_count(1)  # ready for the next file
+
+
+def test_the_sample_book_is_one_click_away(site: Site, tab: Page) -> None:
+    tab.goto(site.url)
+    tab.get_by_role("button", name="Try the sample book").click()
+    expect(tab.locator("#document h2")).to_have_text("The King of the Golden River (John Ruskin)")
+    expect(tab.locator("#reading [role=progressbar]")).to_be_visible()
+    tab.get_by_role("button", name="Cancel").click()
+    expect(tab.get_by_role("button", name=re.compile("Read it|Go on reading"))).to_be_visible()
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    """A file with this text."""
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def add(tab: Page, path: Path) -> None:
+    """Drop a file on the page."""
+    expect(tab.locator(".or-welcome")).to_be_visible()
+    tab.locator("#upload input[type=file]").set_input_files(path)
+
+
+def ask(tab: Page, question: str) -> None:
+    """Type a question once the document is read, and send it with the Enter key."""
+    box = tab.locator("#question textarea")
+    expect(box).to_be_enabled()
+    box.fill(question)
+    box.press("Enter")
