@@ -17,27 +17,27 @@ def _first_tables(connection: Connection) -> None:
     for statement in (
         "CREATE TABLE documents (id TEXT NOT NULL PRIMARY KEY, title TEXT NOT NULL, kind TEXT NOT NULL, "
         "text_hash TEXT NOT NULL UNIQUE, chars INTEGER NOT NULL, tokens INTEGER, pages INTEGER, "
-        "created_at FLOAT NOT NULL, last_used_at FLOAT NOT NULL)",
+        "created_at DOUBLE NOT NULL, last_used_at DOUBLE NOT NULL)",
         f"CREATE TABLE contents ({document.format('PRIMARY KEY ')}, segments TEXT NOT NULL, skipped TEXT NOT NULL, "
         "text BLOB NOT NULL)",
         f"CREATE TABLE snapshots (id INTEGER NOT NULL PRIMARY KEY, {document.format('')}, model TEXT NOT NULL, "
         "tokenizer TEXT NOT NULL, prompt_format TEXT NOT NULL, prefix TEXT NOT NULL, format INTEGER NOT NULL, "
-        "tokens INTEGER NOT NULL, complete BOOLEAN NOT NULL, bytes INTEGER NOT NULL, created_at FLOAT NOT NULL, "
-        "last_used_at FLOAT NOT NULL, seal TEXT NOT NULL, "
+        "tokens INTEGER NOT NULL, complete BOOLEAN NOT NULL, bytes INTEGER NOT NULL, created_at DOUBLE NOT NULL, "
+        "last_used_at DOUBLE NOT NULL, seal TEXT NOT NULL, "
         "UNIQUE (document_id, model, tokenizer, prompt_format, prefix))",
         "CREATE TABLE tensors (id INTEGER NOT NULL PRIMARY KEY, "
         "snapshot_id INTEGER NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE, name TEXT NOT NULL, "
         "dtype TEXT NOT NULL, shape TEXT NOT NULL, length INTEGER NOT NULL, checksum TEXT NOT NULL, "
         "data BLOB NOT NULL, UNIQUE (snapshot_id, name))",
         f"CREATE TABLE conversations (id INTEGER NOT NULL PRIMARY KEY, {document.format('')}, title TEXT NOT NULL, "
-        "created_at FLOAT NOT NULL)",
+        "created_at DOUBLE NOT NULL)",
         "CREATE INDEX ix_conversations_document_id ON conversations (document_id)",
         "CREATE TABLE messages (id INTEGER NOT NULL PRIMARY KEY, "
         "conversation_id INTEGER NOT NULL REFERENCES conversations (id) ON DELETE CASCADE, role TEXT NOT NULL, "
-        "created_at FLOAT NOT NULL, text TEXT NOT NULL, facts JSON NOT NULL)",
+        "created_at DOUBLE NOT NULL, text TEXT NOT NULL, facts JSON NOT NULL)",
         "CREATE INDEX ix_messages_conversation_id ON messages (conversation_id)",
         f"CREATE TABLE jobs ({document.format('PRIMARY KEY ')}, state TEXT NOT NULL, done INTEGER NOT NULL, "
-        "total INTEGER NOT NULL, error TEXT, seconds FLOAT NOT NULL, updated_at FLOAT NOT NULL)",
+        "total INTEGER NOT NULL, error TEXT, seconds DOUBLE NOT NULL, updated_at DOUBLE NOT NULL)",
         f"CREATE TABLE cells (key TEXT NOT NULL PRIMARY KEY, {document.format('')}, question_id TEXT NOT NULL, "
         "state TEXT NOT NULL, answer JSON NOT NULL)",
         "CREATE INDEX ix_cells_document_id ON cells (document_id)",

@@ -6,7 +6,7 @@ the file is the order in `migrations.py`).
 
 from typing import Any
 
-from sqlalchemy import JSON, Dialect, ForeignKey, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import JSON, Dialect, Double, ForeignKey, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
@@ -25,7 +25,7 @@ class Words(TypeDecorator[str]):
 class Base(DeclarativeBase):
     """The parent of all tables."""
 
-    type_annotation_map = {str: Text, dict[str, Any]: JSON, bytes: LargeBinary}  # noqa: RUF012 (SQLAlchemy's way)
+    type_annotation_map = {str: Text, float: Double, dict[str, Any]: JSON, bytes: LargeBinary}  # noqa: RUF012 (SQLAlchemy's way)
 
 
 class DocumentRow(Base):
