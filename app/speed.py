@@ -1,7 +1,8 @@
 """How fast this model reads on this machine: measured once, kept in the data folder, used for estimates.
 
 The time for a token grows with the tokens before it (the MLA layers look at all of them), so two speeds are measured:
-at a document's start, and behind a stand-in of 64k tokens of zero latents. Between and beyond, time is linear.
+at a document's start, and behind a stand-in of 64k tokens of zero latents (fewer where a model reads less). Between and
+beyond, time is linear.
 """
 
 import json
@@ -44,24 +45,26 @@ def speed(home: Home) -> Speed:
 
 def measure(engine: Engine) -> Speed:
     """Read one chunk at the start and one behind FAR tokens, after a chunk to warm up."""
-    _chunk_seconds(engine, engine.empty())
-    near = _chunk_seconds(engine, engine.empty())
-    far = _chunk_seconds(engine, _far_state(engine))
-    return Speed(near / CHUNK, max(0.0, far - near) / CHUNK / FAR)
+    tokens = min(CHUNK, engine.config.max_length // 2)
+    behind = min(FAR, engine.config.max_length - tokens)
+    _read_seconds(engine, engine.empty(), tokens)
+    near = _read_seconds(engine, engine.empty(), tokens)
+    far = _read_seconds(engine, _state_behind(engine, behind), tokens)
+    return Speed(near / tokens, max(0.0, far - near) / tokens / behind)
 
 
-def _far_state(engine: Engine) -> ModelState:
+def _state_behind(engine: Engine, tokens: int) -> ModelState:
     state = engine.empty()
-    rows = torch.zeros(FAR, engine.config.latent_width, dtype=engine.dtype, device=engine.device)
+    rows = torch.zeros(tokens, engine.config.latent_width, dtype=engine.dtype, device=engine.device)
     for layer in state.layers:
         if isinstance(layer, MLAState):
             layer.append(rows)
-    state.tokens = FAR
+    state.tokens = tokens
     return state
 
 
-def _chunk_seconds(engine: Engine, state: ModelState) -> float:
-    ids = [n % engine.config.vocab_size for n in range(CHUNK)]
+def _read_seconds(engine: Engine, state: ModelState, tokens: int) -> float:
+    ids = [n % engine.config.vocab_size for n in range(tokens)]
     started = time.perf_counter()
     engine.read(state, ids)
     if engine.device.type == "cuda":

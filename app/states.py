@@ -54,6 +54,7 @@ def restore(home: Home, document_id: str, key: SnapshotKey) -> Restored:
     except (SnapshotDamaged, StateError) as error:
         home.snapshots.remove(snapshot.id)
         return Restored(home.engine.empty(), f"the saved state was damaged and is read again ({error})")
+    home.snapshots.touch(snapshot.id)
     if snapshot.complete:
         return Restored(state, "saved state found")
     return Restored(state, f"reading goes on after {snapshot.tokens:,} tokens saved earlier")

@@ -2,13 +2,14 @@
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 from app import reading
 from app.errors import OncereadError, ReadingStopped
 from app.home import Home
 from model.errors import ModelError
-from storage.errors import StorageError
+from storage.errors import NotFound, StorageError
 from storage.jobs import ReadingJob
 
 UNFINISHED = ("waiting", "reading")
@@ -110,7 +111,7 @@ class Worker:
         return self._stopping or document_id in self._halted
 
     def _record(self, job: ReadingJob) -> None:
-        """Write the job's row, unless it was paused or cancelled meanwhile."""
-        with self._changed:
+        """Write the job's row, unless it was paused or cancelled meanwhile, or its document removed."""
+        with self._changed, suppress(NotFound):
             if job.document_id not in self._halted:
                 self._home.jobs.put(job)

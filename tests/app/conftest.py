@@ -1,0 +1,34 @@
+"""A library on the tiny checkpoint, and a text for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.home import Home
+from app.settings import Settings
+
+WORDS = ["the", "river", "ran", "past", "seven", "old", "houses", "and", "a", "mill", "where", "nobody", "had", "ground", "corn", "since", "the", "war"]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tiny_checkpoint: Path) -> Settings:
+    """The tiny checkpoint and a data folder of this test's own."""
+    return Settings(tmp_path / "home", tiny_checkpoint, "cpu")
+
+
+@pytest.fixture
+def home(settings: Settings) -> Iterator[Home]:
+    """An open library on the tiny checkpoint."""
+    opened = Home(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """A text of about 6,000 tokens for the tiny tokenizer: three chunks."""
+    lines = [" ".join(WORDS[(n * k) % len(WORDS)] for k in range(1, 12)) + f" {n}." for n in range(130)]
+    path = tmp_path / "book.txt"
+    path.write_text("\n".join(lines), "utf-8")
+    return path

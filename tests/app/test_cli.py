@@ -1,0 +1,191 @@
+"""The command line's contract: JSON keys, exit codes, one line for an error, Ctrl-C that loses nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import cli
+from app.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny checkpoint and this test's data folder, as a person would name them."""
+    monkeypatch.setenv("ONCEREAD_HOME", str(settings.home))
+    monkeypatch.setenv("ONCEREAD_MODEL", str(settings.model))
+    monkeypatch.setenv("ONCEREAD_DEVICE", "cpu")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, Any]:
+    """Run a command that succeeds; its JSON."""
+    assert cli.main([*map(str, arguments), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+def fail(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """Run a command that fails; its one line."""
+    assert cli.main(list(map(str, arguments))) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = [line for line in captured.err.splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert "Traceback" not in lines[0]
+    return lines[0]
+
+
+def test_read_ask_show_remove(capsys: pytest.CaptureFixture[str], book: Path) -> None:
+    estimate = run(capsys, "estimate", book)
+    assert estimate.keys() >= {"tokens", "state_bytes", "seconds_estimate", "skipped"}
+    read = run(capsys, "read", book)
+    expected = {"document", "title", "tokens", "tokens_read", "tokens_reused", "seconds", "state_bytes", "skipped"}
+    assert read.keys() >= expected
+    assert read["tokens"] == read["tokens_read"] == estimate["tokens"]
+    assert run(capsys, "read", book)["tokens_reused"] == read["tokens"]
+
+    answer = run(capsys, "ask", read["document"][:6], "Who ran the mill?", "--max-tokens", "5")
+    assert answer.keys() >= {
+        "answer", "citations", "found", "tokens_reused", "tokens_read", "seconds_to_first_token", "conversation",
+    }
+    assert answer["tokens_reused"] == read["tokens"]
+    more = run(capsys, "ask", "book", "And?", "--conversation", str(answer["conversation"]), "--max-tokens", "5")
+    assert more["conversation"] == answer["conversation"]
+
+    assert [document["document"] for document in run(capsys, "list")["documents"]] == [read["document"]]
+    shown = run(capsys, "show", "book")
+    assert (shown["complete"], shown["tokens_read"]) == (True, read["tokens"])
+    assert run(capsys, "check") == {"snapshots": 1, "damaged": [], "orphaned": []}
+    assert run(capsys, "remove", "book")["document"] == read["document"]
+    assert run(capsys, "list") == {"documents": []}
+
+
+def test_the_model_says_what_it_is(capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path) -> None:
+    facts = run(capsys, "model")
+    assert facts == run(capsys, "model", tiny_checkpoint)
+    assert facts.keys() >= {
+        "parameters", "active_parameters", "layers", "fingerprint", "device", "weights_bytes",
+        "state_bytes_per_token", "state_bytes_fixed",
+    }
+    assert facts["active_parameters"] < facts["parameters"]
+    assert facts["layers"] == 5
+
+
+def test_report_asks_each_cell_once(capsys: pytest.CaptureFixture[str], book: Path, tmp_path: Path) -> None:
+    document = run(capsys, "read", book)["document"]
+    template = tmp_path / "brief.yaml"
+    template.write_text("title: Brief\nquestions:\n  - id: who\n    ask: Who?\n  - id: where\n    ask: Where?\n")
+    first = run(capsys, "report", template, document, "-o", tmp_path / "out")
+    assert (first["cells"], first["done"], first["reused"], first["failed"]) == (2, 2, 0, 0)
+    again = run(capsys, "report", template, document, "-o", tmp_path / "out")
+    assert (again["done"], again["reused"]) == (0, 2)
+    assert again["job"] == first["job"]
+    assert [Path(file).name for file in again["files"]] == ["report.md", "report.json"]
+    assert all(Path(file).is_file() for file in again["files"])
+
+
+def test_damage_is_found_by_check(capsys: pytest.CaptureFixture[str], book: Path, settings: Settings) -> None:
+    run(capsys, "read", book)
+    from storage.database import Database
+
+    database = Database(settings.home / "onceread.sqlite")
+    with database.writing() as session:
+        session.connection().exec_driver_sql("UPDATE tensors SET data = zeroblob(length(data)) WHERE name LIKE '%conv'")
+    database.close()
+    assert cli.main(["check", "--json"]) == 1
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["snapshots"] == 1
+    assert "layers.0.conv" in json.dumps(facts["damaged"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["read", "nowhere.txt"], "no such file"),
+        (["ask", "nothing", "Who?"], "no document"),
+        (["show", "nothing"], "no document"),
+        (["model", "nowhere"], "nowhere is no folder"),
+        (["report", "nowhere.yaml", "nothing", "-o", "out"], "no document"),
+        (["serve"], "start it with `onceread serve`"),
+        (["read", "nowhere.txt", "--device", "abacus"], "abacus"),
+    ],
+)
+def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], line: str, book: Path) -> None:
+    if "--device" in arguments:
+        arguments[1] = str(book)
+    assert line in fail(capsys, *arguments)
+
+
+def test_sampling_out_of_range_is_one_line(capsys: pytest.CaptureFixture[str], book: Path) -> None:
+    run(capsys, "read", book)
+    assert "temperature" in fail(capsys, "ask", "book", "Who?", "--temperature", "-1")
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["read"], ["ask", "book"], ["report", "a.yaml", "b"]])
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        cli.main(arguments)
+    assert exit.value.code == 2
+
+
+def test_ctrl_c_while_reading_saves_and_goes_on(
+    capsys: pytest.CaptureFixture[str], book: Path, tmp_path: Path
+) -> None:
+    long = tmp_path / "long.txt"
+    text = book.read_text("utf-8")
+    long.write_text("\n".join(f"{n} {text}" for n in range(3)), "utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_READ, "read", str(long)],
+        cwd=Path(__file__).parents[2], env=os.environ, stderr=subprocess.PIPE, text=True,
+    )
+    assert process.stderr is not None
+    seen = ""
+    while "2.05k" not in seen:  # the first chunk is read
+        seen += process.stderr.read(1)
+        assert process.poll() is None, seen
+    process.send_signal(signal.SIGINT)
+    seen += process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert "Traceback" not in seen
+    assert "they are saved, and reading goes on from there" in seen
+    rest = run(capsys, "read", long)
+    assert rest["tokens_reused"] >= 2048
+    assert rest["tokens_reused"] + rest["tokens_read"] == rest["tokens"]
+
+
+SLOW_READ = """
+import sys, time
+from app import cli, reading
+report = reading._Reading._report
+def slowly(self, *facts):
+    report(self, *facts)
+    time.sleep(0.5)
+reading._Reading._report = slowly
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    shown = capsys.readouterr().out
+    for command in ("read", "estimate", "ask", "list", "show", "remove", "report", "serve", "check", "model"):
+        assert f"    {command} " in shown
+
+
+def test_the_command_starts_quickly() -> None:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "ui.start", "list"], check=True, cwd=Path(__file__).parents[2])
+    assert time.perf_counter() - started < 20
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, ui.start; print('gradio' in sys.modules, 'transformers' in sys.modules)"],
+        check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.split() == ["False", "False"]

@@ -1,0 +1,35 @@
+"""Opening the data folder."""
+
+from pathlib import Path
+
+import pytest
+
+from app.errors import OncereadError
+from app.home import Home, open_home
+from app.settings import Settings
+from model.errors import ConfigError
+from storage.errors import DatabaseDamaged
+
+
+def test_the_model_is_loaded_when_first_needed(settings: Settings) -> None:
+    home = open_home(settings)
+    assert home._engine is None
+    assert home.engine is home.engine
+    home.close()
+
+
+def test_a_missing_model_leaves_the_library_usable(tmp_path: Path) -> None:
+    home = Home(Settings(tmp_path / "home", tmp_path / "nowhere", "cpu"))
+    with pytest.raises(ConfigError, match="is no folder"):
+        _ = home.engine
+    assert home.documents.list() == []
+    home.close()
+
+
+def test_what_stands_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", "utf-8")
+    with pytest.raises(OncereadError, match="cannot be made"):
+        Home(Settings(tmp_path / "file" / "home", tmp_path, "cpu"))
+    (tmp_path / "onceread.sqlite").write_bytes(b"this is no database, only some words" * 100)
+    with pytest.raises(DatabaseDamaged):
+        Home(Settings(tmp_path, tmp_path, "cpu"))

@@ -1,0 +1,65 @@
+"""Taking documents in, estimating, listing, removing."""
+
+from pathlib import Path
+
+import pytest
+
+from app import library, reading
+from app.errors import SourceError
+from app.home import Home
+from storage.errors import NotFound
+
+
+def test_the_estimate_is_what_reading_does(home: Home, book: Path) -> None:
+    estimate = library.estimate(home, [book])
+    assert home.documents.list() == []
+    result = reading.read(home, library.add(home, [book]).id)
+    assert (estimate.tokens, estimate.state_bytes) == (result.tokens, result.state_bytes)
+    assert estimate.tokens_reused == 0
+    assert 0.05 < estimate.seconds_estimate / result.seconds < 20  # the same order, on any busy machine
+    again = library.estimate(home, [book])
+    assert again.tokens_reused == result.tokens
+    assert again.seconds_estimate == 0
+
+
+def test_the_same_text_is_the_same_document(home: Home, book: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.txt"
+    copy.write_bytes(book.read_bytes())
+    first = library.add(home, [book], title="First")
+    assert library.add(home, [copy]).id == first.id
+    assert [document.title for document in home.documents.list()] == ["First"]
+
+
+def test_info_follows_reading(home: Home, book: Path) -> None:
+    document = library.add(home, [book])
+    info = library.info(home, document)
+    assert (info.tokens_read, info.complete, info.state_bytes) == (0, False, 0)
+    result = reading.read(home, document.id)
+    info = library.info(home, home.documents.get(document.id))
+    assert (info.tokens_read, info.complete, info.state_bytes) == (result.tokens, True, result.state_bytes)
+
+
+def test_what_was_skipped_and_guessed_is_kept(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "good.txt").write_text("Readable.", "utf-8")
+    (folder / "picture.bin").write_bytes(b"\0\1\2" * 100)
+    document = library.add(home, [folder])
+    assert [skip.path for skip in document.skipped] == ["picture.bin"]
+    assert "good.txt" in home.documents.text(document.id)
+
+
+def test_removing_forgets_everything(home: Home, book: Path) -> None:
+    document = library.add(home, [book])
+    reading.read(home, document.id)
+    library.remove(home, document.id)
+    assert home.documents.list() == []
+    assert home.snapshots.verify() == []
+    with pytest.raises(NotFound):
+        home.documents.get(document.id)
+
+
+def test_a_missing_file_is_one_clear_line(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such file or folder"):
+        library.add(home, [tmp_path / "nowhere.txt"])
+    assert home.documents.list() == []

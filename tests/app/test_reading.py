@@ -1,0 +1,116 @@
+"""Reading is durable, resumes to the same bits, and says what it reused and why."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from app import library, reading
+from app.errors import ReadingStopped
+from app.home import Home
+from app.settings import Settings
+
+READ_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from app import library, reading
+from app.home import Home
+from app.settings import Settings
+
+reading.COMMIT_TOKENS = 2048
+home = Home(Settings(Path(sys.argv[1]), Path(sys.argv[2]), "cpu"))
+document = library.add(home, [Path(sys.argv[3])])
+
+def die(progress):
+    if progress.done > 4096:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+reading.read(home, document.id, die)
+"""
+
+
+def saved(home: Home, document_id: str) -> dict[str, bytes]:
+    """The bytes of every tensor of the document's only snapshot."""
+    (snapshot,) = home.snapshots.find(document_id)
+    assert snapshot.complete
+    tensors = home.snapshots.load(snapshot.id)
+    return {name: tensor.contiguous().view(torch.uint8).numpy().tobytes() for name, tensor in tensors.items()}
+
+
+def test_a_document_is_read_once(home: Home, book: Path) -> None:
+    document = library.add(home, [book])
+    first = reading.read(home, document.id)
+    assert (first.tokens_read, first.tokens_reused, first.reason) == (first.tokens, 0, "not read before")
+    assert first.tokens > 4096
+    again = reading.read(home, document.id)
+    assert (again.tokens_read, again.tokens_reused, again.reason) == (0, first.tokens, "saved state found")
+    assert again.state.nbytes == again.state_bytes == home.snapshots.find(document.id)[0].bytes
+
+
+def test_progress_covers_every_token_and_ends_with_all(home: Home, book: Path) -> None:
+    document = library.add(home, [book])
+    seen: list[reading.Progress] = []
+    result = reading.read(home, document.id, seen.append)
+    assert [progress.done for progress in seen] == [0, 2048, 4096, result.tokens]
+    assert {progress.total for progress in seen} == {result.tokens}
+    assert seen[0].seconds_left is None
+    assert seen[-1].seconds_left == 0
+    assert all(progress.tokens_per_second > 0 for progress in seen[1:])
+
+
+def test_stopping_saves_and_going_on_ends_in_the_same_bits(home: Home, book: Path, tmp_path: Path) -> None:
+    document = library.add(home, [book])
+    stops = iter([False, True])
+    with pytest.raises(ReadingStopped, match=r"stopped after 4,096 of \d,\d+ tokens; they are saved"):
+        reading.read(home, document.id, should_stop=lambda: next(stops))
+    info = library.info(home, home.documents.get(document.id))
+    assert (info.tokens_read, info.complete) == (4096, False)
+    rest = reading.read(home, document.id)
+    assert (rest.tokens_reused, rest.reason) == (4096, "reading goes on after 4,096 tokens saved earlier")
+    resumed = saved(home, document.id)
+
+    other = Home(Settings(tmp_path / "other", home.settings.model, "cpu"))
+    reading.read(other, library.add(other, [book]).id)
+    assert saved(other, document.id) == resumed
+    other.close()
+
+
+def test_a_killed_process_loses_nothing_committed(home: Home, book: Path, tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "killed", home.settings.model, "cpu")
+    arguments = [sys.executable, "-c", READ_AND_DIE, str(settings.home), str(settings.model), str(book)]
+    done = subprocess.run(arguments, cwd=Path(__file__).parents[2], env=os.environ, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+    killed = Home(settings)
+    document = library.add(killed, [book])
+    rest = reading.read(killed, document.id)
+    assert rest.tokens_reused == 4096
+    reading.read(home, library.add(home, [book]).id)
+    assert saved(killed, document.id) == saved(home, document.id)
+    killed.close()
+
+
+def test_another_prompt_reads_again_and_says_so(home: Home, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = library.add(home, [book])
+    reading.read(home, document.id)
+    monkeypatch.setattr("app.states.PROMPT_FORMAT", "another/1")
+    again = reading.read(home, document.id)
+    assert again.tokens_reused == 0
+    assert again.reason == "the saved state was made with a different prompt"
+
+
+def test_a_damaged_state_is_named_and_read_again(home: Home, book: Path) -> None:
+    document = library.add(home, [book])
+    before = reading.read(home, document.id)
+    bits = saved(home, document.id)
+    with home.database.writing() as session:
+        session.connection().exec_driver_sql("UPDATE tensors SET data = zeroblob(length(data)) WHERE name LIKE '%conv'")
+    again = reading.read(home, document.id)
+    assert again.tokens_read == before.tokens
+    assert again.reason.startswith("the saved state was damaged and is read again")
+    assert "layers.0.conv" in again.reason
+    assert saved(home, document.id) == bits

@@ -1,0 +1,55 @@
+"""Every command in the README runs, and its pictures and files exist."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = [
+    line.split("#")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()
+]
+
+
+def test_the_two_commands_are_make_targets() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert COMMANDS[:2] == ["make run", "make test"]
+    assert re.search(r"^run:.*\n\t.*onceread serve$", makefile, re.MULTILINE)
+    assert re.search(r"^test:.*\n\t.*pytest$", makefile, re.MULTILINE)
+
+
+def test_the_onceread_commands_run_in_order(tmp_path: Path) -> None:
+    commands = [shlex.split(command) for command in COMMANDS if "onceread " in command]
+    assert {command[1] for command in commands} == {
+        "estimate", "read", "list", "ask", "show", "report", "check", "model", "remove",
+    }
+    environment = os.environ | {"ONCEREAD_HOME": str(tmp_path / "home"), "ONCEREAD_MODEL": "mini"}
+    environment["PATH"] = f"{ROOT / '.venv' / 'bin'}:{environment['PATH']}"
+    outputs = {}
+    for command in commands:
+        command = [str(tmp_path / word) if word == "build/brief" else word for word in command]
+        program = [_here(command[0]), *command[1:]]
+        done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        outputs[command[1]] = done.stdout
+    assert "0 damaged" in outputs["check"]
+    assert (tmp_path / "build" / "brief" / "report.md").is_file()
+
+
+def _here(program: str) -> str:
+    """The program of this environment: the README's .venv may be elsewhere where tests run."""
+    return str(Path(sys.executable).parent / Path(program).name)
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_links_and_pictures_lead_somewhere(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_no_placeholder_is_left() -> None:
+    assert "@@" not in README
