@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,19 @@ def test_tokens_come_one_by_one(endless: Engine) -> None:
     flow = endless.generate(endless.empty(), [5], Sampling(max_tokens=50))
     first = [next(flow), next(flow)]
     assert first == list(endless.generate(endless.empty(), [5], Sampling(max_tokens=2)))
+
+
+def test_the_last_token_is_not_read(endless: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    forward = Engine._forward
+
+    def counting(engine: Engine, ids: Sequence[int], value: ModelState) -> Tensor:
+        read.extend(ids)
+        return forward(engine, ids, value)
+
+    monkeypatch.setattr(Engine, "_forward", counting)
+    reply = list(endless.generate(endless.empty(), [5, 6], Sampling(max_tokens=4)))
+    assert read == [5, 6, *reply[:3]]
 
 
 def test_the_models_length_is_kept(endless: Engine) -> None:

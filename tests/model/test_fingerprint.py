@@ -70,5 +70,7 @@ def test_large_files_are_known_by_size_and_samples(folder: Path, monkeypatch: py
     before, shard = take(folder), folder / "model-00001-of-00003.safetensors"
     flip(shard, 5000)
     changed = take(folder)
-    shard.write_bytes(shard.read_bytes() + b"\0")
-    assert len({before, changed, take(folder)}) == 3
+    shard.write_bytes(shard.read_bytes() + bytes(2 << 20))
+    longer = take(folder)
+    shard.write_bytes(shard.read_bytes() + b"\0")  # past the first sample: only the size tells
+    assert len({before, changed, longer, take(folder)}) == 4
