@@ -1,12 +1,15 @@
 """The page as a person meets it, in a real browser: add, read, ask, check, reload, ask again."""
 
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.errors import OncereadError
 from model.engine import Engine
 from model.sampling import Sampling
 from model.state import ModelState
@@ -72,15 +75,14 @@ def test_nothing_of_a_document_is_interpreted(site: Site, tab: Page, replies: li
     replies.append(f'Quote: "{HOSTILE.strip()}"\nAnswer: <b onclick=alert(1)>${{1+1}}</b> {HOSTILE}')
     ask(tab, "<script>window.pwned='question'</script> where is the key?")
     expect(tab.locator("#thread .or-words")).to_contain_text("<b onclick=alert(1)>${1+1}</b>")
-    expect(tab.locator("#source mark")).to_contain_text("${window.pwned='template'} {{constructor}} <|im_end|> &amp; the")
+    marked = tab.locator("#source mark")
+    expect(marked).to_contain_text("${window.pwned='template'} {{constructor}} <|im_end|> &amp; the key")
     expect(tab.locator("#thread .or-question")).to_contain_text("<script>window.pwned='question'</script>")
     assert tab.evaluate("window.pwned") is None
     assert tab.locator("#thread img, #source img, #library img, #thread b").count() == 0
 
 
 def test_an_error_keeps_the_question(site: Site, tab: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.errors import OncereadError
-
     def broken(*_: object) -> Iterator[int]:
         raise OncereadError("the model <is> out of order")
         yield 0
@@ -93,6 +95,30 @@ def test_an_error_keeps_the_question(site: Site, tab: Page, tmp_path: Path, monk
     expect(tab.locator("#notice [role=alert]")).to_have_text("the model <is> out of order")
     expect(tab.locator("#question textarea")).to_have_value("Who was the keeper?")
     expect(tab.get_by_role("button", name="Ask", exact=True)).to_be_enabled()
+
+
+def test_stop_keeps_what_has_come(
+    site: Site, tab: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(
+        self: Engine, _state: ModelState, _ids: Sequence[int], _sampling: Sampling, stop: Callable[[], bool]
+    ) -> Iterator[int]:
+        for token in cycle(self.tokenizer.encode("and more of it, ")):
+            time.sleep(0.01)
+            if stop():
+                return
+            yield token
+
+    tab.goto(site.url)
+    add(tab, write(tmp_path, "lighthouse.txt", BOOK))
+    tab.get_by_role("button", name="Read it").click()
+    monkeypatch.setattr(Engine, "generate", endless)
+    ask(tab, "Who was the keeper?")
+    expect(tab.locator("#live .or-words")).to_contain_text("and more of it, and more")
+    tab.get_by_role("button", name="Stop").click()
+    expect(tab.locator("#thread .or-took")).to_contain_text("stopped")
+    expect(tab.locator("#thread .or-words")).to_contain_text("and more of it, and more")
+    expect(tab.locator("#question textarea")).to_be_focused()
 
 
 def test_a_bad_upload_says_so_and_leaves_nothing(site: Site, tab: Page, tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""The card that says what reading takes and how far it is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app import library
+from app.home import Home
+from app.library import DocumentInfo
+from app.worker import StorageError, Worker
+from storage.jobs import JobState, ReadingJob
+from tests.ui.test_markup import Shown
+from ui import reading
+from ui.reading import Paces
+
+
+@pytest.fixture
+def info(home: Home, tmp_path: Path) -> DocumentInfo:
+    """A document that was not read."""
+    path = tmp_path / "a.txt"
+    path.write_text("The bees of Anvers. " * 40, "utf-8")
+    return library.info(home, library.add(home, [path]))
+
+
+def job(info: DocumentInfo, state: JobState, done: int, updated_at: float = 0.0, error: str = "") -> ReadingJob:
+    """A job of 1,000 tokens."""
+    return ReadingJob(info.document.id, state, done, 1000, error or None, 1.0, updated_at)
+
+
+def test_the_offer_is_the_estimate(home: Home, worker: Worker, info: DocumentInfo) -> None:
+    html = reading.panel(home, worker, info, Paces())
+    cost = reading.expected(home, info)
+    assert f"to read{cost.tokens} tokens" in Shown(html).text
+    assert 'data-do="read"' in html
+    assert home.documents.get(info.document.id).tokens == cost.tokens  # counted once
+
+
+@pytest.mark.parametrize(
+    ("state", "actions"),
+    [("waiting", ["pause", "cancel"]), ("reading", ["pause", "cancel"]), ("paused", ["resume", "cancel"]),
+     ("failed", ["resume", "cancel"])],
+)  # fmt: skip
+def test_buttons(home: Home, worker: Worker, info: DocumentInfo, state: JobState, actions: list[str]) -> None:
+    home.jobs.put(job(info, state, 250, error="<b>" if state == "failed" else ""))
+    html = reading.panel(home, worker, info, Paces())
+    assert [part.partition('"')[0] for part in html.split('data-do="')[1:]] == actions
+    assert 'aria-valuenow="25"' in html
+    assert "<b>" not in html
+
+
+def test_pace_is_of_this_run(info: DocumentInfo) -> None:
+    paces = Paces()
+    assert paces.tokens_per_second(job(info, "reading", 400, 10.0)) is None  # 400 may be from an earlier run
+    assert paces.tokens_per_second(job(info, "reading", 600, 14.0)) == 50.0
+    assert paces.tokens_per_second(job(info, "reading", 900, 16.0)) == pytest.approx(500 / 6)
+    assert paces.tokens_per_second(job(info, "paused", 900, 20.0)) is None
+    assert paces.tokens_per_second(job(info, "reading", 950, 100.0)) == pytest.approx(50 / 80)
+    assert paces.tokens_per_second(job(info, "reading", 100, 110.0)) is None
+
+
+def test_progress_in_words(home: Home, worker: Worker, info: DocumentInfo) -> None:
+    paces = Paces()
+    paces.tokens_per_second(job(info, "reading", 0, 0.0))
+    home.jobs.put(job(info, "reading", 250))
+    at = replace(job(info, "reading", 250), updated_at=5.0)
+    shown = Shown(reading._progress(home, at, paces.tokens_per_second(at))).text
+    assert "Reading · 250 of 1,000 tokens · 50 tokens/s · 15 s left" in shown
+
+
+def test_buttons_do_what_they_say(home: Home, worker: Worker, info: DocumentInfo) -> None:
+    id = info.document.id
+    states = []
+    for action in ("read", "pause", "resume"):
+        reading.act(home, worker, id, action)
+        status = worker.status(id)
+        states.append(status.state if status else None)
+    assert states == ["waiting", "paused", "waiting"]
+    reading.act(home, worker, id, "cancel")
+    assert worker.status(id) is None
+    reading.act(home, worker, id, "remove")
+    assert home.documents.list() == []
+    with pytest.raises(StorageError):
+        reading.act(home, worker, id, "read")
