@@ -90,12 +90,16 @@ class JsonTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """See Tokenizer."""
+        text = _SURROGATES.sub("�", text)  # half a character: no UTF-8 can hold it
         encoded = self._tokenizer.encode_batch(_pieces(text, self.PIECE), add_special_tokens=False)
         return [id for piece in encoded for id in piece.ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         """See Tokenizer."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def _pieces(text: str, size: int) -> list[str]:

@@ -46,6 +46,15 @@ def test_special_tokens_are_left_out_of_text(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode([end, *tokenizer.encode("the end"), end]) == "the end"
 
 
+def test_half_a_character_is_shown_as_replaced(tokenizer: Tokenizer) -> None:
+    assert tokenizer.decode(tokenizer.encode("a\ud800b\udc80")) == "a�b�"
+
+
+def test_ids_the_vocabulary_lacks_have_no_text(tokenizer: Tokenizer) -> None:
+    a = tokenizer.encode("a")
+    assert tokenizer.decode([tokenizer.size, *a, tokenizer.size + 1000]) == "a"
+
+
 def stream(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
     """What a stream gives for each id, and at the end."""
     flow = TokenStream(tokenizer)
