@@ -8,7 +8,7 @@ import pytest
 from app.home import Home
 from app.settings import Settings
 
-WORDS = ["the", "river", "ran", "past", "seven", "old", "houses", "and", "a", "mill", "where", "nobody", "had", "ground", "corn", "since", "the", "war"]
+WORDS = "river mill bridge stone winter letter candle garden winding silver road house window keeper".split()  # noqa: SIM905
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def home(settings: Settings) -> Iterator[Home]:
 @pytest.fixture
 def book(tmp_path: Path) -> Path:
     """A text of about 6,000 tokens for the tiny tokenizer: three chunks."""
-    lines = [" ".join(WORDS[(n * k) % len(WORDS)] for k in range(1, 12)) + f" {n}." for n in range(130)]
+    lines = [" ".join(WORDS[(n * k) % len(WORDS)] for k in range(1, 12)) + f" {n}." for n in range(88)]
     path = tmp_path / "book.txt"
     path.write_text("\n".join(lines), "utf-8")
     return path

@@ -96,8 +96,8 @@ def test_markup_from_documents_and_templates_stays_text(home: Home, tmp_path: Pa
         ("just words", "needs a title and a list of questions"),
         ("title: a\nquestions: []", "needs a title and a list of questions"),
         ("questions:\n  - ask: Who?", "question 1 .* needs both an id and an ask"),
-        ("questions:\n  - {id: a, ask: Who?}\n  - {id: a, ask: Where?}", "uses the question id 'a' twice"),
-        ("questions:\n  - {id: a, ask: Who?, colour: red}", "unknown key: colour"),
+        ("questions:\n  - {id: a, ask: 'Who?'}\n  - {id: a, ask: 'Where?'}", "uses the question id 'a' twice"),
+        ("questions:\n  - {id: a, ask: 'Who?', colour: red}", "unknown key: colour"),
     ],
 )
 def test_a_broken_template_is_one_clear_line(tmp_path: Path, text: str, line: str) -> None:
