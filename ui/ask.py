@@ -29,10 +29,6 @@ class Stops:
         finally:
             del self._events[tab]
 
-    def is_asking(self, tab: str) -> bool:
-        """Whether an answer is under way in a tab."""
-        return tab in self._events
-
     def stop(self, tab: str) -> None:
         """End the answer under way in a tab, if there is one; what has come so far is kept."""
         if event := self._events.get(tab):

@@ -1,7 +1,7 @@
 """What happens when something is clicked, dropped, asked, or a second has passed."""
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import gradio as gr
@@ -13,9 +13,6 @@ from ui.address import Address
 from ui.markup import notice
 from ui.view import Changes, Pages, UserError
 
-ASK_HINT = "Ask anything about this document"
-READ_FIRST_HINT = "Read the document first, then ask"
-
 
 @dataclass
 class Events:
@@ -24,53 +21,29 @@ class Events:
     pages: Pages
     stops: ask.Stops = field(default_factory=ask.Stops)
 
-    def load(self, query: str, request: gr.Request) -> Changes:
+    def load(self, query: str) -> Changes:
         """The browser opens or reloads the page."""
-        return self._page(query, request)
+        return _told(lambda: self._page(query))
 
-    def tick(self, query: str, request: gr.Request) -> Changes:
+    def tick(self, query: str) -> Changes:
         """A second has passed while something is being read."""
-        return self.pages.progress(query) | self._controls(query, request)
+        return _told(lambda: self._progress(query))
 
-    def click(self, query: str, request: gr.Request, event: gr.EventData) -> Changes:
+    def click(self, query: str, event: gr.EventData) -> Changes:
         """A button inside one of the page's HTML parts: `action` and `item` as `markup.button` wrote them."""
-        action, item = str(event.action), str(event.item)
-        address = Address.parse(query)
-        try:
-            if action == "quote":
-                return {"source": self.pages.quote(query, item)}
-            if action == "open":
-                return self._page(Address(item).query, request)
-            if action == "talk":
-                number = int(item) if item.isascii() and item.isdigit() else None
-                return self._page(Address(address.document, number).query, request)
-            reading.act(self.pages.home, self.pages.worker, address.document, action)
-        except UserError as error:
-            return {"notice": notice(str(error))}
-        if action == "remove":
-            return self._page("", request)
-        return self.tick(query, request) | {"notice": ""}
+        return _told(lambda: self._act(query, str(event.action), str(event.item)))
 
-    def add_files(self, uploaded: Sequence[str] | None, query: str, request: gr.Request) -> Iterator[Changes]:
+    def add_files(self, uploaded: Sequence[str] | None) -> Iterator[Changes]:
         """Files were dropped: take them in and show what reading them will take."""
-        if not uploaded:
-            return
-        yield {"notice": notice("Taking in the text and counting tokens…", "busy")}
-        try:
-            yield self._page(Address(shelf.take_in(self.pages.home, uploaded)).query, request) | {"upload": None}
-        except UserError as error:
-            yield {"notice": notice(str(error)), "upload": None}
+        if uploaded:
+            yield {"notice": notice("Taking in the text and counting tokens…", "busy")}
+            yield {"upload": None} | _told(
+                lambda: self._page(Address(shelf.take_in(self.pages.home, uploaded)).query)
+            )
 
-    def add_sample(self, query: str, request: gr.Request) -> Changes:
+    def add_sample(self) -> Changes:
         """The sample book: into the library, and read at once."""
-        try:
-            document_id = shelf.take_sample(self.pages.home)
-            info = self.pages.info(document_id)
-            if info is not None and not info.complete:
-                self.pages.worker.submit(document_id)
-        except UserError as error:
-            return {"notice": notice(str(error))}
-        return self._page(Address(document_id).query, request)
+        return _told(self._sample)
 
     def ask(self, query: str, question: str, request: gr.Request) -> Iterator[Changes]:
         """A question: stream its answer. On an error the question is back in its box."""
@@ -85,18 +58,37 @@ class Events:
                     "stop": gr.update(visible=True),
                 }
                 address = yield from self._answer(Address.parse(query), question, stopped)
-                last = self._page(address.query, request) | {"question": gr.update(interactive=True)}
+                last = self._page(address.query) | {"question": gr.update(interactive=True)}
             except UserError as error:
-                last = self._given_back(query, question, str(error), request)
+                last = self._given_back(query, question, str(error))
             except Exception:
                 fault = "Something went wrong here; the terminal that runs Onceread says what. Your question is kept."
-                yield self._given_back(query, question, fault, request) | self._idle_buttons()
+                yield self._given_back(query, question, fault) | self._idle_buttons()
                 raise
             yield last | self._idle_buttons()
 
     def stop(self, request: gr.Request) -> None:
         """End the answer under way; what has come so far is kept."""
         self.stops.stop(str(request.session_hash))
+
+    def _act(self, query: str, action: str, item: str) -> Changes:
+        address = Address.parse(query)
+        if action == "quote":
+            return {"source": self.pages.quote(query, item)}
+        if action == "open":
+            return self._page(Address(item).query)
+        if action == "talk":
+            number = int(item) if item.isascii() and item.isdigit() else None
+            return self._page(Address(address.document, number).query)
+        reading.act(self.pages.home, self.pages.worker, address.document, action)
+        return self._page("") if action == "remove" else self._progress(query) | {"notice": ""}
+
+    def _sample(self) -> Changes:
+        document_id = shelf.take_sample(self.pages.home)
+        info = self.pages.info(document_id)
+        if info is not None and not info.complete:
+            self.pages.worker.submit(document_id)
+        return self._page(Address(document_id).query)
 
     def _answer(self, address: Address, question: str, stopped: threading.Event) -> Generator[Changes, None, Address]:
         """Yields the answer as it grows; returns the address of the conversation it is in."""
@@ -106,26 +98,32 @@ class Events:
             yield {"live": talk.live(question, item)}
         return address
 
-    def _given_back(self, query: str, question: str, line: str, request: gr.Request) -> Changes:
+    def _given_back(self, query: str, question: str, line: str) -> Changes:
         """The page as it was, with the question in its box and a line about what happened."""
         question_box = gr.update(value=question, interactive=True)
-        return self._page(query, request) | {"question": question_box, "notice": notice(line)}
+        return self._page(query) | {"question": question_box, "notice": notice(line)}
 
     def _idle_buttons(self) -> Changes:
-        return {"send": gr.update(visible=True, interactive=True), "stop": gr.update(visible=False)}
+        return {"send": gr.update(visible=True), "stop": gr.update(visible=False)}
 
-    def _page(self, query: str, request: gr.Request) -> Changes:
+    def _page(self, query: str) -> Changes:
         """Everything an address shows."""
         changes = self.pages.everything(query)
-        return changes | self._controls(changes["address"], request)
+        return changes | self._controls(changes["address"])
 
-    def _controls(self, query: str, request: gr.Request) -> Changes:
-        """What can be used now. While an answer streams, the question box is left alone."""
-        chosen = bool(Address.parse(query).document)
-        changes: Changes = {"timer": gr.Timer(active=self.pages.any_busy()), "talk": gr.update(visible=chosen)}
-        if not self.stops.is_asking(str(request.session_hash)):
-            ready = self.pages.can_ask(query)
-            hint = ASK_HINT if ready else READ_FIRST_HINT
-            changes["question"] = gr.update(interactive=ready, placeholder=hint)
-            changes["send"] = gr.update(interactive=ready)
-        return changes
+    def _progress(self, query: str) -> Changes:
+        """What changes while something is being read."""
+        return self.pages.progress(query) | self._controls(query)
+
+    def _controls(self, query: str) -> Changes:
+        """Questions can be asked once the document is read; time is looked at while anything is being read."""
+        ready = self.pages.can_ask(query)
+        return {"timer": gr.Timer(active=self.pages.any_busy()), "talk": gr.update(visible=ready)}
+
+
+def _told(make: Callable[[], Changes]) -> Changes:
+    """What `make` gives, or the one line of its error."""
+    try:
+        return make()
+    except UserError as error:
+        return {"notice": notice(str(error))}

@@ -88,7 +88,9 @@ def _theme() -> gr.themes.Base:
     """Fonts of the system (none is fetched), and a green dark enough for white letters."""
     theme = gr.themes.Base(neutral_hue="stone", primary_hue="emerald", font=SYSTEM_FONT, font_mono=MONO_FONT)
     shades = {"button_primary_background_fill": "*primary_700", "button_primary_background_fill_hover": "*primary_800"}
-    return theme.set(**shades, **{f"{name}_dark": shade for name, shade in shades.items()}, button_medium_radius="8px")
+    shades |= {f"{name}_dark": shade for name, shade in shades.items()}
+    placeholder = {"input_placeholder_color": "*neutral_500", "input_placeholder_color_dark": "*neutral_400"}
+    return theme.set(**shades, **placeholder)
 
 
 def _wait_for_signal() -> None:
@@ -127,7 +129,7 @@ def _layout() -> dict[str, Any]:
                     with gr.Row(elem_classes="or-ask", equal_height=True):
                         parts["question"] = gr.Textbox(
                             show_label=False, label="Question", max_lines=8, scale=8,
-                            interactive=False, container=False, elem_id="question",
+                            placeholder="Ask anything about this document", container=False, elem_id="question",
                         )  # fmt: skip
                         parts["send"] = gr.Button("Ask", variant="primary", scale=1, min_width=84, elem_id="send")
                         parts["stop"] = gr.Button("Stop", visible=False, scale=1, min_width=84, elem_id="stop")
@@ -148,9 +150,9 @@ def _wire(page: gr.Blocks, events: Events, parts: dict[str, Any]) -> None:
     for name in ("library", "document", "reading", "talks", "thread"):
         parts[name].click(shown(events.click), [address], **common)
     parts["upload"].upload(
-        shown(events.add_files), [parts["upload"], address], concurrency_id="intake", concurrency_limit=2, **common
+        shown(events.add_files), [parts["upload"]], concurrency_id="intake", concurrency_limit=2, **common
     )
-    parts["sample"].click(shown(events.add_sample), [address], concurrency_id="intake", **common)
+    parts["sample"].click(shown(events.add_sample), concurrency_id="intake", **common)
     parts["timer"].tick(shown(events.tick), [address], trigger_mode="once", **common)
     answered = gr.on(
         [question.submit, parts["send"].click], shown(events.ask), [address, question],

@@ -56,13 +56,13 @@ def size(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.6 s`, `45 s`, `2 min 5 s`, `3 h 20 min`."""
+    """`0.6 s`, `45 s`, `2 min 5 s`, `12 min`, `3 h 20 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole < 600 and whole % 60 else f"{round(whole / 60)} min"
+        return f"{whole // 60} min {whole % 60} s" if whole < 180 and whole % 60 else f"{round(whole / 60)} min"
     hours, minutes = divmod(round(whole / 60), 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"

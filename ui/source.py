@@ -22,7 +22,7 @@ EMPTY = (
 )
 
 
-def panel(text: str, title: str, citation: Facts) -> str:
+def panel(text: str, title: str, citation: Facts, several_files: bool = False) -> str:
     """The quote of a citation highlighted in its document's text. A quote that was not found is said to be so."""
     place = citation["place"]
     if not citation["verified"] or place is None:
@@ -34,8 +34,7 @@ def panel(text: str, title: str, citation: Facts) -> str:
         f'{"… " if before else ""}{safe(text[before:start])}<mark>{safe(text[start:end])}</mark>'
         f'{safe(text[end:after])}{" …" if after < len(text) else ""}'
     )
-    path = str(place.get("path") or "")
-    return _aside(title, place_words(place, several_files=path not in ("", title)), body)
+    return _aside(title, place_words(place, several_files), body)
 
 
 def _aside(title: str, where: str, body: str) -> str:

@@ -25,7 +25,9 @@ def tabs(home: Home, document_id: str, chosen: int | None) -> str:
     return f'<nav class="or-tabs" aria-label="Conversations">{fresh}{"".join(others)}</nav>'
 
 
-def thread(conversation: Conversation | None, document_tokens: int, fingerprint: str) -> str:
+def thread(
+    conversation: Conversation | None, document_tokens: int, fingerprint: str, several_files: bool = False
+) -> str:
     """Every question and answer so far. `fingerprint`: of the model in use, which counted `document_tokens`."""
     if conversation is None:
         return ""
@@ -35,7 +37,7 @@ def thread(conversation: Conversation | None, document_tokens: int, fingerprint:
             shown.append(_question(message.text))
         else:
             tokens = document_tokens if message.facts.get("model") == fingerprint else None
-            shown.append(_saved_answer(number, message.facts, tokens))
+            shown.append(_saved_answer(number, message.facts, tokens, several_files))
     return "".join(shown)
 
 
@@ -97,10 +99,9 @@ def _answer(body: str, quotes: str, facts: str) -> str:
     )
 
 
-def _saved_answer(number: int, facts: Facts, document_tokens: int | None) -> str:
+def _saved_answer(number: int, facts: Facts, document_tokens: int | None, several_files: bool) -> str:
     citations: Sequence[Facts] = facts.get("citations", ())
-    paths = {item["place"]["path"] for item in citations if item["place"]}
-    items = [_citation(number, n, item, len(paths) > 1) for n, item in enumerate(citations)]
+    items = [_citation(number, n, item, several_files) for n, item in enumerate(citations)]
     words = safe(facts.get("answer") or facts.get("raw") or "No answer came.")
     marks = "".join(_mark(number, n) for n, item in enumerate(citations) if item["verified"])
     quotes = f'<ol class="or-quotes">{"".join(items)}</ol>' if items else ""

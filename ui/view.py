@@ -6,7 +6,7 @@ from typing import Any
 from app import library
 from app.errors import OncereadError
 from app.home import Home
-from app.library import DocumentInfo
+from app.library import Document, DocumentInfo
 from app.session import Conversation
 from app.worker import ModelError, StorageError, Worker
 from ui import library as shelf
@@ -54,6 +54,9 @@ class Pages:
         """The parts that change while documents are being read."""
         address = Address.parse(query)
         info = self.info(address.document)
+        if info is not None and info.document.tokens is None:
+            reading.expected(self.home, info)  # counts and keeps the tokens, for the heading and the list
+            info = self.info(address.document)
         return {
             "library": shelf.listing(self.home, self.worker, address.document),
             "document": self.heading(info) if info else WELCOME,
@@ -73,8 +76,8 @@ class Pages:
         """The conversation's questions and answers."""
         if conversation is None:
             return ""
-        tokens = self.home.documents.get(document_id).tokens or 0
-        return talk.thread(conversation, tokens, self.home.engine.fingerprint)
+        document = self.home.documents.get(document_id)
+        return talk.thread(conversation, document.tokens or 0, self.home.engine.fingerprint, _several_files(document))
 
     def quote(self, query: str | None, item: str) -> str:
         """The source panel for a quote of the address's conversation."""
@@ -85,8 +88,9 @@ class Pages:
         citation = talk.citation(conversation, item)
         if citation is None or conversation.document_id != address.document:
             return source.EMPTY
-        title = self.home.documents.get(address.document).title
-        return source.panel(self.home.documents.text(address.document), title, citation)
+        document = self.home.documents.get(address.document)
+        text = self.home.documents.text(address.document)
+        return source.panel(text, document.title, citation, _several_files(document))
 
     def heading(self, info: DocumentInfo) -> str:
         """The document's title, facts and coverage."""
@@ -132,6 +136,10 @@ class Pages:
         if address.conversation in {talk.id for talk in self.home.conversations.list(address.document)}:
             return address, ""
         return Address(address.document), "That conversation is not there (any more); ask to start a new one."
+
+
+def _several_files(document: Document) -> bool:
+    return len({segment.path for segment in document.segments}) > 1
 
 
 def _coverage(info: DocumentInfo) -> str:

@@ -68,7 +68,7 @@ def test_nothing_is_interpreted() -> None:
     place = asdict(Place(HOSTILE, None, 1, 2, 0, 5))
     other = asdict(Place("b.txt", None, 1, 2, 0, 5))
     citations = [{"quote": HOSTILE, "verified": True, "place": spot} for spot in (place, other)]
-    shown = Shown(talk.thread(conversation(answer=HOSTILE, citations=citations), 1, "m1"))
+    shown = Shown(talk.thread(conversation(answer=HOSTILE, citations=citations), 1, "m1", several_files=True))
     assert shown.text.count(HOSTILE) == 5  # question, answer, two quotes, and the path of one
     assert set(shown.tags) <= {"div", "article", "ol", "li", "q", "p", "button", "span"}
     assert set(Shown(talk.live(HOSTILE, f'Quote: "{HOSTILE}"\nAnswer: {HOSTILE}')).tags).isdisjoint({"img", "script"})
