@@ -57,8 +57,8 @@ def _chunked_span(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, stat
     """`chunked` over one span. Padding to a whole chunk is exact: a padded token has k = 0, beta = 0 and g = 0, which
     leaves the state as it is."""
     tokens, dtype = q.shape[0], state.dtype
-    q, k, v, g = (_to_chunks(x.to(dtype)) for x in (q, k, v, g))  # each [H, N, C, .]
-    beta = _to_chunks(beta.to(dtype)[..., None])  # [H, N, C, 1]
+    q, k, v, g = (_to_chunks(x, dtype) for x in (q, k, v, g))  # each [H, N, C, .]
+    beta = _to_chunks(beta[..., None], dtype)  # [H, N, C, 1]
 
     scores, prefix, suffix = _decayed_scores(torch.stack([q, k]), k, g)
     decay = torch.exp(prefix)  # from the chunk's start up to and with each token
@@ -79,10 +79,11 @@ def _chunked_span(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, stat
     return out.flatten(1, 2).transpose(0, 1)[:tokens], state
 
 
-def _to_chunks(x: Tensor) -> Tensor:
-    """[T, H, X] -> [H, N, C, X], padded with zeros to whole chunks."""
-    x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[0] % CHUNK))
-    return x.unflatten(0, (-1, CHUNK)).permute(2, 0, 1, 3).contiguous()
+def _to_chunks(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """[T, H, X] -> [H, N, C, X] in `dtype`, padded with zeros to whole chunks."""
+    if x.shape[0] % CHUNK:
+        x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[0] % CHUNK))
+    return x.unflatten(0, (-1, CHUNK)).permute(2, 0, 1, 3).to(dtype, memory_format=torch.contiguous_format)
 
 
 def _decayed_scores(rows: Tensor, k: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:

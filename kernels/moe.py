@@ -25,28 +25,34 @@ def route(
     return weights * scaling, chosen
 
 
-def swiglu(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
-    """down(silu(gate x) * up x). x [T, D], gate_up [2I, D] (gate first), down [D, I] -> [T, D]."""
+def swiglu(x: Tensor, gate_up: Tensor, down: Tensor, weight: Tensor | None = None) -> Tensor:
+    """down(silu(gate x) * up x). x [T, D], gate_up [2I, D] (gate first), down [D, I] -> [T, D].
+
+    weight [T], if given, multiplies each token's result; it does so before `down`, where a token has fewer numbers.
+    """
     gate, up = linear(x, gate_up).chunk(2, -1)
-    return linear(F.silu(gate) * up, down)
+    inner = F.silu(gate) * up
+    if weight is not None:
+        inner = (inner * weight[:, None]).to(x.dtype)
+    return linear(inner, down)
 
 
 def experts(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
     """The weighted sum of each token's chosen experts.
 
     x [T, D], weights float32 and chosen [T, top_k], gate_up [E, 2I, D], down [E, D, I] -> [T, D] in x's dtype.
-    Tokens are sorted by expert, so each expert that was chosen multiplies once, over all of its tokens.
+    Tokens are sorted by expert, so each expert that was chosen multiplies once, over all of its tokens. Results are
+    added up in float32, expert by expert: an order that depends on nothing else, so two runs agree to the bit.
     """
     order = chosen.flatten().argsort(stable=True)
-    token = order // chosen.shape[1]
+    token, weight = order // chosen.shape[1], weights.flatten()[order]
     counts = torch.bincount(chosen.flatten(), minlength=gate_up.shape[0]).tolist()
-    gathered = x[token]
-    parts, start = [], 0
+    out = torch.zeros(x.shape, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+    start = 0
     for expert, count in enumerate(counts):
         if count:
-            parts.append(swiglu(gathered[start : start + count], gate_up[expert], down[expert]))
+            own = slice(start, start + count)
+            result = swiglu(x[token[own]], gate_up[expert], down[expert], weight[own])
+            out.index_add_(0, token[own], result.to(out.dtype))
             start += count
-    weighted = torch.cat(parts).float() * weights.flatten()[order, None]
-    # Back in token order the sum over a token's experts has one fixed order: two runs agree to the bit.
-    by_token = torch.empty_like(weighted).index_copy_(0, order, weighted)
-    return by_token.view(*chosen.shape, -1).sum(1).to(x.dtype)
+    return out.to(x.dtype)

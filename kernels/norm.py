@@ -1,7 +1,6 @@
 """Root-mean-square norms, computed in float32 and returned in the input's dtype."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -10,7 +9,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
     x [..., D], weight [D] -> [..., D]. Zhang and Sennrich, 2019 (arXiv 1910.07467).
     """
-    return F.rms_norm(x.float(), (x.shape[-1],), weight.float(), eps).to(x.dtype)
+    return (x * _inverse_rms(x, eps)).mul_(weight).to(x.dtype)
 
 
 def gated_rms_norm(x: Tensor, gate: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -18,11 +17,16 @@ def gated_rms_norm(x: Tensor, gate: Tensor, weight: Tensor, eps: float) -> Tenso
 
     x [..., V] (any float dtype), gate [..., V], weight [V] -> [..., V] in gate's dtype. Kimi Linear (arXiv 2510.26692).
     """
-    normed = F.rms_norm(x.float(), (x.shape[-1],), weight.float(), eps)
-    return (normed * torch.sigmoid(gate.float())).to(gate.dtype)
+    return (x * _inverse_rms(x, eps)).mul_(weight).mul_(torch.sigmoid(gate.float())).to(gate.dtype)
 
 
 def l2_norm(x: Tensor, eps: float = 1e-6) -> Tensor:
     """x / sqrt(sum(x^2) + eps) over the last dimension, in float32. x [..., K] -> float32 [..., K]."""
-    x = x.float()
-    return x * torch.rsqrt((x * x).sum(-1, keepdim=True) + eps)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return x * torch.rsqrt(length * length + eps)
+
+
+def _inverse_rms(x: Tensor, eps: float) -> Tensor:
+    """1 / sqrt(mean(x^2) + eps) over the last dimension, float32 [..., 1]; times x it makes float32 of any x."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return torch.rsqrt(length * length / x.shape[-1] + eps)
