@@ -45,6 +45,7 @@ class Walk:
     skipped: list[Skip] = field(default_factory=list)
 
     def skip(self, path: str, reason: str) -> None:
+        """Note that something below the prefix is left out, and why."""
         self.skipped.append(Skip(label(self.prefix + path), reason))
 
 
