@@ -6,7 +6,7 @@ Each takes the home, the parsed options and a stop flag, and returns (the JSON o
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from tqdm import tqdm
@@ -29,14 +29,12 @@ def read(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
     document = library.add(home, options.paths, options.title)
     with ReadingBar() as bar:
         result = reading.read(home, document.id, bar, stop)
-    facts = asdict(replace(result, state=None))  # type: ignore[arg-type]
-    del facts["state"]
     text = (
         f"{result.title}  [{result.document}]\n"
         f"{result.tokens_read:,} of {result.tokens:,} tokens read in {result.seconds:.1f} s, "
         f"{result.tokens_reused:,} reused ({result.reason}); state {_size(result.state_bytes)}"
     )
-    return facts, text + _skipped(document), 0
+    return asdict(result), text + _skipped(document), 0
 
 
 def estimate(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:

@@ -39,7 +39,6 @@ class ReadResult:
     seconds: float
     state_bytes: int
     skipped: tuple[SkippedPart, ...]
-    state: ModelState
 
 
 OnProgress = Callable[[Progress], None]
@@ -56,6 +55,16 @@ def read(
 
     Raises ReadingStopped when `should_stop` says so (progress is saved), ModelError and StorageError.
     """
+    return read_state(home, document_id, on_progress, should_stop)[0]
+
+
+def read_state(
+    home: Home,
+    document_id: str,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> tuple[ReadResult, ModelState]:
+    """`read`, and the state itself: to be forked, never changed."""
     started = time.perf_counter()
     document = home.documents.get(document_id)
     ids = dialogue.document_ids(home.engine, home.documents.text(document_id))
@@ -67,7 +76,7 @@ def read(
     if reused < len(ids):
         state = _Reading(home, document, key, on_progress, should_stop).run(state, ids)
     home.documents.touch(document_id)
-    return ReadResult(
+    result = ReadResult(
         document=document_id,
         title=document.title,
         tokens=len(ids),
@@ -77,8 +86,8 @@ def read(
         seconds=time.perf_counter() - started,
         state_bytes=home.engine.state_bytes(len(ids)),
         skipped=document.skipped,
-        state=state,
     )
+    return result, state
 
 
 class _Reading:

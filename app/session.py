@@ -83,13 +83,13 @@ class _Asking:
         """Text as it comes, then the Answer."""
         started = time.perf_counter()
         engine = self.home.engine
-        read = reading.read(self.home, self.document_id, on_progress, self.should_stop)
+        read, state = reading.read_state(self.home, self.document_id, on_progress, self.should_stop)
         ids = dialogue.question_ids(engine, self.talk.messages if self.talk else (), self.question)
         saved = False
         try:
             with self.home.turns.asking():
                 stream = TokenStream(engine.tokenizer)
-                for token in engine.generate(read.state, ids, sampling, self.should_stop):
+                for token in engine.generate(state, ids, sampling, self.should_stop):
                     self.first_token = self.first_token or time.perf_counter() - started
                     self.generated += 1
                     yield from self._show(stream.push(token))

@@ -48,7 +48,9 @@ def test_a_document_is_read_once(home: Home, book: Path) -> None:
     assert first.tokens > 4096
     again = reading.read(home, document.id)
     assert (again.tokens_read, again.tokens_reused, again.reason) == (0, first.tokens, "saved state found")
-    assert again.state.nbytes == again.state_bytes == home.snapshots.find(document.id)[0].bytes
+    result, state = reading.read_state(home, document.id)
+    assert state.tokens == result.tokens
+    assert state.nbytes == result.state_bytes == home.snapshots.find(document.id)[0].bytes
 
 
 def test_progress_covers_every_token_and_ends_with_all(home: Home, book: Path) -> None:

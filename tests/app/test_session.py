@@ -28,9 +28,9 @@ from app.home import Home
 from app.settings import Settings
 
 home = Home(Settings(Path(sys.argv[1]), Path(sys.argv[2]), "cpu"))
-read = reading.read(home, sys.argv[3])
+read, state = reading.read_state(home, sys.argv[3])
 assert read.tokens_read == 0
-_, logits = home.engine.next_logits(read.state, question_ids(home.engine, (), sys.argv[4]))
+_, logits = home.engine.next_logits(state, question_ids(home.engine, (), sys.argv[4]))
 print(hashlib.sha256(logits.numpy().tobytes()).hexdigest())
 """
 

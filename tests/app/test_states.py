@@ -45,7 +45,7 @@ def test_full_pages_are_written_once(home: Home, book: Path, monkeypatch: pytest
 
 def test_a_state_that_does_not_fit_is_read_again(home: Home, book: Path) -> None:
     document = library.add(home, [book])
-    state = reading.read(home, document.id).state
+    _, state = reading.read_state(home, document.id)
     key = states.key_of(home.engine, document_ids(home.engine, book.read_text("utf-8")))
     tensors = state.to_tensors()
     del tensors["layers.1.recurrent"]
