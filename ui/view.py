@@ -147,8 +147,15 @@ def _coverage(info: DocumentInfo) -> str:
     skipped = info.document.skipped
     if not skipped:
         return ""
+    left_out = sum(not part.reason.startswith("note: ") for part in skipped)
+    words = dotted(
+        [
+            f"{count(left_out, 'part')} left out" if left_out else "",
+            count(len(skipped) - left_out, "note") if left_out < len(skipped) else "",
+        ]
+    )
     rows = "".join(f"<li><code>{safe(part.path)}</code> {safe(part.reason)}</li>" for part in skipped)
     return (
-        f'<details class="or-coverage"><summary>{count(len(skipped), "remark")} about what was read</summary>'
+        f'<details class="or-coverage"><summary>{safe(words)}</summary>'
         f"<ul>{rows}</ul></details>"
     )

@@ -34,6 +34,11 @@ class Site:
 @pytest.fixture
 def port() -> int:
     """A port of 127.0.0.1 that is free now."""
+    return free_port()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
