@@ -4,6 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SPAN = 256
+"""Tokens worked on at once: their intermediates stay in a processor's cache."""
+
 
 def short_conv(x: Tensor, weight: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]:
     """SiLU of a causal depthwise convolution over time.
@@ -12,8 +15,14 @@ def short_conv(x: Tensor, weight: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]
     the start of a document. Returns (y [T, C], the next tail [W-1, C]), both in x's dtype.
     """
     window = torch.cat([tail, x])  # [W-1 + T, C]
-    if x.shape[0] == 1:
-        y = (window.float() * weight.float().t()).sum(0, keepdim=True)
-    else:
-        y = F.conv1d(window.t()[None], weight[:, None], groups=weight.shape[0])[0].t().float()
-    return F.silu(y).to(x.dtype), window[x.shape[0] :].clone()
+    wide = torch.promote_types(x.dtype, torch.float32)
+    taps = weight.to(wide).t().contiguous()  # [W, C]
+    y = torch.empty_like(x)
+    for start in range(0, x.shape[0], SPAN):
+        rows = window[start : start + SPAN + len(taps) - 1].to(wide)
+        tokens = rows.shape[0] - len(taps) + 1
+        total = rows[:tokens] * taps[0]
+        for n in range(1, len(taps)):
+            total.addcmul_(rows[n : n + tokens], taps[n])
+        y[start : start + SPAN] = F.silu(total)
+    return y, window[x.shape[0] :].clone()
