@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from app import commands
-from app.errors import OncereadError
+from app.errors import EXPLAINED
 from app.home import Home, open_home
 from app.settings import Settings, model_folder
-from model.errors import ModelError
-from storage.errors import StorageError
 
 Page = Callable[[Home, str, int], None]
 
@@ -35,7 +33,7 @@ def main(argv: Sequence[str] | None = None, page: Page | None = None) -> int:
             result, text, code = options.run(home, options, _stop_on_ctrl_c())
         finally:
             home.close()
-    except (OncereadError, ModelError, StorageError) as error:
+    except EXPLAINED as error:
         print(f"onceread: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -6,6 +6,9 @@
         TemplateError     a report template that is not one
 """
 
+from model.errors import ModelError
+from storage.errors import StorageError
+
 
 class OncereadError(Exception):
     """Something a person can understand and act on; shown as its message alone."""
@@ -21,3 +24,7 @@ class ReadingStopped(OncereadError):
 
 class TemplateError(OncereadError):
     """A report template that cannot be used."""
+
+
+EXPLAINED = (OncereadError, ModelError, StorageError)
+"""Every error whose message is for people, and is all that they are shown."""

@@ -1,11 +1,14 @@
 """The open data folder: its database, and the model, loaded when first needed."""
 
 import threading
+from functools import cached_property
 
 from app.errors import OncereadError
 from app.settings import Settings
 from app.turns import Turns
-from model.engine import Engine
+from model.engine import Engine, choose_device, choose_dtype
+from model.errors import ModelError
+from model.fingerprint import fingerprint
 from storage.conversations import Conversations
 from storage.database import Database
 from storage.documents import Documents
@@ -39,6 +42,15 @@ class Home:
             if self._engine is None:
                 self._engine = Engine.load(self.settings.model, self.settings.device)
             return self._engine
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of the model in use, without loading it; None if there is no such model."""
+        try:
+            device = choose_device(self.settings.device)
+            return fingerprint(self.settings.model, choose_dtype(device), device)
+        except (ModelError, OSError):
+            return None  # whoever needs the model itself is told why it cannot be loaded
 
     def close(self) -> None:
         """Close the database."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from app import dialogue, states
 from app.extract import Extracted, Progress, Skip, extract
 from app.home import Home
+from app.prompts import PROMPT_FORMAT
 from app.speed import speed
 from storage.documents import Document, Segment, SkippedPart
 
@@ -79,12 +80,12 @@ def keep(home: Home, extracted: Extracted, title: str | None = None) -> Document
 
 
 def info(home: Home, document: Document) -> DocumentInfo:
-    """How much of a document is in saved state (whichever model made it; reading says if it fits)."""
-    snapshots = home.snapshots.find(document.id)
-    if not snapshots:
-        return DocumentInfo(document, 0, False, 0)
-    best = max(snapshots, key=lambda snapshot: (snapshot.complete, snapshot.tokens))
-    return DocumentInfo(document, best.tokens, best.complete, sum(snapshot.bytes for snapshot in snapshots))
+    """How much of a document is in saved state that the model in use can go on from, and what all its states take."""
+    saved = home.snapshots.find(document.id)
+    fitting = [each for each in saved if (each.key.model, each.key.prompt_format) == (home.fingerprint, PROMPT_FORMAT)]
+    best = max(fitting, key=lambda snapshot: (snapshot.complete, snapshot.tokens), default=None)
+    size = sum(snapshot.bytes for snapshot in saved)
+    return DocumentInfo(document, best.tokens if best else 0, best is not None and best.complete, size)
 
 
 def remove(home: Home, document_id: str) -> None:

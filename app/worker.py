@@ -1,15 +1,15 @@
 """Reading in the background: one thread, a job row for each document, taken up again after a restart."""
 
+import logging
 import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
 
 from app import reading
-from app.errors import OncereadError, ReadingStopped
+from app.errors import EXPLAINED, ReadingStopped
 from app.home import Home
-from model.errors import ModelError
-from storage.errors import NotFound, StorageError
+from storage.errors import NotFound
 from storage.jobs import ReadingJob
 
 UNFINISHED = ("waiting", "reading")
@@ -100,8 +100,12 @@ class Worker:
             result = reading.read(self._home, job.document_id, note, lambda: self._is_halted(job.document_id))
         except ReadingStopped:
             return  # paused, cancelled or the service is ending: the job row says which
-        except (OncereadError, ModelError, StorageError) as error:
+        except EXPLAINED as error:
             self._record(replace(job, state="failed", error=str(error)))
+            return
+        except Exception as error:  # a fault of ours, or memory ran out: the job says so, and the thread lives on
+            logging.getLogger(__name__).exception("reading %s failed", job.document_id)
+            self._record(replace(job, state="failed", error=f"reading failed unexpectedly ({error}): try again"))
             return
         self._record(
             replace(job, state="done", done=result.tokens, total=result.tokens, seconds=result.seconds, error=None)

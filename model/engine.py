@@ -42,8 +42,8 @@ class Engine:
         `dtype` defaults to bfloat16 where the processor multiplies it in hardware, else float32. Raises ModelError.
         """
         config = KimiConfig.from_folder(folder)
-        place = _device(device)
-        dtype = dtype or _dtype(place)
+        place = choose_device(device)
+        dtype = dtype or choose_dtype(place)
         tokenizer = load_tokenizer(folder)
         if tokenizer.size > config.vocab_size:
             counts = f"{tokenizer.size:,} tokens, the model {config.vocab_size:,}"
@@ -130,7 +130,8 @@ class Engine:
             )
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
+    """The device of that name. Raises ModelError if it cannot be used here."""
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -139,7 +140,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(device: torch.device) -> torch.dtype:
+def choose_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 on a GPU and on processors with matrix units for it; elsewhere it is emulated, and float32 is faster."""
     fast = device.type != "cpu" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32

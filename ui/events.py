@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
+from app.errors import EXPLAINED
 from app.session import Answer
 from ui import ask, reading, talk
 from ui import library as shelf
 from ui.address import Address
 from ui.markup import notice
-from ui.view import Changes, Pages, UserError
+from ui.view import Changes, Pages
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Events:
                 }
                 address = yield from self._answer(Address.parse(query), question, stopped)
                 last = self._page(address.query) | {"question": gr.update(interactive=True)}
-            except UserError as error:
+            except EXPLAINED as error:
                 last = self._given_back(query, question, str(error))
             except Exception:
                 fault = "Something went wrong here; the terminal that runs Onceread says what. Your question is kept."
@@ -125,5 +126,5 @@ def _told(make: Callable[[], Changes]) -> Changes:
     """What `make` gives, or the one line of its error."""
     try:
         return make()
-    except UserError as error:
+    except EXPLAINED as error:
         return {"notice": notice(str(error))}

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import library
-from app.errors import OncereadError
 from app.home import Home
 from app.library import Document, DocumentInfo
 from app.session import Conversation
-from app.worker import ModelError, StorageError, Worker
+from app.worker import Worker
 from ui import library as shelf
 from ui import reading, source, talk
 from ui.address import Address
@@ -17,8 +16,6 @@ from ui.markup import button, count, dotted, notice, safe, size
 Changes = dict[str, Any]
 """New values of parts of the page, by the part's name in `main.PARTS`."""
 
-UserError = (OncereadError, ModelError, StorageError)
-"""What is shown as its one line; anything else is a fault of ours and is shown as one."""
 
 WELCOME = """<section class="or-welcome"><h2>Read a document once. Ask it any time after.</h2>
 <ol><li><strong>Add</strong> a book, a PDF, notes, or a zip of files. You see first what reading it will take.</li>

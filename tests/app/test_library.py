@@ -7,7 +7,9 @@ import pytest
 from app import library, reading
 from app.errors import SourceError
 from app.home import Home
+from app.settings import Settings
 from storage.errors import NotFound
+from tests import checkpoints
 
 
 def test_the_estimate_is_what_reading_does(home: Home, book: Path) -> None:
@@ -37,6 +39,18 @@ def test_info_follows_reading(home: Home, book: Path) -> None:
     result = reading.read(home, document.id)
     info = library.info(home, home.documents.get(document.id))
     assert (info.tokens_read, info.complete, info.state_bytes) == (result.tokens, True, result.state_bytes)
+
+
+def test_a_state_of_another_model_is_not_called_read(home: Home, book: Path, tmp_path: Path) -> None:
+    document = library.add(home, [book])
+    reading.read(home, document.id)
+    other_model = checkpoints.write(tmp_path / "other", seed=1)
+    other = Home(Settings(home.settings.home, other_model, "cpu"))
+    info = library.info(other, document)
+    assert (info.tokens_read, info.complete) == (0, False)
+    assert info.state_bytes > 0
+    assert other.fingerprint == other.engine.fingerprint
+    other.close()
 
 
 def test_what_was_skipped_and_guessed_is_kept(home: Home, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from app import library
 from app.home import Home
 from app.library import DocumentInfo
-from app.worker import StorageError, Worker
+from app.worker import Worker
+from storage.errors import StorageError
 from storage.jobs import JobState, ReadingJob
 from tests.ui.test_markup import Shown
 from ui import reading
