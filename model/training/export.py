@@ -1,0 +1,145 @@
+"""The student's weights under the checkpoint's names, in 4- and 8-bit groups, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.quantize import quantize
+from model.training.student import FeedForward, Student
+
+PLAIN = ("A_log", "dt_bias", "norm", "conv1d", "bias", "router", "b_proj")
+"""Parts of the names of parameters that stay as they are: small, or sensitive (every b_proj among them)."""
+BITS = {"embed": 8}
+"""Bits of the others, by the parameter's last name; 4 where not named."""
+DEFAULT_BITS, GROUP = 4, 64
+SHARD_BYTES = 45_000_000
+
+
+def bits_of(name: str) -> int | None:
+    """Stored bits of a student parameter, None for one that is stored plainly."""
+    last = name.split(".")[-1]
+    return None if any(word in last for word in PLAIN) else BITS.get(last, DEFAULT_BITS)
+
+
+def names(student: Student) -> Iterator[tuple[str, str, slice, int]]:
+    """For every tensor of the checkpoint: its name, our parameter's name, the slice of it, and the sliced dimension."""
+    whole = slice(None)
+    yield "model.embed_tokens.weight", "embed", whole, 0
+    yield "model.norm.weight", "norm", whole, 0
+    for n, layer in enumerate(student.layers):
+        theirs, ours = f"model.layers.{n}.", f"layers.{n}."
+        yield theirs + "input_layernorm.weight", ours + "input_norm", whole, 0
+        yield theirs + "post_attention_layernorm.weight", ours + "post_norm", whole, 0
+        for name, _ in layer.attention.named_parameters():
+            suffix = "" if name in ("A_log", "dt_bias") else ".weight"
+            yield f"{theirs}self_attn.{name}{suffix}", f"{ours}attention.{name}", whole, 0
+        yield from _feed_forward_names(layer.mlp, theirs, ours + "mlp.")
+
+
+def _feed_forward_names(mlp: FeedForward, theirs: str, ours: str) -> Iterator[tuple[str, str, slice, int]]:
+    parts = [("gate", "gate_proj", "w1", 0), ("up", "up_proj", "w3", 0), ("down", "down_proj", "w2", 1)]
+    if not mlp.experts:
+        for mine, name, _, dim in parts:
+            yield f"{theirs}mlp.{name}.weight", ours + mine, slice(None), dim
+        return
+    theirs += "block_sparse_moe."
+    yield theirs + "gate.weight", ours + "router", slice(None), 0
+    yield theirs + "gate.e_score_correction_bias", ours + "bias", slice(None), 0
+    size = (mlp.gate.shape[0] - mlp.shared) // mlp.experts
+    for mine, name, short, dim in parts:
+        yield f"{theirs}shared_experts.{name}.weight", ours + mine, slice(0, mlp.shared), dim
+        for e in range(mlp.experts):
+            start = mlp.shared + e * size
+            yield f"{theirs}experts.{e}.{short}.weight", ours + mine, slice(start, start + size), dim
+
+
+def checkpoint(student: Student) -> dict[str, tuple[Tensor, int | None]]:
+    """Every tensor of the checkpoint by its name, with its stored bits (None: plain)."""
+    ours = student.state_dict()
+    result = {}
+    for name, mine, part, dim in names(student):
+        value = ours[mine][part] if dim == 0 else ours[mine][:, part]
+        result[name] = (value.detach().contiguous().cpu(), bits_of(mine))
+    return result
+
+
+def plain_dtype(name: str) -> torch.dtype:
+    """The dtype a plainly stored tensor has."""
+    return torch.float32 if name.endswith(("A_log", "dt_bias", "e_score_correction_bias")) else torch.bfloat16
+
+
+def export(student: Student, folder: Path) -> dict[str, Any]:
+    """Write config.json and the safetensors shards; returns the `quantization` entry of the config."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    overrides: dict[str, Any] = {}
+    for name, (value, bits) in checkpoint(student).items():
+        if bits is None:
+            tensors[name] = value.to(plain_dtype(name))
+            continue
+        tensors |= {f"{name}.{key}": part for key, part in quantize(value, bits, GROUP).items()}
+        if bits != DEFAULT_BITS:
+            overrides[name] = {"bits": bits, "group": GROUP}
+    shards: list[dict[str, Tensor]] = [{}]
+    for name, value in tensors.items():
+        if sum(t.nbytes for t in shards[-1].values()) + value.nbytes > SHARD_BYTES:
+            shards.append({})
+        shards[-1][name] = value
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.safetensors"):
+        old.unlink()
+    files = [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
+    for file, shard in zip(files, shards, strict=True):
+        save_file(shard, str(folder / file), metadata={"format": "pt"})
+    index = {"metadata": {"total_size": sum(t.nbytes for t in tensors.values())},
+             "weight_map": {name: file for file, shard in zip(files, shards, strict=True) for name in shard}}
+    quantization = {"bits": DEFAULT_BITS, "group": GROUP, "tensors": overrides}
+    _write_json(folder / "model.safetensors.index.json", index)
+    _write_json(folder / "config.json", student.config | {"quantization": quantization})
+    return quantization
+
+
+def load_export(folder: Path) -> Student:
+    """A student (float32, CPU) from a folder that `export` wrote: how a next session resumes from shipped weights."""
+    from safetensors.torch import load_file
+
+    from model.quantize import dequantize
+
+    config = json.loads((folder / "config.json").read_text())
+    quantization = config.pop("quantization")
+    stored: dict[str, Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        stored |= load_file(str(file))
+    student = Student(config)
+    state = student.state_dict()
+    for name, mine, part, dim in names(student):
+        bits = quantization["tensors"].get(name, quantization)["bits"]
+        value = stored[name].float() if name in stored else dequantize(
+            {key: stored[f"{name}.{key}"] for key in ("q", "scale", "zero")}, bits, GROUP, torch.float32)
+        target = state[mine][part] if dim == 0 else state[mine][:, part]
+        target.copy_(value)
+    return student
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def write_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """tokenizer.json and tokenizer_config.json: ChatML, no automatic system turn, end of turn as the end."""
+    template = ("{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + "
+                "'<|im_end|>' + '\n' }}{% endfor %}"
+                "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    _write_json(folder / "tokenizer_config.json", {
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>",
+        "pad_token": "<|im_end|>", "unk_token": "<|endoftext|>", "add_prefix_space": False,
+        "clean_up_tokenization_spaces": False, "model_max_length": 1_048_576, "chat_template": template})
+    _write_json(folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2})
