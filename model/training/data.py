@@ -102,7 +102,7 @@ class Conversations:
             if len(open_bins) > 64:
                 fullest = min(range(len(open_bins)), key=lambda at: open_bins[at][0])
                 self.bins.append(open_bins.pop(fullest)[1])
-        self.bins += [members for room, members in open_bins if room < tokens // 8]
+        self.bins += [members for _, members in open_bins]
 
     def step(self, index: int) -> tuple[Tensor, Pack, Tensor]:
         """ids [T], their pack, and targets [T]: the next token where it belongs to a reply, else -1."""

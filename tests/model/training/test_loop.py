@@ -1,0 +1,76 @@
+"""A run stopped after a phase and taken up again ends where one run would have; losses have the right gradients."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from model.training.loop import Run, learning_rate
+from model.training.loss import ce_loss, kl_loss
+from model.training.optimizer import orthogonal
+from model.training.teacher import Teacher
+from tests.model.training import tiny
+
+BASE: dict[str, Any] = {"tokens": 32, "length": 16, "files": ["books-*.npy"], "seed": 0, "log_every": 1, "steps": 1,
+                        "lr": [1e-2, 1e-2], "warmup": 0.0}
+PHASES: list[dict[str, Any]] = [{"name": "one", "kind": "distill", "muon": True},
+                                {"name": "two", "kind": "text", "muon": True}]
+
+
+def run(folder: Path, phases: list[dict[str, Any]]) -> Run:
+    """A run over random tokens."""
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "books-00.npy", np.random.default_rng(0).integers(0, 320, 500).astype(np.uint16))
+    plan = {"defaults": BASE, "phases": phases}
+    result = Run(plan, folder, cast(Teacher, tiny.Teacher()), tiny.student(), [(n, n) for n in range(4)], "cpu")
+    result.run()
+    return result
+
+
+def test_a_resumed_run_ends_in_the_same_weights(tmp_path: Path) -> None:
+    whole = run(tmp_path / "a", PHASES)
+    run(tmp_path / "b", PHASES[:1])
+    resumed = run(tmp_path / "b", PHASES)
+    for (name, p), (_, q) in zip(whole.student.named_parameters(), resumed.student.named_parameters(), strict=True):
+        assert torch.equal(p, q), name
+    assert (tmp_path / "b" / "log.jsonl").read_text().count('"ended"') == 2
+
+
+def test_alignment_lowers_its_loss(tmp_path: Path) -> None:
+    phase = {"name": "align", "kind": "align", "muon": True, "steps": 6, "log_every": 6}
+    first = run(tmp_path / "a", [phase | {"steps": 1, "log_every": 1}])
+    last = run(tmp_path / "b", [phase])
+    assert last.last_loss < first.last_loss
+
+
+@pytest.mark.parametrize("kind", ["kl", "ce"])
+def test_head_losses_match_autograd(kind: str) -> None:
+    torch.manual_seed(1)
+    hidden, embed = torch.randn(6, 8, requires_grad=True), torch.randn(11, 8, requires_grad=True)
+    other, other_embed = torch.randn(6, 8), torch.randn(11, 8)
+    target = torch.tensor([3, -1, 0, 10, -1, 5])
+    if kind == "kl":
+        mine = kl_loss(hidden, embed, other, other_embed)
+        true = F.kl_div((hidden @ embed.T).log_softmax(-1), (other @ other_embed.T).log_softmax(-1),
+                        log_target=True, reduction="batchmean")
+    else:
+        mine = ce_loss(hidden, embed, target)
+        true = F.cross_entropy(hidden @ embed.T, target, ignore_index=-1)
+    assert torch.allclose(mine, true, atol=1e-5)
+    gradients = [torch.autograd.grad(loss, (hidden, embed)) for loss in (mine, true)]
+    for a, b in zip(*gradients, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_orthogonal_updates_have_singular_values_near_one() -> None:
+    torch.manual_seed(2)
+    values = torch.linalg.svdvals(orthogonal(torch.randn(2, 24, 16)).float())
+    assert 0.6 < values.min() < values.max() < 1.3
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    values = [learning_rate(x, [1.0, 0.1], 0.1) for x in (0.0, 0.1, 0.55, 1.0)]
+    assert values == pytest.approx([0.0, 1.0, 0.55, 0.1])

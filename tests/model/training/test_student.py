@@ -1,0 +1,46 @@
+"""The trained module is Kimi Linear: equal to our engine's model (and to transformers': tests/oracle)."""
+
+from pathlib import Path
+
+import torch
+
+from model.config import KimiConfig
+from model.state import ModelState
+from model.training.export import bits_of, export, load_export
+from model.training.packing import make_pack
+from model.training.student import balance
+from model.weights import load
+from tests.model.training.tiny import student
+
+IDS = torch.randint(0, 320, (24,), generator=torch.Generator().manual_seed(3))
+
+
+def test_packed_sequences_do_not_see_each_other() -> None:
+    model = student()
+    whole = model(IDS, make_pack([10, 14]))
+    parts = [model(IDS[:10], make_pack([10])), model(IDS[10:], make_pack([14]))]
+    assert torch.allclose(whole, torch.cat(parts), atol=1e-5)
+
+
+def test_export_is_read_by_our_engines_model_and_by_ourselves(tmp_path: Path) -> None:
+    export(student(), tmp_path)
+    mine = load_export(tmp_path)
+    config = KimiConfig.from_folder(tmp_path)
+    with torch.no_grad():
+        theirs = load(tmp_path, config, torch.float32, torch.device("cpu"))
+        state = ModelState.empty(config, torch.float32, torch.device("cpu"))
+        logits = theirs.logits(theirs(IDS, state))
+        for name, p in mine.named_parameters():
+            if bits_of(name):
+                p.copy_(p.bfloat16())  # the loader's values: what a matrix on the grid is worth in bf16
+        expected = mine(IDS, make_pack([24])) @ mine.embed.T
+    assert torch.allclose(logits, expected, atol=2e-3)
+
+
+def test_balance_lowers_the_busy_and_lifts_the_idle() -> None:
+    model = student()
+    before = model.layers[1].mlp.bias.clone()
+    model.layers[1].mlp.load += torch.tensor([10.0, 0.0, 2.0, 0.0])
+    balance(model, 0.01)
+    assert torch.allclose(model.layers[1].mlp.bias - before, torch.tensor([-0.01, 0.01, 0.01, 0.01]))
+    assert model.layers[1].mlp.load.sum() == 0

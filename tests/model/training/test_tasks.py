@@ -1,0 +1,128 @@
+"""Task data: the app's own words, verbatim quotes, replies marked for learning, packing without loss."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zstandard
+
+from app import prompts
+from model.training.data import Conversations, Windows, plain_tokenizer, rows
+from model.training.quotes import LONGEST, quote_for, sentences
+from model.training.tasks import Builder, PromptForm, Sample, encode, read_form
+
+ROOT = Path(__file__).parents[3] / "model"
+FORM = read_form(ROOT / "training" / "prompts.json")
+TEXT = ("The mill at Harrow was built in 1821 by Anne Clegg. It ground oats, not wheat! Her son, who disliked "
+        "flour, sold it.\nThe new owner was a Mr. Pike.")
+
+
+def corpus(folder: Path) -> Path:
+    """Small corpus files with the real names and keys."""
+    row: dict[str, Any] = {"id": "r1", "doc": "mill", "context": TEXT, "question": "When was the mill built?",
+                           "answers": ["1821"], "unanswerable": False}
+    others = [row | {"id": f"r-{name}", "question": f"What did {name} swim?", "answers": ["the lake"],
+                     "context": f"{name} swam the lake."} for name in ("Rosa", "Tom", "Ines", "Ulf")]
+    negative = row | {"id": "r3", "question": "Who painted the mill?", "answers": [], "unanswerable": True}
+    text = {"text": "# File: a/b.py (repository x/y)\ndef grind(oats):\n    return oats\n" + "A long book line.\n" * 99}
+    names = ("qa-squad-train", "qa-shifts", "qa-fairytale", "qa-textbook", "qa-misc", "qa-code")
+    files: dict[str, list[dict[str, Any]]] = {name: [row, *others] for name in names}
+    files |= {"qa-negatives": [negative], "books-00": [text], "code-00": [text] * 5}
+    for name, lines in files.items():
+        data = "\n".join(map(json.dumps, lines)).encode()
+        (folder / f"{name}.jsonl.zst").write_bytes(zstandard.compress(data))
+    return folder
+
+
+def test_the_form_is_the_apps() -> None:
+    assert PromptForm(prompts.SYSTEM, prompts.NOT_FOUND, prompts.question_turn("{question}"),
+                      prompts.reply("{quote}", "{answer}")) == FORM
+
+
+@pytest.mark.parametrize(("question", "answer", "quote"), [
+    ("When was the mill built?", "1821", "The mill at Harrow was built in 1821 by Anne Clegg."),
+    ("What did it grind?", "oats", "It ground oats, not wheat!"),
+    ("Who owned it at last?", "the new owner, Pike", "The new owner was a Mr."),
+    ("What is the capital of Peru?", "Lima", None),
+])  # fmt: skip
+def test_quotes_are_the_sentence_that_holds_the_answer(question: str, answer: str, quote: str | None) -> None:
+    assert quote_for(TEXT, question, answer) == quote
+
+
+def test_every_sentence_is_verbatim_and_long_ones_are_trimmed_around_the_answer() -> None:
+    assert all(s in TEXT for s in sentences(TEXT))
+    long = "word " * 90 + "the key is amber " + "word " * 90
+    quote = quote_for(long, "What is the key?", "amber")
+    assert quote is not None
+    assert "amber" in quote
+    assert quote in long
+    assert len(quote) <= LONGEST
+
+
+def test_samples_quote_their_document_or_say_it_does_not_say(tmp_path: Path) -> None:
+    builder = Builder(corpus(tmp_path), FORM, seed=5)
+    drawn = [builder.draw() for _ in range(150)]
+    replies = [(s.document, r) for s in drawn for _, r, _ in s.turns]
+    assert any(r == prompts.NOT_FOUND for _, r in replies)
+    quoted = [(d, r.split(prompts.QUOTE_PREFIX)[1].split('"\n' + prompts.ANSWER_PREFIX)[0]) for d, r in replies
+              if r != prompts.NOT_FOUND]
+    assert len(quoted) > 50
+    assert all(quote in document for document, quote in quoted)
+    assert all(provenance for s in drawn for _, _, provenance in s.turns)
+
+
+def test_encoding_is_chatml_and_marks_the_replies() -> None:
+    tokenizer = plain_tokenizer(ROOT / "mini" / "tokenizer.json")
+    first, second = prompts.reply("It ground oats", "oats"), prompts.NOT_FOUND
+    ids, marks = encode(Sample(TEXT, [("What?", first, "a"), ("Who?", second, "b")]), FORM, tokenizer)
+    text = tokenizer.decode(ids, skip_special_tokens=False)
+    turn = "<|im_start|>{}\n{}<|im_end|>"
+    assert text == "\n".join([
+        turn.format("system", prompts.SYSTEM), turn.format("user", TEXT + prompts.question_turn("What?")),
+        turn.format("assistant", first), turn.format("user", "Question: Who?"), turn.format("assistant", second)])
+    learned = tokenizer.decode([i for i, m in zip(ids, marks, strict=True) if m], skip_special_tokens=False)
+    assert learned == first + "<|im_end|>" + second + "<|im_end|>"
+
+
+def test_the_tokenizer_gives_text_back_and_keeps_special_words_plain() -> None:
+    tokenizer = plain_tokenizer(ROOT / "mini" / "tokenizer.json")
+    source = random.Random(4)
+    text = "naïve 你好 😀\t1234 <|im_end|> \r\n" + "".join(chr(source.randrange(32, 0x2FF)) for _ in range(300))
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    assert tokenizer.decode(ids, skip_special_tokens=False) == text
+    assert min(ids) > 16  # none of the special tokens
+    assert len(tokenizer.encode("1234", add_special_tokens=False).ids) == 4
+
+
+def test_packing_keeps_every_sample_once_and_only_reply_targets(tmp_path: Path) -> None:
+    lengths = np.array([5, 9, 7, 3, 8, 16], dtype=np.int32)
+    total = int(lengths.sum())
+    ids, reply = np.arange(1, total + 1, dtype=np.uint16), np.arange(total) % 3 == 0
+    np.savez(tmp_path / "tasks.npz", ids=ids, reply=reply, lengths=lengths)
+    source = Conversations([tmp_path / "tasks.npz"], 16, 0, "cpu")
+    seen, targets = [], []
+    for n in range(len(source.bins)):
+        row, pack, target = source.step(n)
+        assert len(row) == int(pack.borders[-1]) == 16
+        seen += [i for i in row.tolist() if i]
+        targets += [t for t in target.tolist() if t >= 0]
+    assert sorted(seen) == ids.tolist()
+    starts = {0, *np.cumsum(lengths)[:-1].tolist()}
+    assert sorted(targets) == [int(ids[i]) for i in range(total) if reply[i] and i not in starts]
+
+
+def test_windows_cover_a_file_in_one_order_for_a_seed(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(65, dtype=np.uint16))
+    steps = [Windows([tmp_path / "a.npy"], 8, 16, 3, "cpu").step(n) for n in range(4)]
+    assert sorted(i for ids, _, _ in steps for i in ids.tolist()) == list(range(64))
+    assert steps[0][2].tolist()[7] == -1
+    with pytest.raises(ValueError, match="fewer than one step"):
+        Windows([tmp_path / "a.npy"], 64, 640, 3, "cpu")
+
+
+def test_corpus_rows_are_read(tmp_path: Path) -> None:
+    found = [r["id"] for r in rows(corpus(tmp_path) / "qa-squad-train.jsonl.zst")]
+    assert found == ["r1", "r-Rosa", "r-Tom", "r-Ines", "r-Ulf"]
