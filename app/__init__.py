@@ -5,3 +5,5 @@
 `cli` is the command line. `prompts` holds every word sent to the model; `states` is the one place where model state
 meets storage.
 """
+
+import model  # noqa: F401 - before torch: see there
