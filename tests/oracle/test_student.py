@@ -1,4 +1,4 @@
-"""The student that training moves is transformers' Kimi Linear: same weights under the checkpoint's names, same logits."""
+"""The student that training moves is transformers' Kimi Linear: the same weights give the same logits."""
 
 import json
 from pathlib import Path
