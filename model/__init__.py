@@ -6,7 +6,8 @@ and `state` (what is left of it).
 
 import os
 
-# Idle OpenMP threads spin by default, and where another program wants the processor, two of them spinning on two cores
-# stop reading almost entirely (over 100 times slower, measured). Asleep they cost a few microseconds. OpenMP looks at
-# this when torch is loaded, so it stands here, before any module of ours imports torch.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Between two parallel steps an OpenMP thread spins, by default for so long that another program wanting the processor
+# all but stops reading: on two cores 1 token/s where 1,000 were read. Sleeping at once halves the speed of a quiet
+# machine. 10,000 turns keep all of it there, and a seventh beside one busy program (2026-11-24, mini, AMX). OpenMP
+# looks at this when torch is loaded, so it stands here, before any module of ours imports torch.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
