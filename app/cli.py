@@ -66,7 +66,7 @@ def _stop_on_ctrl_c() -> Callable[[], bool]:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    common.add_argument("--device", help="where the model runs: cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    common.add_argument("--device", help="where the model runs: cpu, cuda, cuda:1 (default: cpu)")
     parser = argparse.ArgumentParser(
         prog="onceread", description="Read a book or a codebase once; ask it anything, any time after.",
         epilog="Data lives in $ONCEREAD_HOME; the model is $ONCEREAD_MODEL (mini, or a checkpoint folder).",

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
-import torch
 
 import model
 
@@ -23,11 +22,10 @@ class Settings:
 
     @staticmethod
     def from_environment(device: str | None = None) -> "Settings":
-        """`$ONCEREAD_HOME`, `$ONCEREAD_MODEL` and `$ONCEREAD_DEVICE`, or the user's data folder, mini, and a GPU
-        where there is one."""
+        """`$ONCEREAD_HOME`, `$ONCEREAD_MODEL` and `$ONCEREAD_DEVICE`, or the user's data folder, mini and the CPU."""
         environment = os.environ
         home = environment.get("ONCEREAD_HOME") or platformdirs.user_data_dir("onceread", appauthor=False)
-        chosen = device or environment.get("ONCEREAD_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+        chosen = device or environment.get("ONCEREAD_DEVICE") or "cpu"
         return Settings(Path(home), model_folder(environment.get("ONCEREAD_MODEL") or "mini"), chosen)
 
     @property

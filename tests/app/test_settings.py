@@ -21,6 +21,7 @@ def test_without_it_mini_and_the_users_folder(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv(name, raising=False)
     settings = Settings.from_environment()
     assert (settings.model, settings.model_name) == (MINI, "mini")
+    assert settings.device == "cpu"
     assert settings.home == Path(platformdirs.user_data_dir("onceread", appauthor=False))
 
 

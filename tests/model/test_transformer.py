@@ -1,9 +1,13 @@
 """The whole model: what a token may see, and that a run is repeatable to the bit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from kernels import moe
 from model.engine import Engine
+from model.state import ModelState
 from model.transformer import Transformer
 
 
@@ -55,3 +59,17 @@ def test_on_meta_takes_no_memory(tiny_engine: Engine) -> None:
     assert all(parameter.is_meta for parameter in model.parameters())
     shapes = {name: parameter.shape for name, parameter in tiny_engine.model.named_parameters()}
     assert {name: parameter.shape for name, parameter in model.named_parameters()} == shapes
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 130])
+def test_everything_stays_on_the_models_device(tiny_engine: Engine, tokens: int) -> None:
+    """No GPU here: the meta device stands in for one, as anything left on the CPU meets it in an error."""
+    config = replace(tiny_engine.config, dense_layers=tuple(range(tiny_engine.config.layers)))
+    meta = torch.device("meta")
+    model, state = Transformer.on_meta(config), ModelState.empty(config, torch.float32, meta)
+    for count in (200, tokens):
+        hidden = model(torch.zeros(count, dtype=torch.int64, device=meta), state)
+        assert model.logits(hidden[-1:]).device == meta
+    assert {tensor.device for tensor in state.fork().to_tensors().values()} == {meta}
+    x, router = torch.empty(tokens, 32, device=meta), torch.empty(6, 32, device=meta)
+    assert {part.device for part in moe.route(x, router, router[:, 0], 2, True, 1.0)} == {meta}
