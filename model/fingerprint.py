@@ -11,7 +11,7 @@ ARITHMETIC = "reference/1"
 """Names the arithmetic of `kernels/` and the layers: raise it when a change can alter a single bit of a state."""
 
 WHOLE = 2 << 30
-"""Files up to this many bytes are hashed whole; of larger ones the header and samples of every 64th MiB."""
+"""Files up to this many bytes are hashed whole; of larger ones the first MiB of every 64."""
 
 
 def fingerprint(folder: Path, dtype: torch.dtype, device: torch.device) -> str:

@@ -62,7 +62,7 @@ class Events:
                 last = self._page(address.query) | {"question": gr.update(interactive=True)}
             except EXPLAINED as error:
                 last = self._given_back(query, question, str(error))
-            except Exception:
+            except Exception:  # a fault of ours: the question goes back to its box, and Gradio is told all the same
                 fault = "Something went wrong here; the terminal that runs Onceread says what. Your question is kept."
                 yield self._given_back(query, question, fault) | self._idle_buttons()
                 raise

@@ -26,7 +26,7 @@ def open_archive(archive: Path, prefix: str = "") -> tuple[list[SourceFile], lis
     try:
         with zipfile.ZipFile(archive) as opened:
             members = sorted((m for m in opened.infolist() if not m.is_dir()), key=lambda m: m.filename)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:  # zipfile's ways of saying so
         raise SourceError(f"{archive.name}: the zip archive is broken or cut short ({error})") from error
     if len(members) > FILE_LIMIT:
         raise SourceError(
@@ -56,6 +56,7 @@ def _member_file(archive: Path, member: zipfile.ZipInfo, name: str) -> SourceFil
                 # Its directory promised `file_size` bytes, and the caps were checked against that promise.
                 return file.read(min(limit, member.file_size + 1))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            # zipfile says NotImplementedError for a compression it does not know, RuntimeError for a password it lacks.
             raise Unreadable(f"damaged in the archive ({error})") from error
 
     return SourceFile(name, member.file_size, read)
