@@ -9,10 +9,10 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from app import commands
+from app.commands import asking, documents, reading, reporting, service
+from app.commands.outcome import Run
 from app.errors import EXPLAINED
 from app.home import Home, open_home
 from app.settings import Settings, model_folder
@@ -73,39 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[..., commands.Outcome], help: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Run, help: str) -> argparse.ArgumentParser:
         sub = subparsers.add_parser(name, help=help, description=help, parents=[common])
         sub.set_defaults(run=run)
         return sub
 
-    read = command("read", commands.read, "read files, folders or zip archives into saved state")
-    read.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    read.add_argument("--title", help="what to call the document")
-    estimate = command("estimate", commands.estimate, "tokens, state size and reading time, without reading")
-    estimate.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    ask = command("ask", commands.ask, "answer a question from saved state, with citations")
-    ask.add_argument("document", metavar="DOCUMENT", help="an id, a unique id prefix, or an exact title")
-    ask.add_argument("question", metavar="QUESTION")
-    ask.add_argument("--conversation", type=int, metavar="ID", help="go on with an earlier conversation")
-    ask.add_argument("--temperature", type=float, default=0.0, help="0 (the default) takes the likeliest words")
-    ask.add_argument("--top-p", type=float, default=1.0, help="sample from the likeliest tokens of this total mass")
-    ask.add_argument("--seed", type=int, default=0, help="makes sampling repeatable")
-    ask.add_argument("--max-tokens", type=int, default=256, help="longest answer, in tokens")
-    command("list", commands.list_documents, "the library")
-    show = command("show", commands.show, "a document and its coverage report")
-    show.add_argument("document", metavar="DOCUMENT")
-    remove = command("remove", commands.remove, "forget a document, its state and conversations")
-    remove.add_argument("document", metavar="DOCUMENT")
-    report = command("report", commands.report, "ask every question of a template of every document")
-    report.add_argument("template", type=Path, metavar="TEMPLATE")
-    report.add_argument("documents", nargs="+", metavar="DOCUMENT")
-    report.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    serve = command("serve", commands.serve, "open the page")
-    serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=7860)
-    command("check", commands.check, "verify every saved state")
-    model = command("model", commands.model, "what the model is and what it needs")
-    model.add_argument("path", nargs="?", metavar="PATH", help="a checkpoint folder (default: the model in use)")
+    for module in (reading, asking, documents, reporting, service):
+        module.register(command)
     return parser
 
 

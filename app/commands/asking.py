@@ -1,0 +1,50 @@
+"""`onceread ask`."""
+
+import argparse
+from dataclasses import asdict
+
+from app import session
+from app.commands.outcome import Command, Outcome, Stop
+from app.commands.reading import ReadingBar
+from app.commands.words import citation_facts, place
+from app.errors import OncereadError
+from app.home import Home
+from model.sampling import Sampling
+
+
+def register(command: Command) -> None:
+    """Add the command."""
+    parser = command("ask", ask, "answer a question from saved state, with citations")
+    parser.add_argument("document", metavar="DOCUMENT", help="an id, a unique id prefix, or an exact title")
+    parser.add_argument("question", metavar="QUESTION")
+    parser.add_argument("--conversation", type=int, metavar="ID", help="go on with an earlier conversation")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 (the default) takes the likeliest words")
+    parser.add_argument("--top-p", type=float, default=1.0, help="sample from the likeliest tokens of this total mass")
+    parser.add_argument("--seed", type=int, default=0, help="makes sampling repeatable")
+    parser.add_argument("--max-tokens", type=int, default=256, help="longest answer, in tokens")
+
+
+def ask(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
+    """`onceread ask`: stream an answer, then its citations."""
+    document = home.documents.find(options.document)
+    try:
+        sampling = Sampling(options.temperature, options.top_p, options.seed, options.max_tokens)
+    except ValueError as error:
+        raise OncereadError(str(error)) from error
+    answer: session.Answer | None = None
+    with ReadingBar() as bar:
+        for piece in session.ask(home, document.id, options.question, options.conversation, sampling, stop, bar):
+            if isinstance(piece, session.Answer):
+                answer = piece
+            elif not options.json:
+                print(piece, end="", flush=True)
+    assert answer is not None  # ask's last item is the answer
+    facts = asdict(answer) | {"citations": [citation_facts(citation) for citation in answer.citations]}
+    lines = ["", ""]
+    for number, citation in enumerate(answer.citations, 1):
+        lines.append(f"[{number}] {place(citation)}")
+    lines.append(
+        f"{answer.tokens_reused:,} document tokens from saved state, {answer.tokens_read:,} tokens read "
+        f"({answer.reason}); first token {answer.seconds_to_first_token:.2f} s; conversation {answer.conversation}"
+    )
+    return facts, "\n".join(lines), 0

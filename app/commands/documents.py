@@ -1,0 +1,81 @@
+"""`onceread list`, `show` and `remove`: the library."""
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from app import library
+from app.commands.outcome import Command, Outcome, Stop
+from app.commands.words import size, skipped
+from app.home import Home
+
+
+def register(command: Command) -> None:
+    """Add the commands."""
+    command("list", list_documents, "the library")
+    parser = command("show", show, "a document and its coverage report")
+    parser.add_argument("document", metavar="DOCUMENT")
+    parser = command("remove", remove, "forget a document, its state and conversations")
+    parser.add_argument("document", metavar="DOCUMENT")
+
+
+def list_documents(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
+    """`onceread list`: the library."""
+    infos = [library.info(home, document) for document in home.documents.list()]
+    lines = [
+        f"{info.document.id}  {_read_so_far(info):>22}  {size(info.state_bytes):>9}  {info.document.title}"
+        for info in infos
+    ]
+    return {"documents": [_facts(info) for info in infos]}, "\n".join(lines) or "The library is empty.", 0
+
+
+def show(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
+    """`onceread show`: one document and what of it could not be read."""
+    info = library.info(home, home.documents.find(options.document))
+    document = info.document
+    conversations = home.conversations.list(document.id)
+    parts = [asdict(segment) for segment in document.segments]
+    text = "\n".join(
+        [
+            f"{document.title}  [{document.id}]",
+            f"{document.kind}, {document.chars:,} characters in {len(parts):,} parts, {_read_so_far(info)}, "
+            f"state {size(info.state_bytes)}, {len(conversations)} conversations",
+        ]
+    )
+    facts = _facts(info) | {
+        "parts": parts,
+        "conversations": [{"id": talk.id, "title": talk.title} for talk in conversations],
+    }
+    return facts, text + (skipped(document) or "\nNothing was skipped."), 0
+
+
+def remove(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
+    """`onceread remove`: forget a document."""
+    info = library.info(home, home.documents.find(options.document))
+    library.remove(home, info.document.id)
+    facts = {"document": info.document.id, "title": info.document.title, "state_bytes": info.state_bytes}
+    return facts, f"Removed {info.document.title}; {size(info.state_bytes)} of state freed.", 0
+
+
+def _facts(info: library.DocumentInfo) -> dict[str, Any]:
+    document = info.document
+    return {
+        "document": document.id,
+        "title": document.title,
+        "kind": document.kind,
+        "chars": document.chars,
+        "pages": document.pages,
+        "tokens": document.tokens,
+        "tokens_read": info.tokens_read,
+        "complete": info.complete,
+        "state_bytes": info.state_bytes,
+        "skipped": [asdict(skip) for skip in document.skipped],
+    }
+
+
+def _read_so_far(info: library.DocumentInfo) -> str:
+    if info.complete:
+        return f"{info.tokens_read:,} tokens"
+    if info.tokens_read:
+        return f"{info.tokens_read:,} of {info.document.tokens or 0:,} tokens"
+    return "not read yet"

@@ -1,0 +1,69 @@
+"""`onceread serve`, `check` and `model`."""
+
+import argparse
+from dataclasses import asdict
+
+from app.commands.outcome import Command, Outcome, Stop
+from app.errors import OncereadError
+from app.home import Home
+from model.fingerprint import ARITHMETIC
+from model.state import bytes_per_token, fixed_bytes
+from model.weights import parameter_count
+
+
+def register(command: Command) -> None:
+    """Add the commands."""
+    parser = command("serve", serve, "open the page")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=7860)
+    command("check", check, "verify every saved state")
+    parser = command("model", model, "what the model is and what it needs")
+    parser.add_argument("path", nargs="?", metavar="PATH", help="a checkpoint folder (default: the model in use)")
+
+
+def serve(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
+    """`onceread serve`: the page, until Ctrl-C."""
+    if options.page is None:
+        raise OncereadError("this entry has no page: start it with `onceread serve`")
+    options.page(home, options.host, options.port)
+    return {"host": options.host, "port": options.port}, "", 0
+
+
+def check(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
+    """`onceread check`: verify every saved state."""
+    verdicts = home.snapshots.verify()
+    damaged = [asdict(verdict) for verdict in verdicts if verdict.damaged]
+    orphaned = [asdict(verdict) for verdict in verdicts if verdict.orphaned]
+    count = len({verdict.snapshot for verdict in verdicts})
+    facts = {"snapshots": count, "damaged": damaged, "orphaned": orphaned}
+    lines = [f"{count} saved states, {len(damaged)} damaged, {len(orphaned)} with orphaned rows"]
+    return facts, "\n".join(lines), 1 if damaged or orphaned else 0
+
+
+def model(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
+    """`onceread model`: shape, size, fingerprint, device."""
+    engine = home.engine
+    config = engine.config
+    parameters, active = parameter_count(config)
+    facts = {
+        "model": home.settings.model_name,
+        "folder": str(home.settings.model),
+        "parameters": parameters,
+        "active_parameters": active,
+        "layers": config.layers,
+        "kda_layers": len(config.kda_layers),
+        "mla_layers": len(config.mla_layers),
+        "hidden": config.hidden,
+        "experts": config.experts,
+        "experts_per_token": config.top_k,
+        "vocabulary": config.vocab_size,
+        "max_tokens": config.max_length,
+        "fingerprint": engine.fingerprint,
+        "device": str(engine.device),
+        "dtype": str(engine.dtype).removeprefix("torch."),
+        "kernels": ARITHMETIC,
+        "weights_bytes": sum(p.numel() * p.element_size() for p in engine.model.parameters()),
+        "state_bytes_per_token": bytes_per_token(config, engine.dtype),
+        "state_bytes_fixed": fixed_bytes(config, engine.dtype),
+    }
+    return facts, "\n".join(f"{name.replace('_', ' '):22} {value}" for name, value in facts.items()), 0
