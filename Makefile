@@ -1,16 +1,20 @@
-# Two commands: `make run` opens the page, `make test` checks everything. Each installs what is missing into .venv.
+# The two commands: `make run` opens the page, `make test` checks everything. Each installs what is missing into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run test lint clean
+.PHONY: run test test-gpu lint clean
 
 run: $(STAMP)
 	$(BIN)/onceread serve
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest
+
+# On a machine with a GPU and its own PyTorch: the kernels' tests at full size. `make test` runs them small, on the CPU.
+test-gpu:
+	$(PYTHON) -m pytest tests/kernels tests/model
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

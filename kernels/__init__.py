@@ -11,4 +11,5 @@ The letters used for shapes, everywhere in the project:
 
 Modules: `kda` (gate, recurrence, chunked form), `conv` (short causal convolution), `norm` (RMS norms), `mla`
 (attention with its log-sum-exp, merged over segments), `moe` (router and experts), `linear` (matrix times tokens).
+`backend` chooses between these references and their Triton forms, `*_triton`; NOTES.md says what those are made of.
 """

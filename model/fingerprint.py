@@ -5,18 +5,29 @@ from pathlib import Path
 
 import torch
 
+from kernels import backend
+from model.errors import ModelError
 from model.weights import shards
 
-ARITHMETIC = "reference/1"
-"""Names the arithmetic of `kernels/` and the layers: raise it when a change can alter a single bit of a state."""
+ARITHMETIC = {"reference": "reference/1", "triton": "triton/1"}
+"""Names the arithmetic of each form of `kernels/` and the layers: raise a number when a change can alter a single bit
+of a state."""
 
 WHOLE = 2 << 30
 """Files up to this many bytes are hashed whole; of larger ones the first MiB of every 64."""
 
 
+def arithmetic(device: torch.device) -> str:
+    """The name of the arithmetic in use on a device. Raises ModelError where the setting of the kernels is wrong."""
+    try:
+        return ARITHMETIC[backend.form(device)]
+    except ValueError as error:
+        raise ModelError(str(error)) from error
+
+
 def fingerprint(folder: Path, dtype: torch.dtype, device: torch.device) -> str:
     """32 hex digits over config.json, the weight files, the dtype, the kind of device and the arithmetic."""
-    digest = hashlib.sha256(f"{ARITHMETIC} {dtype} {device.type}".encode())
+    digest = hashlib.sha256(f"{arithmetic(device)} {dtype} {device.type}".encode())
     digest.update((folder / "config.json").read_bytes())
     for file in shards(folder):
         size = file.stat().st_size

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from model.engine import Engine
 from tests import checkpoints
+from tests.kernels import device as _before_triton_is_imported  # noqa: F401 - it chooses GPU or interpreter
 
 # Timing differs between machines and is no property of the code; examples are the same in every run.
 settings.register_profile("onceread", deadline=None, max_examples=20, derandomize=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from app.commands.outcome import Command, Outcome, Stop
 from app.errors import OncereadError
 from app.home import Home
-from model.fingerprint import ARITHMETIC
+from model.fingerprint import arithmetic
 from model.state import bytes_per_token, fixed_bytes
 from model.weights import parameter_count
 
@@ -61,7 +61,7 @@ def model(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
         "fingerprint": engine.fingerprint,
         "device": str(engine.device),
         "dtype": str(engine.dtype).removeprefix("torch."),
-        "kernels": ARITHMETIC,
+        "kernels": arithmetic(engine.device),
         "weights_bytes": sum(p.numel() * p.element_size() for p in engine.model.parameters()),
         "state_bytes_per_token": bytes_per_token(config, engine.dtype),
         "state_bytes_fixed": fixed_bytes(config, engine.dtype),

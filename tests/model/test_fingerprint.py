@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model import fingerprint as module
+from model.errors import ModelError
 from model.fingerprint import fingerprint
 
 CPU = torch.device("cpu")
@@ -55,9 +56,15 @@ def test_the_configuration_changes_it(folder: Path) -> None:
 def test_dtype_device_and_arithmetic_change_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {take(folder), fingerprint(folder, torch.bfloat16, CPU)}
     seen.add(fingerprint(folder, torch.float32, torch.device("cuda")))
-    monkeypatch.setattr(module, "ARITHMETIC", "another")
+    monkeypatch.setitem(module.ARITHMETIC, "reference", "another")
     seen.add(take(folder))
-    assert len(seen) == 4
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setenv("ONCEREAD_KERNELS", "triton")
+    seen.add(take(folder))
+    assert len(seen) == 5
+    monkeypatch.setenv("ONCEREAD_KERNELS", "slow")
+    with pytest.raises(ModelError, match="set it to reference or triton"):
+        take(folder)
 
 
 def test_the_number_of_a_gpu_does_not_change_it(folder: Path) -> None:
