@@ -148,8 +148,8 @@ def _write(
         "fingerprint": home.engine.fingerprint,
         "cells": [
             {
-                "document": document.id, "title": document.title, "question": question.id, "ask": question.ask,
-                "state": cell.state, **cell.answer,
+                **cell.answer, "document": document.id, "title": document.title, "question": question.id,
+                "ask": question.ask, "state": cell.state,
             }
             for document, question, cell in rows
         ],

@@ -1,41 +1,16 @@
-"""Asking: fork the document's saved state, read the question, stream the answer, locate its quotes."""
+"""Asking: fork the document's saved state, read the question, stream the answer, keep it."""
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict
 
-from app import dialogue, reading
-from app.citations import Citation, cite, parse_reply
+from app import answers, reading
+from app.answers import Answer, Generation
 from app.errors import OncereadError
 from app.home import Home
-from app.passages import Places
 from model.sampling import Sampling
 from model.tokenizer import TokenStream
 from storage.conversations import Conversation, Message
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer and what it took. `raw` is the model's reply, `answer` the part of it that answers.
-
-    tokens_reused: document tokens that came from saved state. tokens_read: tokens read now (the question, earlier
-    turns, and document tokens if state was missing; `reason` says why).
-    """
-
-    answer: str
-    raw: str
-    citations: tuple[Citation, ...]
-    found: bool
-    tokens_reused: int
-    tokens_read: int
-    reason: str
-    seconds_to_first_token: float
-    seconds: float
-    tokens_generated: int
-    stopped: bool
-    conversation: int
-    document: str
 
 
 def ask(
@@ -75,7 +50,7 @@ class _Asking:
         self.home, self.document_id, self.question, self.talk = home, document_id, question, talk
         self.should_stop = should_stop
         self.keep = keep
-        self.raw = ""
+        self.written = ""
         self.generated = 0
         self.first_token: float | None = None
 
@@ -84,62 +59,42 @@ class _Asking:
         started = time.perf_counter()
         engine = self.home.engine
         read, state = reading.read_state(self.home, self.document_id, on_progress, self.should_stop)
-        ids = dialogue.question_ids(engine, self.talk.messages if self.talk else (), self.question)
+        earlier = self.talk.messages if self.talk else ()
+        prepared = answers.prepare(self.home, self.document_id, self.question, earlier, sampling)
         saved = False
         try:
-            with self.home.turns.asking():
-                stream = TokenStream(engine.tokenizer)
-                for token in engine.generate(state, ids, sampling, self.should_stop):
-                    self.first_token = self.first_token or time.perf_counter() - started
-                    self.generated += 1
-                    yield from self._show(stream.push(token))
-                yield from self._show(stream.finish())
-            seconds = time.perf_counter() - started
-            answer = self._answer(read, len(ids), seconds, stopped=self.should_stop())
+            if prepared.opening:
+                yield prepared.opening
+            if not prepared.whole:
+                with self.home.turns.asking():
+                    stream = TokenStream(engine.tokenizer)
+                    for token in engine.generate(state, prepared.ids, sampling, self.should_stop):
+                        self.first_token = self.first_token or time.perf_counter() - started
+                        self.generated += 1
+                        yield from self._show(stream.push(token))
+                    yield from self._show(stream.finish())
+            answer = self._answer(prepared, read, started, stopped=self.should_stop())
             saved = True
             self._save(answer)
             yield answer
         finally:
             if not saved:  # the caller went away, or something failed: keep the question and what there is
-                self._save(self._answer(read, len(ids), time.perf_counter() - started, stopped=True))
+                self._save(self._answer(prepared, read, started, stopped=True))
 
     def _show(self, text: str) -> Iterator[str]:
-        self.raw += text
+        self.written += text
         if text:
             yield text
 
-    def _answer(self, read: reading.ReadResult, question_tokens: int, seconds: float, stopped: bool) -> Answer:
-        reply = parse_reply(self.raw)
-        text, places = _text_and_places(self.home, self.document_id)
+    def _answer(self, prepared: answers.Prepared, read: reading.ReadResult, started: float, stopped: bool) -> Answer:
+        seconds = time.perf_counter() - started
         if self.talk is None and self.keep:
             self.talk = self.home.conversations.start(self.document_id, self.question[:80])
-        return Answer(
-            answer=reply.answer,
-            raw=self.raw,
-            citations=tuple(cite(reply.quotes, text, places)),
-            found=reply.found,
-            tokens_reused=read.tokens_reused,
-            tokens_read=read.tokens_read + question_tokens,
-            reason=read.reason,
-            seconds_to_first_token=seconds if self.first_token is None else self.first_token,
-            seconds=seconds,
-            tokens_generated=self.generated,
-            stopped=stopped,
-            conversation=self.talk.id if self.talk else 0,
-            document=self.document_id,
-        )
+        first = seconds if self.first_token is None else self.first_token
+        generation = Generation(self.written, self.generated, first, seconds, stopped)
+        return answers.finish(self.home, prepared, read, generation, self.talk.id if self.talk else 0)
 
     def _save(self, answer: Answer) -> None:
-        if not self.keep:
-            return
-        facts = asdict(answer) | {"model": self.home.engine.fingerprint}
-        self.home.conversations.append(
-            answer.conversation, [Message.now("user", self.question, {}), Message.now("assistant", answer.raw, facts)]
-        )
-
-
-@lru_cache(maxsize=4)
-def _text_and_places(home: Home, document_id: str) -> tuple[str, Places]:
-    """A document's text with its places: the same for every question, and texts never change under an id."""
-    text = home.documents.text(document_id)
-    return text, Places(text, home.documents.get(document_id).segments)
+        if self.keep:
+            said = [Message.now("user", self.question, {}), Message.now("assistant", answer.raw, asdict(answer))]
+            self.home.conversations.append(answer.conversation, said)

@@ -1,0 +1,49 @@
+"""The two steps around the model, without a model in between."""
+
+from pathlib import Path
+
+import pytest
+
+from app import answers, library, reading
+from app.dialogue import question_ids
+from app.home import Home
+from model.sampling import Sampling
+
+READ = reading.ReadResult("", "", tokens=90, tokens_read=20, tokens_reused=70, reason="why", seconds=1.0,
+                          state_bytes=1, skipped=())
+
+
+@pytest.fixture
+def document(home: Home, book: Path) -> str:
+    """A document that has not been read."""
+    return library.add(home, [book]).id
+
+
+def test_what_is_prepared_is_what_the_dialogue_reads(home: Home, document: str) -> None:
+    prepared = answers.prepare(home, document, "Who?", sampling=Sampling(seed=3))
+    assert list(prepared.ids) == question_ids(home.engine, (), "Who?")
+    assert (prepared.opening, prepared.whole, prepared.sampling.seed) == ("", False, 3)
+
+
+def test_a_reply_becomes_an_answer_with_what_it_took(home: Home, document: str) -> None:
+    prepared = answers.prepare(home, document, "Who?", sampling=Sampling(temperature=0.5, seed=3))
+    line = home.documents.text(document).splitlines()[7]
+    generation = answers.Generation(f'Quote: "{line}"\nAnswer: a mill', 12, 0.5, 0.75, stopped=True)
+    answer = answers.finish(home, prepared, READ, generation, conversation=4)
+    assert (answer.answer, answer.found, answer.question, answer.conversation) == ("a mill", True, "Who?", 4)
+    (citation,) = answer.citations
+    assert citation.verified
+    assert citation.place is not None
+    assert citation.place.line_start == 8
+    assert (answer.tokens_reused, answer.tokens_read, answer.reason) == (70, 20 + len(prepared.ids), "why")
+    assert (answer.seconds_to_first_token, answer.seconds, answer.tokens_generated) == (0.5, 0.75, 12)
+    assert answer.stopped
+    assert answer.settings == {"temperature": 0.5, "top_p": 1.0, "seed": 3, "max_tokens": 256}
+    assert answer.model == home.engine.fingerprint
+
+
+def test_an_opening_is_part_of_the_reply(home: Home, document: str) -> None:
+    line = home.documents.text(document).splitlines()[7]
+    prepared = answers.Prepared(document, "Who?", (1, 2), opening=f'Quote: "{line}"\nAnswer:')
+    answer = answers.finish(home, prepared, READ, answers.Generation(" a mill", 3, 0.1, 0.2))
+    assert (answer.answer, answer.citations[0].quote, answer.tokens_generated) == ("a mill", line, 3)
