@@ -78,6 +78,20 @@ def attend_latents(q: Tensor, latents: Tensor, rank: int, scale: float) -> tuple
     return o.reshape(heads, tokens, rank), lse.reshape(heads, tokens)
 
 
+def attend_rows(q: Tensor, latents: Tensor, seen: Tensor, rank: int, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention of one absorbed query of each row over that row's own latents, of which it sees the first `seen`.
+
+    q [H, B, R+P], latents [B, S, R+P], seen int64 [B] (at least 1) -> (o float32 [H, B, R], lse float32 [H, B]).
+    """
+    scores = torch.matmul(q.transpose(0, 1), latents.transpose(-1, -2)).float() * scale  # [B, H, S]
+    hidden = torch.arange(latents.shape[1], device=q.device) >= seen[:, None]
+    scores = scores.masked_fill(hidden[:, None], float("-inf"))
+    lse = torch.logsumexp(scores, -1)
+    weights = torch.exp(scores - lse[..., None]).to(latents.dtype)
+    o = torch.matmul(weights, latents[..., :rank]).float()
+    return o.transpose(0, 1), lse.transpose(0, 1)
+
+
 def unabsorb(o: Tensor, kv_up: Tensor, nope: int) -> Tensor:
     """Values from attended latents: o [H, T, R] -> [H, T, V]."""
     return o @ kv_up[:, nope:].to(o.dtype).transpose(-1, -2)

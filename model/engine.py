@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from model import batch, weights
 from model import state as states
-from model import weights
 from model.chat import ChatTemplate
 from model.config import KimiConfig
 from model.errors import ModelError, TokenizerError
@@ -107,6 +107,58 @@ class Engine:
             yield token
             if count + 1 < room:
                 logits = self.model.logits(self._forward([token], state))[0]
+
+    @torch.no_grad()
+    def generate_many(
+        self,
+        state: ModelState,
+        questions: Sequence[Sequence[int]],
+        samplings: Sequence[Sampling],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[list[tuple[int, int | None]]]:
+        """Continue one state with many questions at once, each as `generate` would alone, up to rounding.
+
+        Yields what each step brought: (row, token), and (row, None) once that row has ended, as rows do one by one. A
+        step that reads a question brings nothing; between any two steps the model is free for others. Ends when every
+        row has, or at `should_stop`, with some rows not ended.
+        """
+        limits = [min(s.max_tokens, self.config.max_length - state.tokens - len(ids))
+                  for s, ids in zip(samplings, questions, strict=True)]
+        begun = []
+        for ids in questions:
+            if should_stop():
+                return
+            begun.append(self.next_logits(state, ids))
+            yield []
+        if not begun:
+            return
+        rows = batch.Rows(state, [after for after, _ in begun], max(0, *limits))
+        logits = torch.stack([following for _, following in begun])
+        del begun  # their states live on in the rows
+        samplers, written = [Sampler(sampling) for sampling in samplings], [0] * len(samplings)
+        living = list(range(len(questions)))
+        while not should_stop():
+            brought: list[tuple[int, int | None]] = []
+            going = []
+            for at, row in enumerate(living):
+                token = samplers[row].choose(logits[at]) if limits[row] > 0 else None
+                if token is None or token in self.stop_ids:
+                    brought.append((row, None))
+                    continue
+                brought.append((row, token))
+                written[row] += 1
+                if written[row] == limits[row]:
+                    brought.append((row, None))
+                else:
+                    going.append((at, token))
+            yield brought
+            if not going:
+                return
+            if len(going) < len(living):
+                rows.keep([at for at, _ in going])
+                living = [living[at] for at, _ in going]
+            tokens = torch.tensor([token for _, token in going], dtype=torch.int64, device=self.device)
+            logits = self.model.logits(batch.step(self.model, tokens, rows))
 
     @torch.no_grad()
     def _chunks(self, state: ModelState, ids: Sequence[int]) -> Iterator[tuple[ModelState, torch.Tensor]]:

@@ -50,6 +50,11 @@ class MLAState:
         for number, page in enumerate(self._pages):
             yield page[: min(PAGE, self.tokens - number * PAGE)]
 
+    def rows(self, start: int) -> Tensor:
+        """The latents of the tokens from `start` on, as one tensor [tokens - start, R+P]."""
+        pieces = [page[max(0, start - n * PAGE) :] for n, page in enumerate(self.pages())]
+        return torch.cat([self._like, *pieces])
+
     def fork(self) -> "MLAState":
         """A state that goes its own way: full pages are shared, a page still being filled is copied."""
         other = MLAState(self._like.shape[1], self._like.dtype, self._like.device)

@@ -102,3 +102,14 @@ def test_expand_gives_each_head_its_keys_its_values_and_the_shared_part() -> Non
             both = up[h] @ latents[s, :rank]
             torch.testing.assert_close(k[h, s], torch.cat([both[:nope], latents[s, rank:]]))
             torch.testing.assert_close(v[h, s], both[nope:])
+
+
+@given(seen=st.lists(st.integers(1, 30), min_size=1, max_size=5), heads=st.integers(1, 4), rank=WIDTHS, shared=WIDTHS)
+def test_rows_attend_to_what_they_have_seen(seen: list[int], heads: int, rank: int, shared: int) -> None:
+    q = randn(heads, len(seen), rank + shared)
+    latents = randn(len(seen), max(seen), rank + shared, seed=1)
+    o, lse = mla.attend_rows(q, latents, torch.tensor(seen), rank, 0.3)
+    for row, count in enumerate(seen):
+        own = latents[row, :count].expand(heads, -1, -1)
+        one = slice(row, row + 1)
+        check((o[:, one], lse[:, one]), formula(q[:, one], own, own[..., :rank], 0.3, False))

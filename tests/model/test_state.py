@@ -136,3 +136,12 @@ def test_tensors_that_do_not_fit_are_named(tiny_engine: Engine) -> None:
         with pytest.raises(StateError, match="latents"):
             tiny_engine.restore(tokens, good)
     assert same(tiny_engine.restore(value.tokens, good).to_tensors(), good)
+
+
+@given(count=st.integers(0, 30), data=st.data())
+def test_the_rows_from_a_token_on(count: int, data: st.DataObject) -> None:
+    layer = MLAState(3, torch.float32, torch.device("cpu"))
+    latents = torch.arange(count * 3.0).view(count, 3)
+    layer.append(latents)
+    start = data.draw(st.integers(0, count))
+    assert torch.equal(layer.rows(start), latents[start:])

@@ -1,0 +1,127 @@
+"""Several continuations of one state, token by token side by side: many questions over one document.
+
+Every matrix meets the tokens of all rows at once, and the pages of the state they share are read once a step for all of
+them. A row's own are its KDA states, which a step takes for so many more heads, and the latents of its own tokens.
+Rows may differ in length; one that has ended is dropped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kernels import conv, kda, mla, norm
+from kernels.linear import linear
+from model.kda import KDA
+from model.mla import LATENT_EPS, MLA
+from model.state import KDAState, MLAState, ModelState
+from model.transformer import Layer, Transformer
+
+
+@dataclass
+class KDARows:
+    """KDA states of B rows. conv [B, W-1, C], recurrent float32 [B, H, K, V]."""
+
+    conv: Tensor
+    recurrent: Tensor
+
+
+@dataclass
+class MLARows:
+    """Latents of B rows: `shared` by all, then each row's own [B, room, R+P], filled as far as the row is long."""
+
+    shared: MLAState
+    own: Tensor
+
+
+class Rows:
+    """B continuations of one state."""
+
+    def __init__(self, shared: ModelState, states: Sequence[ModelState], room: int) -> None:
+        """`states` went on from `shared`, by at least a token each; every row may take `room` tokens more."""
+        lengths = [state.tokens - shared.tokens for state in states]
+        self.lengths = torch.tensor(lengths)
+        self.layers: list[KDARows | MLARows] = []
+        for n, before in enumerate(shared.layers):
+            after = [state.layers[n] for state in states]
+            if isinstance(before, MLAState):
+                self.layers.append(MLARows(before, _own(before, after, max(lengths) + room)))
+            else:
+                kept = [layer for layer in after if isinstance(layer, KDAState)]
+                stacked = (torch.stack([getattr(layer, name) for layer in kept]) for name in ("conv", "recurrent"))
+                self.layers.append(KDARows(*stacked))
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all rows but these; they are numbered anew in this order."""
+        chosen = torch.tensor(rows, dtype=torch.int64)
+        self.lengths = self.lengths[chosen]
+        for layer in self.layers:
+            if isinstance(layer, MLARows):
+                layer.own = layer.own[chosen]
+            else:
+                layer.conv, layer.recurrent = layer.conv[chosen], layer.recurrent[chosen]
+
+
+def step(model: Transformer, ids: Tensor, rows: Rows) -> Tensor:
+    """One token for every row: ids int64 [B] -> hidden [B, D] after the final norm; every row is a token longer."""
+    x = F.embedding(ids, model.embedding)
+    seen = (rows.lengths + 1).to(x.device)
+    for layer, own in zip(model.layers, rows.layers, strict=True):
+        assert isinstance(layer, Layer)
+        given = norm.rms_norm(x, layer.attention_norm, layer.eps)
+        if isinstance(own, MLARows):
+            assert isinstance(layer.attention, MLA)
+            x = x + _mla(layer.attention, given, own, seen)
+        else:
+            assert isinstance(layer.attention, KDA)
+            x = x + _kda(layer.attention, given, own)
+        x = x + layer.feed_forward(norm.rms_norm(x, layer.feed_forward_norm, layer.eps))
+    rows.lengths += 1
+    return norm.rms_norm(x, model.norm, model.config.eps)
+
+
+def _kda(layer: KDA, x: Tensor, rows: KDARows) -> Tensor:
+    """`KDA.forward` for one token of each row, x [B, D] -> [B, D]: B rows of H heads are one row of B * H heads."""
+    count = x.shape[0]
+    qkv, decay, gate, beta = linear(x, layer.input).split(layer.sizes, -1)
+    tails = rows.conv.transpose(0, 1).flatten(1)  # [W-1, B * C]: rows are so many more channels
+    y, tail = conv.short_conv(qkv.reshape(1, -1), layer.conv.repeat(count, 1), tails)
+    rows.conv = tail.unflatten(1, (count, -1)).transpose(0, 1).contiguous()
+    q, k, v = y.view(count, 3, layer.heads, layer.dim).unbind(1)  # each [B, H, K]
+    bias = layer.dt_bias.view(layer.heads, layer.dim)
+    g = kda.gate(linear(decay, layer.decay_up).view_as(q), layer.a_log, bias)
+    q = norm.l2_norm(q) * layer.dim**-0.5
+    parts = (q, norm.l2_norm(k), v, g, torch.sigmoid(beta.float()))
+    q, k, v, g, beta = (part.flatten(0, 1)[None] for part in parts)  # [1, B * H, .]
+    o, recurrent = kda.recurrent(q, k, v, g, beta, rows.recurrent.flatten(0, 1))
+    rows.recurrent = recurrent.view_as(rows.recurrent)
+    o, gate = (part.view(count, layer.heads, layer.dim) for part in (o, linear(gate, layer.gate_up)))
+    return linear(norm.gated_rms_norm(o, gate, layer.norm, layer.eps).flatten(1), layer.output)
+
+
+def _mla(layer: MLA, x: Tensor, rows: MLARows, seen: Tensor) -> Tensor:
+    """`MLA.forward` for one token of each row, x [B, D] -> [B, D]; a row sees `seen` [B] latents of its own."""
+    count = x.shape[0]
+    q = linear(x, layer.query).view(count, layer.heads, layer.width).transpose(0, 1)  # [H, B, nope+P]
+    latent, shared = linear(x, layer.down).split([layer.rank, layer.width - layer.nope], -1)
+    latents = torch.cat([norm.rms_norm(latent, layer.latent_norm, LATENT_EPS), shared], -1)
+    rows.own[torch.arange(count, device=x.device), seen - 1] = latents
+
+    up = layer.up.unflatten(0, (layer.heads, -1))  # [H, nope+V, R]
+    absorbed = mla.absorb(q, up, layer.nope)
+    o, lse = mla.attend_rows(absorbed, rows.own[:, : int(seen.max())], seen, layer.rank, layer.scale)
+    for page in rows.shared.pages():
+        o, lse = mla.merge(o, lse, *mla.attend_latents(absorbed, page, layer.rank, layer.scale))
+    values = mla.unabsorb(o, up, layer.nope).to(x.dtype)  # [H, B, V]
+    return linear(values.transpose(0, 1).flatten(1), layer.output)
+
+
+def _own(before: MLAState, after: Sequence[KDAState | MLAState], room: int) -> Tensor:
+    """The latents that each of `after` has and `before` has not, [B, room, R+P], zeros behind them."""
+    own = [layer.rows(before.tokens) for layer in after if isinstance(layer, MLAState)]
+    tensor = own[0].new_zeros(len(own), room, own[0].shape[1])
+    for row, latents in zip(tensor, own, strict=True):
+        row[: latents.shape[0]] = latents
+    return tensor
