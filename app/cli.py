@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from app.commands import asking, documents, reading, reporting, service
+from app.commands import asking, documents, people, reading, reporting, service
 from app.commands.outcome import Run
 from app.errors import EXPLAINED
 from app.home import Home, open_home
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    for module in (reading, asking, documents, reporting, service):
+    for module in (reading, asking, documents, reporting, service, people):
         module.register(command)
     return parser
 

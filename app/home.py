@@ -1,5 +1,6 @@
 """The open data folder: its database, and the model, loaded when first needed."""
 
+import copy
 import threading
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from storage.conversations import Conversations
 from storage.database import Database
 from storage.documents import Documents
 from storage.jobs import Cells, Jobs
+from storage.people import People
 from storage.snapshots import Snapshots
 
 
@@ -27,11 +29,10 @@ class Home:
         except OSError as error:
             raise OncereadError(f"the data folder {settings.home} cannot be made ({error.strerror})") from error
         self.database = Database(settings.home / "onceread.sqlite")
-        self.documents = Documents(self.database)
         self.snapshots = Snapshots(self.database)
-        self.conversations = Conversations(self.database)
-        self.jobs = Jobs(self.database)
+        self.people = People(self.database)
         self.cells = Cells(self.database)
+        self._own(None)
         self._engine: Engine | None = None
         self._loading = threading.Lock()
 
@@ -51,6 +52,21 @@ class Home:
             return fingerprint(self.settings.model, choose_dtype(device), device)
         except (ModelError, OSError):
             return None  # whoever needs the model itself is told why it cannot be loaded
+
+    def of(self, person: str) -> "Home":
+        """The same home as one person sees it: others' documents, conversations and jobs are not there.
+
+        Loads the model, so that there is one.
+        """
+        self._engine = self.engine
+        theirs = copy.copy(self)
+        theirs._own(person)
+        return theirs
+
+    def _own(self, owner: str | None) -> None:
+        self.documents = Documents(self.database, owner)
+        self.conversations = Conversations(self.database, owner)
+        self.jobs = Jobs(self.database, owner)
 
     def close(self) -> None:
         """Close the database."""

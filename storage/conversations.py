@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, selectinload
 
 from storage.database import Database
 from storage.documents import find_document
 from storage.errors import NotFound
-from storage.schema import ConversationRow, MessageRow
+from storage.schema import ConversationRow, DocumentRow, MessageRow
 
 Role = Literal["user", "assistant"]
 
@@ -43,15 +43,17 @@ class Conversation:
 
 
 class Conversations:
-    """The conversations of a library."""
+    """The conversations of a library, or those about one person's documents."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owner: str | None = None) -> None:
+        """owner: as for `Documents`."""
         self._database = database
+        self._owner = owner
 
     def start(self, document_id: str, title: str) -> Conversation:
         """A new conversation without messages. Raises NotFound if the document is gone."""
         with self._database.writing() as session:
-            find_document(session, document_id)
+            find_document(session, document_id, self._owner)
             row = ConversationRow(document_id=document_id, title=title, created_at=time.time())
             session.add(row)
             session.flush()
@@ -61,7 +63,7 @@ class Conversations:
     def append(self, id: int, messages: Sequence[Message]) -> None:
         """Add messages at the end, all or none. Raises NotFound."""
         with self._database.writing() as session:
-            _row(session, id)
+            _row(session, id, self._owner)
             session.add_all(
                 MessageRow(conversation_id=id, role=m.role, created_at=m.created_at, text=m.text, facts=m.facts)
                 for m in messages
@@ -70,32 +72,38 @@ class Conversations:
     def get(self, id: int) -> Conversation:
         """A conversation with all its messages. Raises NotFound."""
         with self._database.reading() as session:
-            return _conversation(_row(session, id))
+            return _conversation(_row(session, id, self._owner))
 
     def list(self, document_id: str) -> list[Conversation]:
-        """The conversations about a document, newest first."""
+        """The conversations about a document, newest first. Raises NotFound for another person's document."""
         of_document = select(ConversationRow).where(ConversationRow.document_id == document_id)
         newest_first = of_document.order_by(ConversationRow.id.desc())
         with self._database.reading() as session:
+            if self._owner is not None:
+                find_document(session, document_id, self._owner)
             found = session.scalars(newest_first.options(selectinload(ConversationRow.messages)))
             return [_conversation(row) for row in found]
 
     def rename(self, id: int, title: str) -> None:
         """Give a conversation another title. Raises NotFound."""
         with self._database.writing() as session:
-            _row(session, id).title = title
+            _row(session, id, self._owner).title = title
 
     def remove(self, id: int) -> None:
         """Remove a conversation and its messages. Raises NotFound."""
         with self._database.writing() as session:
-            session.delete(_row(session, id))
+            session.delete(_row(session, id, self._owner))
 
 
-def _row(session: Session, id: int) -> ConversationRow:
+def _row(session: Session, id: int, owner: str | None) -> ConversationRow:
     row = session.get(ConversationRow, id)
-    if row is None:
+    if row is None or owner not in (None, session.scalar(_owner_of(row.document_id))):
         raise NotFound(f"no conversation {id}: leave it out to start a new one")
     return row
+
+
+def _owner_of(document_id: str) -> Select[Any]:
+    return select(DocumentRow.owner).where(DocumentRow.id == document_id)
 
 
 def _conversation(row: ConversationRow) -> Conversation:

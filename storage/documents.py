@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.orm import Session, joinedload
 
 from storage.database import Database
@@ -41,7 +41,10 @@ class SkippedPart:
 
 @dataclass(frozen=True)
 class Document:
-    """A document without its text. Times are seconds since 1970; tokens is None until they were counted."""
+    """A document without its text. Times are seconds since 1970; tokens is None until they were counted.
+
+    text_hash: of the text and, if it has one, its owner, so that two people's copies of a book are two documents.
+    """
 
     id: str
     title: str
@@ -52,15 +55,18 @@ class Document:
     pages: int | None
     created_at: float
     last_used_at: float
+    owner: str
     segments: tuple[Segment, ...]
     skipped: tuple[SkippedPart, ...]
 
 
 class Documents:
-    """The documents of a library."""
+    """The documents of a library, or those that one person owns."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owner: str | None = None) -> None:
+        """owner: whose documents these are; the others are as if they were not there. None: everybody's."""
         self._database = database
+        self._owner = owner
 
     def add(
         self,
@@ -75,7 +81,7 @@ class Documents:
         data = text.encode("utf-8", "surrogatepass")
         if len(data) > MOST_BYTES:
             raise StorageError(f"the text has {len(data):,} bytes, more than {MOST_BYTES:,}: split it into documents")
-        text_hash = hashlib.sha256(data).hexdigest()
+        text_hash = _hash(self._owner or "", data)
         content = ContentRow(segments=_pack(segments), skipped=json.dumps([astuple(s) for s in skipped]), text=data)
         now = time.time()
         with self._database.writing() as session:
@@ -83,7 +89,8 @@ class Documents:
             if row is None:
                 row = DocumentRow(
                     id=_free_id(session, text_hash), title=title, kind=kind, text_hash=text_hash, chars=len(text),
-                    tokens=None, pages=pages, created_at=now, last_used_at=now, content=content,
+                    tokens=None, pages=pages, created_at=now, last_used_at=now, owner=self._owner or "",
+                    content=content,
                 )
                 session.add(row)
                 session.flush()
@@ -93,20 +100,20 @@ class Documents:
     def get(self, id: str) -> Document:
         """The document of an id. Raises NotFound."""
         with self._database.reading() as session:
-            return _document(find_document(session, id))
+            return _document(find_document(session, id, self._owner))
 
     def text(self, id: str) -> str:
         """A document's whole text. Raises NotFound; DatabaseDamaged if it is not what was stored."""
         with self._database.reading() as session:
-            text_hash = find_document(session, id).text_hash
+            row = find_document(session, id, self._owner)
             data = session.scalar(select(ContentRow.text).where(ContentRow.document_id == id))
-        if data is None or hashlib.sha256(data).hexdigest() != text_hash:
+        if data is None or _hash(row.owner, data) != row.text_hash:
             raise DatabaseDamaged(f"the text of document {id} is damaged: remove the document and add its file again")
         return data.decode("utf-8", "surrogatepass")
 
     def list(self) -> list[Document]:
         """All documents, newest first."""
-        newest_first = select(DocumentRow).order_by(DocumentRow.created_at.desc(), DocumentRow.id)
+        newest_first = select(DocumentRow).where(self._mine).order_by(DocumentRow.created_at.desc(), DocumentRow.id)
         with self._database.reading() as session:
             rows = session.scalars(newest_first.options(joinedload(DocumentRow.content)))
             return [_document(row) for row in rows]
@@ -117,7 +124,7 @@ class Documents:
         Raises NotFound, which names what is near, or the ids that `name` could mean.
         """
         with self._database.reading() as session:
-            titles = dict(session.execute(select(DocumentRow.id, DocumentRow.title)).all())
+            titles = dict(session.execute(select(DocumentRow.id, DocumentRow.title).where(self._mine)).all())
         begun = [id for id in titles if name and id.startswith(name.lower())]
         titled = [id for id, title in titles.items() if title == name]
         if name in titles:
@@ -133,31 +140,50 @@ class Documents:
     def set_tokens(self, id: str, n: int) -> None:
         """Note how many tokens the document has. Raises NotFound."""
         with self._database.writing() as session:
-            find_document(session, id).tokens = n
+            find_document(session, id, self._owner).tokens = n
 
     def touch(self, id: str) -> None:
         """Note that the document is used now. Raises NotFound."""
         with self._database.writing() as session:
-            find_document(session, id).last_used_at = time.time()
+            find_document(session, id, self._owner).last_used_at = time.time()
 
     def rename(self, id: str, title: str) -> None:
         """Give the document another title. Raises NotFound."""
         with self._database.writing() as session:
-            find_document(session, id).title = title
+            find_document(session, id, self._owner).title = title
 
     def remove(self, id: str) -> None:
         """Remove a document and all that belongs to it, and give the bytes back. Raises NotFound."""
         with self._database.writing() as session:
-            session.delete(find_document(session, id))
+            session.delete(find_document(session, id, self._owner))
         self._database.shrink()
 
+    def give(self, id: str, owner: str) -> None:
+        """Make the document another person's. Raises NotFound, and StorageError if they have this text already."""
+        with self._database.writing() as session:
+            row = find_document(session, id, self._owner)
+            data = session.scalar(select(ContentRow.text).where(ContentRow.document_id == id)) or b""
+            text_hash = _hash(owner, data)
+            if session.scalar(select(DocumentRow.id).where(DocumentRow.text_hash == text_hash, DocumentRow.id != id)):
+                raise StorageError(f"{owner} has the text of {row.title!r} already")
+            row.owner, row.text_hash = owner, text_hash
 
-def find_document(session: Session, id: str) -> DocumentRow:
-    """The row of a document. Raises NotFound."""
+    @property
+    def _mine(self) -> ColumnElement[bool]:
+        return true() if self._owner is None else DocumentRow.owner == self._owner
+
+
+def find_document(session: Session, id: str, owner: str | None = None) -> DocumentRow:
+    """The row of a document; another person's is as if it was not there. Raises NotFound."""
     row = session.get(DocumentRow, id)
-    if row is None:
+    if row is None or owner not in (None, row.owner):
         raise NotFound(f"no document {id}: it was removed, or never was in this library")
     return row
+
+
+def _hash(owner: str, data: bytes) -> str:
+    """What tells a text of an owner from all others; without an owner, the text's own SHA-256."""
+    return hashlib.sha256(owner.encode() + b"\0" + data if owner else data).hexdigest()
 
 
 def _free_id(session: Session, text_hash: str) -> str:
@@ -181,7 +207,7 @@ def _document(row: DocumentRow) -> Document:
     return Document(
         id=row.id, title=row.title, kind=row.kind, text_hash=row.text_hash, chars=row.chars, tokens=row.tokens,
         pages=row.pages, created_at=row.created_at, last_used_at=row.last_used_at,
-        segments=_unpack(row.content.segments),
+        owner=row.owner, segments=_unpack(row.content.segments),
         skipped=tuple(SkippedPart(*part) for part in json.loads(row.content.skipped)),
     )
 

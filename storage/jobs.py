@@ -4,11 +4,11 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 
 from storage.database import Database
 from storage.documents import find_document
-from storage.schema import CellRow, JobRow
+from storage.schema import CellRow, DocumentRow, JobRow
 
 JobState = Literal["waiting", "reading", "paused", "done", "failed"]
 CellState = Literal["found", "not_found", "failed"]
@@ -33,32 +33,39 @@ class ReadingJob:
 
 
 class Jobs:
-    """The reading jobs of a library, at most one for each document."""
+    """The reading jobs of a library, or those of one person's documents; at most one for each document."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owner: str | None = None) -> None:
+        """owner: as for `Documents`."""
         self._database = database
+        self._owner = owner
 
     def put(self, job: ReadingJob) -> None:
         """Write a job as of now, in place of the document's earlier one. Raises NotFound if the document is gone."""
         with self._database.writing() as session:
-            find_document(session, job.document_id)
+            find_document(session, job.document_id, self._owner)
             session.merge(JobRow(**asdict(job) | {"updated_at": time.time()}))
 
     def get(self, document_id: str) -> ReadingJob | None:
         """The job of a document, if it has one."""
         with self._database.reading() as session:
-            row = session.get(JobRow, document_id)
+            row = session.scalar(self._owned().where(JobRow.document_id == document_id))
             return _job(row) if row else None
 
     def list(self) -> list[ReadingJob]:
         """All jobs, the longest unchanged first."""
         with self._database.reading() as session:
-            return [_job(row) for row in session.scalars(select(JobRow).order_by(JobRow.updated_at))]
+            return [_job(row) for row in session.scalars(self._owned().order_by(JobRow.updated_at))]
 
     def remove(self, document_id: str) -> None:
         """Forget a document's job; it need not have one."""
         with self._database.writing() as session:
-            session.execute(delete(JobRow).where(JobRow.document_id == document_id))
+            ids = self._owned().with_only_columns(JobRow.document_id).where(JobRow.document_id == document_id)
+            session.execute(delete(JobRow).where(JobRow.document_id.in_(ids)))
+
+    def _owned(self) -> Select[Any]:
+        jobs = select(JobRow)
+        return jobs if self._owner is None else jobs.join(DocumentRow).where(DocumentRow.owner == self._owner)
 
 
 @dataclass(frozen=True)

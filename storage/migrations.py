@@ -45,7 +45,19 @@ def _first_tables(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-MIGRATIONS: list[Callable[[Connection], None]] = [_first_tables]
+def _people(connection: Connection) -> None:
+    for statement in (
+        "ALTER TABLE documents ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+        "CREATE TABLE people (name TEXT NOT NULL PRIMARY KEY, password TEXT NOT NULL, created_at DOUBLE NOT NULL, "
+        "preferences JSON NOT NULL)",
+        "CREATE TABLE sign_ins (token_hash TEXT NOT NULL PRIMARY KEY, "
+        "person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE, expires_at DOUBLE NOT NULL)",
+        "CREATE INDEX ix_sign_ins_person ON sign_ins (person)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [_first_tables, _people]
 
 
 def is_current(connection: Connection, path: object) -> bool:

@@ -41,6 +41,7 @@ class DocumentRow(Base):
     pages: Mapped[int | None]
     created_at: Mapped[float]
     last_used_at: Mapped[float]
+    owner: Mapped[str] = mapped_column(server_default="")
     content: Mapped["ContentRow"] = relationship(passive_deletes="all")
 
 
@@ -134,3 +135,22 @@ class CellRow(Base):
     question_id: Mapped[str] = mapped_column(Words)
     state: Mapped[str]
     answer: Mapped[dict[str, Any]]
+
+
+class PersonRow(Base):
+    """Someone who may sign in. password: an Argon2 hash; preferences: what they chose in the settings."""
+
+    __tablename__ = "people"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    password: Mapped[str]
+    created_at: Mapped[float]
+    preferences: Mapped[dict[str, Any]]
+
+
+class SignInRow(Base):
+    """A browser that is signed in. token_hash: of the token in its cookie."""
+
+    __tablename__ = "sign_ins"
+    token_hash: Mapped[str] = mapped_column(primary_key=True)
+    person: Mapped[str] = mapped_column(ForeignKey("people.name", ondelete="CASCADE"), index=True)
+    expires_at: Mapped[float]

@@ -1,5 +1,6 @@
 """The command line's contract: JSON keys, exit codes, one line for an error, Ctrl-C that loses nothing."""
 
+import io
 import json
 import os
 import signal
@@ -189,3 +190,18 @@ def test_the_command_starts_quickly() -> None:
         check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2],
     )
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_people_are_added_and_given_what_nobody_owns(
+    capsys: pytest.CaptureFixture[str], book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = run(capsys, "read", book)["document"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse battery\n" * 2))
+    assert run(capsys, "user", "add", "ann", "--take") == {"name": "ann", "documents": 1}
+    assert run(capsys, "user", "list") == {"people": ["ann"]}
+    assert run(capsys, "show", document)["document"] == document  # the command line sees everything
+    assert "is there already" in fail(capsys, "user", "add", "ann")
+    assert run(capsys, "user", "password", "ann")["name"] == "ann"
+    assert run(capsys, "user", "remove", "ann") == {"name": "ann"}
+    assert "no 'ann'" in fail(capsys, "user", "remove", "ann")
+    assert "whom?" in fail(capsys, "user", "add")
