@@ -19,7 +19,7 @@ import torch
 from model.engine import Engine
 from model.sampling import Sampling
 from model.training import convert as conversion
-from model.training import data, evaluate, export, tasks, teacher
+from model.training import data, evaluate, export, ranks, tasks, teacher
 from model.training.loop import Run, to_training
 from model.training.loss import compile_rows
 from model.training.packing import make_pack
@@ -90,6 +90,7 @@ def train(args: argparse.Namespace) -> None:
     torch._dynamo.config.automatic_dynamic_shapes = False
     torch.set_float32_matmul_precision("high")
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    together = ranks.join(device)
     plan = json.loads(args.plan.read_text())
     master = teacher.load(args.gguf, device, torch.bfloat16)
     student = to_training(load_student(args.folder), device)
@@ -113,8 +114,9 @@ def train(args: argparse.Namespace) -> None:
             result |= {f"{name}_{k}": v for k, v in found.items()}
         return result
 
-    run = Run(plan, args.folder, master, student, conversion.spans(DROPPED), device, scores)
+    run = Run(plan, args.folder, master, student, conversion.spans(DROPPED), device, scores, together)
     run.run()
+    ranks.part()
 
 
 def export_run(args: argparse.Namespace) -> None:

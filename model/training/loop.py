@@ -2,9 +2,10 @@
 
 A phase is a dict: `name`, `kind` (align, distill, text or tune), `lr` [start, end], `warmup` (share of the phase),
 `steps`, `seconds` or `until` (a Unix time), `tokens` a step, `length` of text windows, `files` (glob patterns of token
-arrays or task files), `seed`, `muon`, `grid` (train against the stored grid), `fresh_moments`, `other` (every n-th step
-is of another kind), `needs` and `wait` (files to wait for), `race` (options to choose from). A checkpoint is written
-after each phase and every `save_every` steps; `run` goes on from the last one.
+arrays or task files), `seed`, `muon`, `grid` (train against the stored grid), `fresh_moments`, `mix` (several sources:
+each a dict that overrides the phase's keys, with its `share` of the steps), `needs` and `wait` (files to wait for),
+`race` (options to choose from). A checkpoint is written after each phase and every `save_every` steps; `run` goes on
+from the last one. Under torchrun every rank takes batches of its own (see `ranks`), so a step reads `tokens` a rank.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from torch.nn import functional as F
 
 from model.training.data import Conversations, Windows
 from model.training.loss import ce_loss, kl_loss
+from model.training.mix import Mix
 from model.training.optimizer import Optimizer
 from model.training.packing import Pack
+from model.training.ranks import Ranks
 from model.training.student import Student, balance
 from model.training.teacher import Teacher
 
@@ -75,16 +78,19 @@ class Run:
 
     def __init__(self, plan: dict[str, Any], folder: Path, teacher: Teacher, student: Student,
                  spans: list[tuple[int, int]], device: str,
-                 evaluate: Callable[[Student], dict[str, Any]] | None = None) -> None:
+                 evaluate: Callable[[Student], dict[str, Any]] | None = None, ranks: Ranks | None = None) -> None:
         self.plan, self.folder, self.device, self.spans = plan, folder, device, spans
         self.teacher, self.student, self.evaluate = teacher, student, evaluate
+        self.ranks = ranks or Ranks()
         self.done, self.step = 0, 0
         self.optimizer: Optimizer | None = None
         self.chosen: dict[str, Any] = {"muon": True, "scale": 1.0}
         self.last_loss = math.inf
 
     def note(self, **facts: Any) -> None:
-        """A line in the run's log (log.jsonl) and on the screen."""
+        """A line in the run's log (log.jsonl) and on the screen, by the first rank."""
+        if not self.ranks.first:
+            return
         line = json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in facts.items()})
         print(line, flush=True)
         with (self.folder / "log.jsonl").open("a") as file:
@@ -93,6 +99,8 @@ class Run:
     def save(self) -> None:
         """Checkpoint: masters, moments, buffers and the place in the plan; the old one is replaced at once."""
         assert self.optimizer
+        if not self.ranks.first:
+            return
         buffers = dict(self.student.named_buffers())
         state = {"optimizer": self.optimizer.state(), "buffers": buffers, "done": self.done, "step": self.step,
                  "chosen": self.chosen}
@@ -128,7 +136,7 @@ class Run:
             assert self.optimizer
             saved = self.optimizer.state()
             self.save()
-            if self.evaluate and phase.get("evaluate", True):
+            if self.evaluate and phase.get("evaluate", True) and self.ranks.first:
                 self.note(phase=phase["name"], **self.evaluate(self.student))
 
     def start(self, phase: dict[str, Any], saved: dict[str, Any] | None) -> None:
@@ -175,11 +183,15 @@ class Run:
             return align_loss(self.student, self.teacher, self.spans, batch)
         return distill_loss(self.student, self.teacher, batch) if kind == "distill" else text_loss(self.student, batch)
 
+    def shared(self) -> list[Tensor]:
+        """What the ranks average after each step: gradients, and how the experts were used."""
+        gradients = [p.grad for p in self.student.parameters() if p.grad is not None]
+        return gradients + [layer.mlp.load for layer in self.student.layers if layer.mlp.experts]
+
     def phase(self, phase: dict[str, Any]) -> None:
         """Run one phase from `self.step` to its end."""
         assert self.optimizer
-        source, other = self.source(phase), phase.get("other")
-        beside = self.source({**phase, **other}) if other else None
+        mix = Mix([{**phase, **part} for part in phase.get("mix", [{}])], self.source)
         began = mark = time.perf_counter()
         marked, first = self.step, self.step
         if "until" in phase:
@@ -188,27 +200,28 @@ class Run:
         while True:
             elapsed = time.perf_counter() - began
             progress = elapsed / phase["seconds"] if "seconds" in phase else self.step / phase["steps"]
+            progress = self.ranks.agree(progress)
             if progress >= 1:
                 break
-            use_other = other is not None and self.step % other["every"] == other["every"] - 1
-            kind = other["kind"] if other and use_other else phase["kind"]
-            batch = (beside if use_other and beside else source).step(self.step)
-            recent.setdefault(kind, []).append(self.loss(kind, batch))
+            part, source, index = mix.at(self.step)
+            batch = source.step(index * self.ranks.world + self.ranks.rank)
+            recent.setdefault(part["kind"], []).append(self.loss(part["kind"], batch))
             lr = learning_rate(progress, phase["lr"], phase.get("warmup", 0.03)) * self.chosen["scale"]
+            self.ranks.average(self.shared())
             norm = self.optimizer.step(lr, clip=1e9 if phase["kind"] == "align" else 1.0)
             balance(self.student, phase.get("balance", 1e-3))
             self.step += 1
             if (self.step - first) % phase.get("log_every", 25) == 0:
                 losses = {f"loss_{k}": float(torch.stack(v).mean()) for k, v in recent.items()}
                 now = time.perf_counter()
-                rate = (self.step - marked) * phase["tokens"] / (now - mark)
+                rate = (self.step - marked) * phase["tokens"] * self.ranks.world / (now - mark)
                 self.last_loss = losses.get(f"loss_{phase['kind']}", self.last_loss)
                 self.note(phase=phase["name"], step=self.step, seconds=now - began, lr=lr, norm=float(norm),
                           tokens_per_second=round(rate), **losses)
                 mark, marked, recent = now, self.step, {}
             if phase.get("save_every") and self.step % phase["save_every"] == 0:
                 self.save()
-        self.note(phase=phase["name"], ended=self.step, tokens=(self.step - first) * phase["tokens"],
+        self.note(phase=phase["name"], ended=self.step, tokens=(self.step - first) * phase["tokens"] * self.ranks.world,
                   seconds=time.perf_counter() - began)
 
 

@@ -17,13 +17,19 @@ from tests.model.training import tiny
 BASE: dict[str, Any] = {"tokens": 32, "length": 16, "files": ["books-*.npy"], "seed": 0, "log_every": 1, "steps": 1,
                         "lr": [1e-2, 1e-2], "warmup": 0.0}
 PHASES: list[dict[str, Any]] = [{"name": "one", "kind": "distill", "muon": True},
-                                {"name": "two", "kind": "text", "muon": True}]
+                                {"name": "two", "kind": "text", "muon": True, "steps": 3,
+                                 "mix": [{"share": 2}, {"kind": "distill"}]}]
+
+
+def tokens(folder: Path) -> None:
+    """Random tokens in a run's folder."""
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "books-00.npy", np.random.default_rng(0).integers(0, 320, 500).astype(np.uint16))
 
 
 def run(folder: Path, phases: list[dict[str, Any]]) -> Run:
     """A run over random tokens."""
-    folder.mkdir(exist_ok=True)
-    np.save(folder / "books-00.npy", np.random.default_rng(0).integers(0, 320, 500).astype(np.uint16))
+    tokens(folder)
     plan = {"defaults": BASE, "phases": phases}
     result = Run(plan, folder, cast(Teacher, tiny.Teacher()), tiny.student(), [(n, n) for n in range(4)], "cpu")
     result.run()
