@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from model.training import clozes
 from model.training.data import plain_tokenizer, rows
 from model.training.quotes import quote_for
 from model.training.teacher import IM_END, IM_START
@@ -23,6 +24,13 @@ from model.training.teacher import IM_END, IM_START
 FILES = {"qa-squad-train": 0.32, "qa-shifts": 0.24, "qa-fairytale": 0.24, "qa-textbook": 0.1, "qa-misc": 0.06,
          "qa-code": 0.04}
 """Question files and how often a single-passage sample comes from each."""
+KINDS = {"single": 0.42, "several": 0.14, "cloze": 0.3, "long": 0.03, "needle": 0.05, "lookup": 0.03,
+         "which_file": 0.03}
+"""How often a sample is of each kind (the names of the builder's methods)."""
+SIZES = {"several": (2500, 5000, 8000, 14000), "cloze": (500, 900, 1500, 3000, 8000),
+         "long": (8000, 16000, 30000, 60000), "needle": (2000, 6000, 12000, 30000), "lookup": (8, 20, 60),
+         "which_file": (2, 3, 5)}
+"""Characters of a document, or lines, or files, that a sample may have."""
 LONGEST_ANSWER = 160
 UNANSWERABLE = 0.24
 
@@ -78,6 +86,7 @@ class Builder:
         self.contexts = {name: list(pool) for name, pool in self.pools.items()}
         self.short = [c for c in self.of_context if len(c) < 1600]
         self.books = [r["text"] for n, r in enumerate(rows(folder / "books-00.jsonl.zst")) if n < (limit or 60)]
+        self.docs = [r["text"] for n, r in enumerate(rows(folder / "docs-00.jsonl.zst")) if n < (limit or 2000)]
         self.code = [r["text"] for n, r in enumerate(rows(folder / "code-00.jsonl.zst")) if n < (limit or 3000)]
 
     def answerable(self, row: dict[str, Any]) -> tuple[str, str, str] | None:
@@ -150,6 +159,30 @@ class Builder:
             paragraphs.insert(self.random.randrange(len(paragraphs) + 1), f"\n{context}\n")
         return self.ask("\n".join(paragraphs), asked, 6)
 
+    def cloze(self, chars: int) -> Sample:
+        """A stretch of a book, of documentation or of code, and clozes on it; some from elsewhere in the same text."""
+        text = self.random.choice(self.random.choice((self.books, self.docs, self.code)))
+        start = self.random.randrange(max(len(text) - chars, 1))
+        document, elsewhere = text[start : start + chars], text[:start] + text[start + chars :]
+        here = clozes.usable(document)
+        sample = Sample(document.strip())
+        for sentence in self.random.sample(here, min(len(here), self.random.choice((1, 2, 4, 6)))):
+            if self.random.random() < UNANSWERABLE and (turn := self.foreign(document, elsewhere)):
+                sample.turns.append(turn)
+            elif made := clozes.make(sentence, self.random):
+                reply = self.form.reply.format(quote=made.quote, answer=made.answer)
+                sample.turns.append((made.question, reply, "cloze"))
+        return sample
+
+    def foreign(self, document: str, elsewhere: str) -> tuple[str, str, str] | None:
+        """A cloze on a sentence of the same text that does not stand in the document, nor its answer."""
+        start = self.random.randrange(max(len(elsewhere) - 4000, 1))
+        away = [s for s in clozes.usable(elsewhere[start : start + 4000]) if s not in document]
+        made = clozes.make(self.random.choice(away), self.random) if away else None
+        if made is None or made.answer.lower() in document.lower():
+            return None
+        return made.question, self.form.not_found, "cloze"
+
     def filler(self, chars: int) -> str:
         """A stretch of a book."""
         book = self.random.choice(self.books)
@@ -203,18 +236,10 @@ class Builder:
 
     def draw(self) -> Sample:
         """One sample of any kind."""
-        pick = self.random.random()
-        if pick < 0.70:
-            return self.single()
-        if pick < 0.88:
-            return self.several(self.random.choice((2500, 5000, 8000, 14000)))
-        if pick < 0.91:
-            return self.long(self.random.choice((8000, 16000, 30000, 60000)))
-        if pick < 0.95:
-            return self.needle(self.random.choice((2000, 6000, 12000, 30000)))
-        if pick < 0.975:
-            return self.lookup(self.random.choice((8, 20, 60)))
-        return self.which_file(self.random.choice((2, 3, 5)))
+        kind = self.random.choices(list(KINDS), list(KINDS.values()))[0]
+        size = self.random.choice(SIZES.get(kind, (0,)))
+        sample: Sample = getattr(self, kind)(size) if size else self.single()
+        return sample
 
 
 THINGS = ("access code", "favourite colour", "room number", "license number", "secret word", "home town", "best friend",

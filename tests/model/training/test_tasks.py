@@ -30,7 +30,8 @@ def corpus(folder: Path) -> Path:
     text = {"text": "# File: a/b.py (repository x/y)\ndef grind(oats):\n    return oats\n" + "A long book line.\n" * 99}
     names = ("qa-squad-train", "qa-shifts", "qa-fairytale", "qa-textbook", "qa-misc", "qa-code")
     files: dict[str, list[dict[str, Any]]] = {name: [row, *others] for name in names}
-    files |= {"qa-negatives": [negative], "books-00": [text], "code-00": [text] * 5}
+    files |= {"qa-negatives": [negative], "books-00": [text], "docs-00": [{"text": TEXT * 9}],
+              "code-00": [text] * 5}
     for name, lines in files.items():
         data = "\n".join(map(json.dumps, lines)).encode()
         (folder / f"{name}.jsonl.zst").write_bytes(zstandard.compress(data))
