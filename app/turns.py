@@ -1,7 +1,7 @@
-"""Who may use the model now: one at a time, and a person asking goes before a document being read."""
+"""Who may use the model now: one at a time, people asking in the order they came, and before documents being read."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -38,3 +38,34 @@ class Turns:
             with self._free:
                 self._busy = False
                 self._free.notify_all()
+
+
+class Line:
+    """People waiting to ask, served in the order they came; each can see how many are before them."""
+
+    def __init__(self) -> None:
+        self._moved = threading.Condition()
+        self._standing: list[object] = []
+
+    @contextmanager
+    def place(self, on_move: Callable[[int], None], leaves: Callable[[], bool]) -> Iterator[None]:
+        """Wait for one's turn, and have it inside. on_move: told how many are before, whenever that changes.
+
+        Who `leaves` does not wait any longer; that is looked at twice a second.
+        """
+        ticket = object()
+        with self._moved:
+            self._standing.append(ticket)
+            ahead = -1
+            while (now := self._standing.index(ticket)) and not leaves():
+                if now != ahead:
+                    on_move(now)
+                    ahead = now
+                self._moved.wait(0.5)
+        on_move(0)
+        try:
+            yield
+        finally:
+            with self._moved:
+                self._standing.remove(ticket)
+                self._moved.notify_all()

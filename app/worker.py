@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,6 +14,26 @@ from storage.errors import NotFound
 from storage.jobs import ReadingJob
 
 UNFINISHED = ("waiting", "reading")
+MOST_POINTS = 200
+"""Of a job's pace; beyond, every second one is dropped."""
+
+
+class Pace:
+    """The speed of a reading as it goes on."""
+
+    def __init__(self, points: Sequence[tuple[int, float]] = ()) -> None:
+        """points: of an earlier run, to be gone on from."""
+        self.points = list(points)
+        self._last: tuple[int, float] | None = None
+
+    def note(self, tokens: int, now: float) -> None:
+        """So many tokens are read at this time (seconds of a clock that only goes on)."""
+        if self._last is not None and tokens > self._last[0] and now > self._last[1]:
+            self.points = [point for point in self.points if point[0] < tokens]  # what was read again, or anew
+            self.points.append((tokens, (tokens - self._last[0]) / (now - self._last[1])))
+        if len(self.points) > MOST_POINTS:
+            del self.points[1:-1:2]
+        self._last = (tokens, now)
 
 
 class Worker:
@@ -60,6 +81,11 @@ class Worker:
         self._halt(document_id)
         self._home.jobs.remove(document_id)
 
+    def queue(self) -> list[ReadingJob]:
+        """The jobs being read and waiting, in the order they are served."""
+        jobs = [job for job in self._home.jobs.list() if job.state in UNFINISHED]
+        return sorted(jobs, key=lambda job: (job.state != "reading", job.updated_at))
+
     def status(self, document_id: str) -> ReadingJob | None:
         """The job of a document, if it has one."""
         return self._home.jobs.get(document_id)
@@ -86,15 +112,19 @@ class Worker:
                 self._read(job)
 
     def _next(self) -> ReadingJob | None:
-        jobs = [job for job in self._home.jobs.list() if job.state in UNFINISHED]
-        return min(jobs, key=lambda job: (job.state != "reading", job.updated_at), default=None)
+        return next(iter(self.queue()), None)
 
     def _read(self, job: ReadingJob) -> None:
         started = time.monotonic()
+        pace = Pace(job.pace)
 
         def note(progress: reading.Progress) -> None:
+            pace.note(progress.done, time.monotonic())
             seconds = time.monotonic() - started
-            self._record(replace(job, state="reading", done=progress.done, total=progress.total, seconds=seconds))
+            self._record(
+                replace(job, state="reading", done=progress.done, total=progress.total, seconds=seconds,
+                        pace=tuple(pace.points), error=None)
+            )  # fmt: skip
 
         try:
             result = reading.read(self._home, job.document_id, note, lambda: self._is_halted(job.document_id))
@@ -108,8 +138,9 @@ class Worker:
             self._record(replace(job, state="failed", error=f"reading failed unexpectedly ({error}): try again"))
             return
         self._record(
-            replace(job, state="done", done=result.tokens, total=result.tokens, seconds=result.seconds, error=None)
-        )
+            replace(job, state="done", done=result.tokens, total=result.tokens, seconds=result.seconds, error=None,
+                    pace=tuple(pace.points))
+        )  # fmt: skip
 
     def _is_halted(self, document_id: str) -> bool:
         return self._stopping or document_id in self._halted

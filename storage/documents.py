@@ -43,6 +43,7 @@ class SkippedPart:
 class Document:
     """A document without its text. Times are seconds since 1970; tokens is None until they were counted.
 
+    resume_seconds: from a question to the first token when it was last asked from saved state, None before.
     text_hash: of the text and, if it has one, its owner, so that two people's copies of a book are two documents.
     """
 
@@ -56,6 +57,7 @@ class Document:
     created_at: float
     last_used_at: float
     owner: str
+    resume_seconds: float | None
     segments: tuple[Segment, ...]
     skipped: tuple[SkippedPart, ...]
 
@@ -147,6 +149,11 @@ class Documents:
         with self._database.writing() as session:
             find_document(session, id, self._owner).last_used_at = time.time()
 
+    def set_resume_seconds(self, id: str, seconds: float) -> None:
+        """Note how long it took from a question to the first token, from saved state. Raises NotFound."""
+        with self._database.writing() as session:
+            find_document(session, id, self._owner).resume_seconds = seconds
+
     def rename(self, id: str, title: str) -> None:
         """Give the document another title. Raises NotFound."""
         with self._database.writing() as session:
@@ -207,7 +214,7 @@ def _document(row: DocumentRow) -> Document:
     return Document(
         id=row.id, title=row.title, kind=row.kind, text_hash=row.text_hash, chars=row.chars, tokens=row.tokens,
         pages=row.pages, created_at=row.created_at, last_used_at=row.last_used_at,
-        owner=row.owner, segments=_unpack(row.content.segments),
+        owner=row.owner, resume_seconds=row.resume_seconds, segments=_unpack(row.content.segments),
         skipped=tuple(SkippedPart(*part) for part in json.loads(row.content.skipped)),
     )
 

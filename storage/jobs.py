@@ -16,7 +16,10 @@ CellState = Literal["found", "not_found", "failed"]
 
 @dataclass(frozen=True)
 class ReadingJob:
-    """How far the reading of a document is, in tokens. updated_at: seconds since 1970, set by `Jobs.put`."""
+    """How far the reading of a document is, in tokens. updated_at: seconds since 1970, set by `Jobs.put`.
+
+    pace: (tokens read, tokens a second on the way there) again and again, for a picture of the speed.
+    """
 
     document_id: str
     state: JobState
@@ -25,6 +28,7 @@ class ReadingJob:
     error: str | None
     seconds: float
     updated_at: float
+    pace: tuple[tuple[int, float], ...] = ()
 
     @classmethod
     def new(cls, document_id: str) -> "ReadingJob":
@@ -44,7 +48,8 @@ class Jobs:
         """Write a job as of now, in place of the document's earlier one. Raises NotFound if the document is gone."""
         with self._database.writing() as session:
             find_document(session, job.document_id, self._owner)
-            session.merge(JobRow(**asdict(job) | {"updated_at": time.time()}))
+            row = asdict(job) | {"updated_at": time.time(), "pace": [list(point) for point in job.pace]}
+            session.merge(JobRow(**row))
 
     def get(self, document_id: str) -> ReadingJob | None:
         """The job of a document, if it has one."""
@@ -102,4 +107,5 @@ class Cells:
 
 def _job(row: JobRow) -> ReadingJob:
     state = cast(JobState, row.state)
-    return ReadingJob(row.document_id, state, row.done, row.total, row.error, row.seconds, row.updated_at)
+    pace = tuple((int(tokens), float(speed)) for tokens, speed in row.pace or ())
+    return ReadingJob(row.document_id, state, row.done, row.total, row.error, row.seconds, row.updated_at, pace)

@@ -57,7 +57,12 @@ def _people(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-MIGRATIONS: list[Callable[[Connection], None]] = [_first_tables, _people]
+def _pace(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN pace JSON")
+    connection.exec_driver_sql("ALTER TABLE documents ADD COLUMN resume_seconds DOUBLE")
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [_first_tables, _people, _pace]
 
 
 def is_current(connection: Connection, path: object) -> bool:

@@ -25,7 +25,7 @@ class Words(TypeDecorator[str]):
 class Base(DeclarativeBase):
     """The parent of all tables."""
 
-    type_annotation_map = {str: Text, float: Double, dict[str, Any]: JSON, bytes: LargeBinary}  # noqa: RUF012 (SQLAlchemy's way)
+    type_annotation_map = {str: Text, float: Double, dict[str, Any]: JSON, list[Any]: JSON, bytes: LargeBinary}  # noqa: RUF012 (SQLAlchemy's way)
 
 
 class DocumentRow(Base):
@@ -42,6 +42,7 @@ class DocumentRow(Base):
     created_at: Mapped[float]
     last_used_at: Mapped[float]
     owner: Mapped[str] = mapped_column(server_default="")
+    resume_seconds: Mapped[float | None]
     content: Mapped["ContentRow"] = relationship(passive_deletes="all")
 
 
@@ -124,6 +125,7 @@ class JobRow(Base):
     error: Mapped[str | None] = mapped_column(Words)
     seconds: Mapped[float]
     updated_at: Mapped[float]
+    pace: Mapped[list[Any] | None]
 
 
 class CellRow(Base):

@@ -8,7 +8,7 @@ import pytest
 
 from app import library, reading
 from app.home import Home
-from app.worker import Worker
+from app.worker import MOST_POINTS, Pace, Worker
 from model.errors import ModelError
 
 
@@ -42,6 +42,9 @@ def test_a_submitted_document_is_read(home: Home, worker: Worker, book: Path) ->
     job = worker.status(document.id)
     assert job is not None
     assert job.done == job.total == home.documents.get(document.id).tokens
+    assert [tokens for tokens, _ in job.pace] == sorted({tokens for tokens, _ in job.pace})
+    assert job.pace[-1][0] == job.total
+    assert all(speed > 0 for _, speed in job.pace)
     assert reading.read(home, document.id).tokens_read == 0
 
 
@@ -128,3 +131,27 @@ def slow_down(monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.3)
 
     monkeypatch.setattr(reading._Reading, "_report", report)
+
+
+def test_a_pace_goes_on_and_stays_short() -> None:
+    pace = Pace([(100, 50.0), (200, 40.0)])
+    pace.note(150, 0.0)  # taken up at the last commit, which is before what was read
+    pace.note(180, 1.0)
+    assert pace.points == [(100, 50.0), (180, 30.0)]
+    for n in range(1000):
+        pace.note(200 + n, 2.0 + n)
+    assert len(pace.points) <= MOST_POINTS
+    assert pace.points[0] == (100, 50.0)
+    assert pace.points[-1] == (1199, 1.0)
+
+
+def test_the_queue_is_in_the_order_served(home: Home, book: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("something else", "utf-8")
+    first, second = library.add(home, [book]).id, library.add(home, [other]).id
+    worker = Worker(home)
+    worker.submit(first)
+    worker.submit(second)
+    assert [job.document_id for job in worker.queue()] == [first, second]
+    worker.pause(first)
+    assert [job.document_id for job in worker.queue()] == [second]
