@@ -5,6 +5,8 @@ and one key part [P] shared by all heads. Attending to the past goes segment by 
 and the log of its softmax denominator, and `merge` joins two of them exactly, so memory stays bounded at any length.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,7 +28,7 @@ def attend_reference(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool
     wide = torch.promote_types(q.dtype, torch.float32)
     scores = (q.to(wide) @ k.to(wide).transpose(-1, -2)) * scale
     if causal:
-        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1 + k.shape[1] - q.shape[1])
         scores = scores.masked_fill(later, float("-inf"))
     lse = torch.logsumexp(scores, -1)
     return (torch.exp(scores - lse[..., None]) @ v.to(wide)).to(v.dtype), lse
@@ -60,6 +62,26 @@ def expand(latents: Tensor, kv_up: Tensor, nope: int) -> tuple[Tensor, Tensor]:
     both = torch.matmul(latents[:, :rank], kv_up.transpose(-1, -2))  # [H, S, nope+V]
     shared = latents[None, :, rank:].expand(both.shape[0], -1, -1)
     return torch.cat([both[..., :nope], shared], -1), both[..., nope:]
+
+
+def attend_expanded(
+    q: Tensor, pages: Sequence[Tensor], up: Tensor, nope: int, scale: float, causal: bool,
+    past: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Attention over latents whose keys and values are expanded first: the cheaper way for many queries.
+
+    q [H, T, nope+P], pages: latents [S, R+P] in pieces, up [H, nope+V, R]. With `causal` the queries are the last T of
+    the S tokens. `past` (o, lse), attention over other keys, is merged in. Returns (o [H, T, V], lse [H, T]), float32
+    or wider.
+    """
+    for latents in [torch.cat(list(pages))] if causal else pages:
+        k, v = expand(latents, up, nope)
+        square = not causal or q.shape[1] == k.shape[1]
+        o, lse = (attend if square else attend_reference)(q, k, v, scale, causal)
+        o = o.to(lse.dtype)
+        past = (o, lse) if past is None else merge(*past, o, lse)
+    assert past is not None, "there is nothing to attend to"
+    return past
 
 
 def absorb(q: Tensor, kv_up: Tensor, nope: int) -> Tensor:
