@@ -100,6 +100,30 @@ def attend_latents(q: Tensor, latents: Tensor, rank: int, scale: float) -> tuple
     return o.reshape(heads, tokens, rank), lse.reshape(heads, tokens)
 
 
+def attend_pages(q: Tensor, pages: Sequence[Tensor], rank: int, scale: float) -> tuple[Tensor, Tensor]:
+    """`attend_latents` over latents in pieces: q [H, T, R+P] -> (o float32 [H, T, R], lse [H, T])."""
+    joined: tuple[Tensor, Tensor] | None = None
+    for page in pages:
+        o, lse = attend_latents(q, page, rank, scale)
+        o = o.to(lse.dtype)
+        joined = (o, lse) if joined is None else merge(*joined, o, lse)
+    assert joined is not None, "there is nothing to attend to"
+    return joined
+
+
+def attend_batch(
+    q: Tensor, pages: Sequence[Tensor], own: Tensor, seen: Tensor, rank: int, scale: float
+) -> tuple[Tensor, Tensor]:
+    """One absorbed query of each row over pages that all rows share, and the row's own latents behind them.
+
+    q [H, B, R+P], own [B, S, R+P], of which row b sees the first seen[b] (at least 1) -> (o [H, B, R], lse [H, B]).
+    """
+    o, lse = attend_rows(q, own, seen, rank, scale)
+    for page in pages:
+        o, lse = merge(o, lse, *attend_latents(q, page, rank, scale))
+    return o, lse
+
+
 def attend_rows(q: Tensor, latents: Tensor, seen: Tensor, rank: int, scale: float) -> tuple[Tensor, Tensor]:
     """Attention of one absorbed query of each row over that row's own latents, of which it sees the first `seen`.
 

@@ -11,6 +11,7 @@ round half of every 64-row matrix instruction would multiply padding.
 
 Dao et al., 2023 (Flash-Decoding); DeepSeek-V2 (arXiv 2405.04434), section 2.1.2 for absorption.
 """
+# mypy: disallow-untyped-defs=False
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +20,6 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-
-from kernels.dot_triton import dot
 
 SPLITS = 128
 """Parts of a long sequence: about one for each multiprocessor."""
@@ -49,15 +48,34 @@ class Span:
 
 def attend_pages(q: Tensor, pages: Sequence[Tensor], rank: int, scale: float) -> tuple[Tensor, Tensor]:
     """`mla.attend_pages`: q [H, T, R+P] over pages of latents, all of one height but the last."""
-    tokens = q.shape[1]
-    span = Span(
-        torch.tensor([[page.data_ptr() for page in pages]], device=q.device),
-        torch.tensor([sum(page.shape[0] for page in pages)], dtype=torch.int32, device=q.device),
-        torch.arange(tokens, dtype=torch.int32, device=q.device)[None],
-        pages[0].shape[0],
-    )
+    span = _one_group(pages, q.shape[1], q.device)
     o, lse = attend_spans(q.transpose(0, 1), [span], rank, scale, splits(sum(page.shape[0] for page in pages)))
     return o.transpose(0, 1), lse.t()
+
+
+def attend_batch(
+    q: Tensor, pages: Sequence[Tensor], own: Tensor, seen: Tensor, rank: int, scale: float
+) -> tuple[Tensor, Tensor]:
+    """`mla.attend_batch`: one query of each row, q [H, B, R+P], over shared pages and the row's own latents."""
+    batch, room, width = own.shape
+    numbers = torch.arange(batch, device=q.device)
+    spans = [Span((own.data_ptr() + numbers * (room * width * own.element_size()))[:, None],
+                  seen.to(torch.int32), numbers.int()[:, None], room)]  # fmt: skip
+    tokens = sum(page.shape[0] for page in pages)
+    if pages:
+        spans.insert(0, _one_group(pages, batch, q.device))
+    o, lse = attend_spans(q.transpose(0, 1), spans, rank, scale, max(splits(tokens), splits(room)))
+    return o.transpose(0, 1), lse.t()
+
+
+def _one_group(pages: Sequence[Tensor], queries: int, device: torch.device) -> Span:
+    """Every query over the same pages, all of one height but the last."""
+    return Span(
+        torch.tensor([[page.data_ptr() for page in pages]], device=device),
+        torch.tensor([sum(page.shape[0] for page in pages)], dtype=torch.int32, device=device),
+        torch.arange(queries, dtype=torch.int32, device=device)[None],
+        pages[0].shape[0],
+    )
 
 
 def splits(length: int) -> int:
@@ -136,8 +154,9 @@ def _partial(
         at = tile * BLOCK_S
         s = tl.arange(0, BLOCK_S)
         # As a distance from a known pointer the compiler believes its alignment, and copies 16 bytes at a time.
-        away = (tl.load(table_ptr + at // PAGE) - q_ptr.to(tl.int64)) // (q_ptr.dtype.element_ty.primitive_bitwidth // 8)
-        latents = q_ptr + tl.multiple_of(away, 8) + (at % PAGE + s)[:, None] * (RANK + SHARED)
+        away = tl.load(table_ptr + at // PAGE) - q_ptr.to(tl.int64)
+        away = tl.multiple_of(away // (q_ptr.dtype.element_ty.primitive_bitwidth // 8), 8)
+        latents = q_ptr + away + (at % PAGE + s)[:, None] * (RANK + SHARED)
         is_key = at + s < length
         k_mask = is_key[:, None]
         if BLOCK_RANK != RANK:
@@ -147,14 +166,14 @@ def _partial(
         if BLOCK_SHARED != SHARED:
             c_mask = c_mask & (common < SHARED)[None, :]
         k_common = tl.load(latents + RANK + common[None, :], mask=c_mask, other=0.0)
-        scores = dot(k, q, tl.zeros([BLOCK_S, BLOCK_ROWS], tl.float32))
-        scores = dot(k_common, q_common, scores) * scale
+        scores = tl.dot(k, q)
+        scores = tl.dot(k_common, q_common, scores) * scale
         scores = tl.where(is_key[:, None], scores, float("-inf"))
         higher = tl.maximum(top, tl.max(scores, 0))
         p = tl.exp2(scores - higher[None, :])
         shrink = tl.exp2(top - higher)
         total = total * shrink + tl.sum(p, 0)
-        acc = dot(tl.trans(k), p.to(k.dtype), acc * shrink[None, :])
+        acc = tl.dot(tl.trans(k), p.to(k.dtype), acc * shrink[None, :])
         top = higher
 
     tl.store(lse_ptr + place, top + tl.log2(total), mask=is_row)

@@ -7,6 +7,7 @@ is merged in the epilogue: one pass over the output for each segment, and no ker
 
 Dao, 2023 (FlashAttention-2, arXiv 2307.08691), algorithm 1; softmax in base 2.
 """
+# mypy: disallow-untyped-defs=False
 
 from collections.abc import Sequence
 
@@ -15,8 +16,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
-
-from kernels.dot_triton import dot
 
 SEGMENT = 65536
 """Latents expanded at once: 1 GiB of keys and values at the 48B shape, and an epilogue of 0.4 % of the arithmetic."""
@@ -31,8 +30,8 @@ def attend_expanded(
 ) -> tuple[Tensor, Tensor]:
     """`mla.attend_expanded`: attention of q [H, T, nope+P] over latents [S, R+P] in pages, keys and values expanded.
 
-    With `causal` the queries are the last T of the S tokens. `past` (o, lse) is merged in. Returns
-    (o float32 [H, T, V], lse float32 [H, T]).
+    With `causal` the queries are the last T of the S tokens, and o is in q's dtype: nothing is merged into it later.
+    `past` (o, lse) is merged in. Returns (o [H, T, V], else float32, lse float32 [H, T]).
     """
     step = len(pages) if causal else max(1, SEGMENT // pages[0].shape[0])
     for start in range(0, len(pages), step):
@@ -53,14 +52,17 @@ def attend(
     q: Tensor, kv: Tensor, latents: Tensor, nope: int, scale: float, causal: bool,
     past: tuple[Tensor, Tensor] | None = None, tiles: dict[str, int] = TILES,
 ) -> tuple[Tensor, Tensor]:
-    """Attention of q [H, T, nope+P] over expanded kv [S, H, nope+V] and the shared key part of latents [S, R+P]."""
+    """Attention of q [H, T, nope+P] over expanded kv [S, H, nope+V] and the shared key part of latents [S, R+P].
+
+    Raises ValueError for widths that the copy engine cannot address.
+    """
     heads, tokens, width = q.shape
     keys, _, both = kv.shape
     value, shared = both - nope, width - nope
     if any(n * q.element_size() % 16 for n in (nope, value, shared, latents.shape[1])):
-        raise ValueError(f"head widths {nope}, {shared}, {value} and rank {latents.shape[1] - shared} must be of 16 bytes")
+        raise ValueError(f"heads of {nope} + {shared} and {value} numbers are no multiples of 16 bytes")
     block_m, block_n = tiles["BLOCK_M"], tiles["BLOCK_N"]
-    o = torch.empty(tokens, heads, value, dtype=torch.float32, device=q.device).transpose(0, 1)
+    o = q.new_empty(tokens, heads, value, dtype=q.dtype if causal else torch.float32).transpose(0, 1)
     lse = torch.empty(heads, tokens, dtype=torch.float32, device=q.device)
     o_past, lse_past = past or (o, lse)
     kv = kv.flatten(1)
@@ -70,7 +72,8 @@ def attend(
         TensorDescriptor.from_tensor(kv, [block_n, blocks[0]]),
         TensorDescriptor.from_tensor(kv, [block_n, blocks[2]]),
         TensorDescriptor.from_tensor(latents, [block_n, blocks[1]]),
-        o, o.stride(0), o.stride(1), lse, o_past, o_past.stride(0), o_past.stride(1), lse_past,
+        o, o.stride(0), o.stride(1), lse,
+        o_past, o_past.stride(0), o_past.stride(1), lse_past, lse_past.stride(0), lse_past.stride(1),
         tokens, keys, latents.shape[1] - shared, scale * 1.4426950408889634,
         NOPE=nope, SHARED=shared, VALUE=value, PAST=past is not None, CAUSAL=causal,
         BLOCK_NOPE=blocks[0], BLOCK_SHARED=blocks[1], BLOCK_VALUE=blocks[2], **tiles,
@@ -81,7 +84,7 @@ def attend(
 @triton.jit
 def _attend(
     q_ptr, q_head, q_token, k_desc, v_desc, shared_desc,
-    o_ptr, o_head, o_token, lse_ptr, past_ptr, past_head, past_token, past_lse_ptr,
+    o_ptr, o_head, o_token, lse_ptr, past_ptr, past_head, past_token, past_lse_ptr, past_lse_head, past_lse_token,
     tokens, keys, rank, scale,
     NOPE: tl.constexpr, SHARED: tl.constexpr, VALUE: tl.constexpr, PAST: tl.constexpr, CAUSAL: tl.constexpr,
     BLOCK_NOPE: tl.constexpr, BLOCK_SHARED: tl.constexpr, BLOCK_VALUE: tl.constexpr,
@@ -105,18 +108,18 @@ def _attend(
     first = keys - tokens + start  # the position of the block's first query
     whole = (tl.minimum(first + 1, keys) if CAUSAL else keys) // BLOCK_N * BLOCK_N
     for n in tl.range(0, whole, BLOCK_N):
-        scores = dot(q_own, k_desc.load([n, column]).T, tl.zeros([BLOCK_M, BLOCK_N], tl.float32))
-        scores = dot(q_common, shared_desc.load([n, rank]).T, scores)
+        scores = tl.dot(q_own, k_desc.load([n, column]).T)
+        scores = tl.dot(q_common, shared_desc.load([n, rank]).T, scores)
         higher = tl.maximum(top, tl.max(scores, 1) * scale)
         p = tl.exp2(scores * scale - higher[:, None])
         shrink = tl.exp2(top - higher)
         total = total * shrink + tl.sum(p, 1)
         v = v_desc.load([n, column + NOPE])
-        acc = dot(p.to(v.dtype), v, acc * shrink[:, None])
+        acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None])
         top = higher
     for n in tl.range(whole, tl.minimum(first + BLOCK_M, keys) if CAUSAL else keys, BLOCK_N):
-        scores = dot(q_own, k_desc.load([n, column]).T, tl.zeros([BLOCK_M, BLOCK_N], tl.float32))
-        scores = dot(q_common, shared_desc.load([n, rank]).T, scores)
+        scores = tl.dot(q_own, k_desc.load([n, column]).T)
+        scores = tl.dot(q_common, shared_desc.load([n, rank]).T, scores)
         at = n + tl.arange(0, BLOCK_N)[None, :]
         seen = (at < keys) & (at <= (first + tl.arange(0, BLOCK_M))[:, None]) if CAUSAL else at < keys
         scores = tl.where(seen, scores * scale, float("-inf"))
@@ -125,7 +128,7 @@ def _attend(
         shrink = tl.exp2(top - higher)
         total = total * shrink + tl.sum(p, 1)
         v = v_desc.load([n, column + NOPE])
-        acc = dot(p.to(v.dtype), v, acc * shrink[:, None])
+        acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None])
         top = higher
 
     acc = acc / total[:, None]
@@ -133,7 +136,8 @@ def _attend(
     value = tl.arange(0, BLOCK_VALUE)[None, :]
     keep = row_is & (value < VALUE)
     if PAST:
-        lse_past = tl.load(past_lse_ptr + head * tokens + rows, mask=rows < tokens, other=0.0)
+        lse_at = past_lse_ptr + head * past_lse_head + rows * past_lse_token
+        lse_past = tl.load(lse_at, mask=rows < tokens, other=0.0)
         past_rows = past_ptr + head * past_head + rows.to(tl.int64)[:, None] * past_token
         o_past = tl.load(past_rows + value, mask=keep, other=0.0)
         high = tl.maximum(lse, lse_past)

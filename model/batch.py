@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import conv, kda, mla, norm
+from kernels import backend, conv, kda, mla, norm
 from kernels.linear import linear
 from model.kda import KDA
 from model.mla import LATENT_EPS, MLA
@@ -111,9 +111,13 @@ def _mla(layer: MLA, x: Tensor, rows: MLARows, seen: Tensor) -> Tensor:
 
     up = layer.up.unflatten(0, (layer.heads, -1))  # [H, nope+V, R]
     absorbed = mla.absorb(q, up, layer.nope)
-    o, lse = mla.attend_rows(absorbed, rows.own[:, : int(seen.max())], seen, layer.rank, layer.scale)
-    for page in rows.shared.pages():
-        o, lse = mla.merge(o, lse, *mla.attend_latents(absorbed, page, layer.rank, layer.scale))
+    pages = list(rows.shared.pages())
+    if backend.use_triton(x):
+        from kernels.mla_decode_triton import attend_batch
+
+        o, _ = attend_batch(absorbed, pages, rows.own, seen, layer.rank, layer.scale)
+    else:
+        o, _ = mla.attend_batch(absorbed, pages, rows.own[:, : int(seen.max())], seen, layer.rank, layer.scale)
     values = mla.unabsorb(o, up, layer.nope).to(x.dtype)  # [H, B, V]
     return linear(values.transpose(0, 1).flatten(1), layer.output)
 

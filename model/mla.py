@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from kernels import mla, norm
+from kernels import backend, mla, norm
 from kernels.linear import linear
 from model.config import KimiConfig
 from model.state import MLAState
@@ -49,26 +49,22 @@ class MLA(nn.Module):
         rows = torch.cat([norm.rms_norm(latent, self.latent_norm, LATENT_EPS), shared], -1)
         up = self.up.unflatten(0, (self.heads, -1))  # [H, nope+V, R]
 
-        k, v = mla.expand(rows, up, self.nope)
-        o, lse = mla.attend(q, k, v, self.scale, causal=True)
-        if state.tokens:
-            past, past_lse = self._attend_past(q, up, state)
-            o, _ = mla.merge(past, past_lse, o, lse)
+        o = self._attend(q, rows, up, list(state.pages()))
         state.append(rows)
         return linear(o.to(x.dtype).transpose(0, 1).flatten(1), self.output)
 
-    def _attend_past(self, q: Tensor, up: Tensor, state: MLAState) -> tuple[Tensor, Tensor]:
-        """Attention of q [H, T, nope+P] over all cached pages: (o float32 [H, T, V], lse [H, T])."""
-        absorbed = q.shape[1] < ABSORB_BELOW
-        if absorbed:
-            q = mla.absorb(q, up, self.nope)
-        joined: tuple[Tensor, Tensor] | None = None
-        for page in state.pages():
-            if absorbed:
-                o, lse = mla.attend_latents(q, page, self.rank, self.scale)
-            else:
-                k, v = mla.expand(page, up, self.nope)
-                o, lse = mla.attend(q, k, v, self.scale, causal=False)
-            joined = (o.float(), lse) if joined is None else mla.merge(*joined, o, lse)
-        assert joined is not None  # the caller has checked that there is a past
-        return (mla.unabsorb(joined[0], up, self.nope), joined[1]) if absorbed else joined
+    def _attend(self, q: Tensor, rows: Tensor, up: Tensor, pages: list[Tensor]) -> Tensor:
+        """Attention of q [H, T, nope+P] over all cached pages and, causally, the new rows: [H, T, V]."""
+        if backend.use_triton(q):
+            from kernels.mla_decode_triton import attend_pages
+            from kernels.mla_prefill_triton import attend_expanded
+        else:
+            from kernels.mla import attend_expanded, attend_pages
+
+        past: tuple[Tensor, Tensor] | None = None
+        if pages and q.shape[1] < ABSORB_BELOW:
+            o, lse = attend_pages(mla.absorb(q, up, self.nope), pages, self.rank, self.scale)
+            past = mla.unabsorb(o, up, self.nope), lse
+        elif pages:
+            past = attend_expanded(q, pages, up, self.nope, self.scale, causal=False)
+        return attend_expanded(q, [rows], up, self.nope, self.scale, causal=True, past=past)[0]
