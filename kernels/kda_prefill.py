@@ -1,0 +1,64 @@
+"""KDA over many tokens as one operation: norms, gates and the chunked delta rule, from raw projections to outputs.
+
+The drop-in pair: what it computes, in plain PyTorch, and the choice of `kda_prefill_triton` for tensors on a GPU.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from kernels import backend, kda, norm
+
+
+def prefill(
+    q: Tensor, k: Tensor, v: Tensor, raw: Tensor, beta: Tensor,
+    a_log: Tensor, dt_bias: Tensor, state: Tensor, save_at: Sequence[int] = (),
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Read T tokens into the state.
+
+    q, k [T, H, K] and v [T, H, V] as the convolution leaves them, raw [T, H, K] (the gate before its softplus), beta
+    [T, H] before its sigmoid, a_log [H], dt_bias [H, K], state float32 [H, K, V]; save_at: ascending numbers of tokens.
+    Returns (o [T, H, V] in v's dtype, the new state, saved [len(save_at), H, K, V]: the state after that many tokens).
+    With a leading batch dimension on the five inputs and on `state`, the sequences go side by side.
+    """
+    check_places(save_at, q.shape[-3])
+    if backend.use_triton(q):
+        from kernels.kda_prefill_triton import prefill as form
+    else:
+        form = reference
+    return form(q, k, v, raw, beta, a_log, dt_bias, state, save_at)
+
+
+def reference(
+    q: Tensor, k: Tensor, v: Tensor, raw: Tensor, beta: Tensor,
+    a_log: Tensor, dt_bias: Tensor, state: Tensor, save_at: Sequence[int] = (),
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`prefill` by `kda.chunked`, in the dtype of `state`."""
+    if q.dim() == 4:
+        parts = [
+            reference(q[n], k[n], v[n], raw[n], beta[n], a_log, dt_bias, state[n], save_at) for n in range(len(q))
+        ]
+        o, state, saved = (torch.stack(part) for part in zip(*parts, strict=True))
+        return o, state, saved
+    g = kda.gate(raw, a_log, dt_bias)
+    beta = torch.sigmoid(beta.float())
+    outs, saved_states = [], []
+    places = [0, *save_at, q.shape[0]]
+    for start, end in pairwise(places):
+        if end > start:
+            piece = slice(start, end)
+            unit_q = norm.l2_norm(q[piece]) * q.shape[-1] ** -0.5
+            o, state = kda.chunked(unit_q, norm.l2_norm(k[piece]), v[piece], g[piece], beta[piece], state)
+            outs.append(o.to(v.dtype))
+        saved_states.append(state)
+    saved_states.pop()  # the end of all tokens is the new state
+    saved = torch.stack(saved_states) if saved_states else state.new_empty(0, *state.shape)
+    return torch.cat(outs), state, saved
+
+
+def check_places(save_at: Sequence[int], tokens: int) -> None:
+    """Raises ValueError unless `save_at` ascends within 1..tokens."""
+    if list(save_at) != sorted(set(save_at)) or any(not 0 < place <= tokens for place in save_at):
+        raise ValueError(f"states are saved after ascending numbers of tokens, 1 to {tokens}, not at {list(save_at)}")

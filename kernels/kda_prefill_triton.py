@@ -1,0 +1,122 @@
+"""KDA's prefill in Triton: chunks side by side (`kda_chunk_triton`), then the state over them (`kda_pass_triton`)."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from kernels.kda_chunk_triton import chunk_kernel
+from kernels.kda_pass_triton import join_kernel, pass_kernel, segment_kernel
+
+CHUNK = 64
+SPAN = 16_384
+"""Tokens whose chunks are held at once: 72 KiB a chunk and head, 590 MB at 32 heads."""
+
+SLICE = 64
+"""Columns of the state in one program."""
+FILL = 128
+"""Programs the pass should have: as many as an H200 has multiprocessors, nearly."""
+MIN_CHUNKS = 8
+"""Chunks a segment has at least: a shorter one costs more in its map than it gains."""
+
+
+def prefill(
+    q: Tensor, k: Tensor, v: Tensor, raw: Tensor, beta: Tensor,
+    a_log: Tensor, dt_bias: Tensor, state: Tensor, save_at: Sequence[int] = (),
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`kda_prefill.prefill`. K and V are powers of two from 16 to 128; products in float16 and bfloat16, see the
+    kernels. The inputs may be views whose rows of [H, K] are whole."""
+    if q.dim() == 3:
+        q, k, v, raw, beta, state = (x[None] for x in (q, k, v, raw, beta, state))
+        o, state, saved = prefill(q, k, v, raw, beta, a_log, dt_bias, state, save_at)
+        return o[0], state[0], saved[0]
+    batch, tokens = q.shape[:2]
+    inputs = [x.flatten(0, 1) for x in (q, k, v, raw, beta)]
+    o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
+    saved = state.new_empty(batch, len(save_at), *state.shape[1:])
+    for start in range(0, tokens, SPAN):
+        end = min(start + SPAN, tokens)
+        within = [n for n, place in enumerate(save_at) if start < place <= end]
+        places = tuple(save_at[n] for n in within)
+        bounds, slots = _chunk_table(batch, tokens, start, end, places, q.device)
+        chunks = _chunks(inputs, a_log, dt_bias, bounds)
+        state, states = _pass(chunks, bounds, slots, state, o, len(places))
+        if within:
+            saved[:, within[0] : within[-1] + 1] = states
+    return o, state, saved
+
+
+def _chunks(inputs: list[Tensor], a_log: Tensor, dt_bias: Tensor, bounds: Tensor) -> list[Tensor]:
+    """What `chunk_kernel` makes of inputs [tokens, H, .], chunk by chunk: tensors [N, H, C, .] and total [N, H, K]."""
+    q, _, v, _, _ = inputs
+    heads, keys, values = q.shape[1], q.shape[2], v.shape[2]
+    rows = [(CHUNK, values), (CHUNK, keys), (CHUNK, keys), (CHUNK, keys), (CHUNK, CHUNK)]
+    chunks = [torch.empty(len(bounds), heads, *row, dtype=torch.bfloat16, device=q.device) for row in rows]
+    chunks.append(torch.empty(len(bounds), heads, keys, device=q.device))
+    chunk_kernel[(len(bounds), heads)](
+        *(_whole_rows(x) for x in inputs), a_log, dt_bias, bounds, *chunks,
+        *(x.stride(0) for x in inputs), keys**-0.5,
+        H=heads, K=keys, V=values, C=CHUNK, LEVELS=CHUNK.bit_length() - 1, num_warps=4,
+    )  # fmt: skip
+    return chunks
+
+
+def _pass(
+    chunks: list[Tensor], bounds: Tensor, slots: Tensor, state: Tensor, o: Tensor, places: int
+) -> tuple[Tensor, Tensor]:
+    """Carry `state` [B, H, K, V] over the chunks: writes their rows of `o`, returns (the new state, the saved ones)."""
+    values, keys, read, write, attention, total = chunks
+    batch, heads, width, columns = state.shape
+    each = len(bounds) // batch
+    cut = min(SLICE, columns)
+    segments = segment_count(batch * heads * (columns // cut), each)
+    shape = {"H": heads, "K": width, "V": columns, "SLICE": cut}
+    starts = state = state.contiguous()
+    if segments > 1:
+        maps = state.new_empty(batch, segments - 1, heads, width, columns + width)
+        starts = state.new_empty(batch, segments, heads, width, columns)
+        segment_kernel[(batch * (segments - 1), heads, (columns + width) // cut)](
+            values, keys, write, total, state, maps, each, segments, **shape, C=CHUNK, num_warps=4, num_stages=3
+        )
+        join_kernel[(batch, heads, columns // cut)](maps, state, starts, segments, **shape, num_warps=8)
+    end, saved = torch.empty_like(state), state.new_empty(batch, places, heads, width, columns)
+    pass_kernel[(batch * segments, heads, columns // cut)](
+        values, keys, read, write, attention, total, bounds, slots, starts, o, end, saved, each, segments, places,
+        **shape, C=CHUNK, num_warps=4, num_stages=3,
+    )  # fmt: skip
+    return end, saved
+
+
+def segment_count(programs: int, chunks: int) -> int:
+    """Into how many segments a sequence of `chunks` is cut where each would have `programs` programs: 1 where half the
+    GPU is at work already, since finding a segment's map costs about as much as passing over it."""
+    if 2 * programs >= FILL:
+        return 1
+    return max(1, min(FILL // programs, chunks // MIN_CHUNKS))
+
+
+@lru_cache(maxsize=64)
+def _chunk_table(
+    batch: int, tokens: int, start: int, end: int, places: tuple[int, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Chunks of tokens start..end of each sequence, ending early where a state is to be saved.
+
+    Returns bounds int32 [N, 2] (first token, end; counted over all sequences one after another) and slots int32 [N]:
+    which of the saved states stands after the chunk, or -1.
+    """
+    bounds, slots = [], []
+    for sequence in range(batch):
+        offset, begin = sequence * tokens, start
+        for slot, stop in enumerate((*places, end)):
+            for first in range(begin, stop, CHUNK):
+                last = min(first + CHUNK, stop)
+                bounds.append((offset + first, offset + last))
+                slots.append(slot if last == stop and slot < len(places) else -1)
+            begin = stop
+    return torch.tensor(bounds, dtype=torch.int32).to(device), torch.tensor(slots, dtype=torch.int32).to(device)
+
+
+def _whole_rows(x: Tensor) -> Tensor:
+    """x [tokens, H, .] itself if a token's numbers lie side by side, as the kernel reads them; else a copy."""
+    return x if x[0].is_contiguous() else x.contiguous()
