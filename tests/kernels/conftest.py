@@ -3,4 +3,6 @@
 from tests.kernels import device
 
 if not device.ON_GPU:
-    device.faithful_bfloat16()
+    from tests.kernels.interpreter_triton import faithful_bfloat16
+
+    faithful_bfloat16()

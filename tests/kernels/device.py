@@ -1,13 +1,7 @@
-"""Where tests of Triton kernels run: on a GPU at full size, else in Triton's interpreter on the CPU at small sizes.
-
-The interpreter (Triton 3.6 to 3.9) multiplies bfloat16 operands of a dot by their bits and truncates float32 to
-bfloat16. `faithful_bfloat16` mends both, so that what a test measures on a CPU is the rounding a GPU would do.
-"""
+"""Where tests of Triton kernels run: on a GPU at full size, else in Triton's interpreter on the CPU at small sizes."""
 
 import os
-from typing import Any
 
-import numpy as np
 import torch
 
 ON_GPU = torch.cuda.is_available()
@@ -15,28 +9,3 @@ DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 
 if not ON_GPU:  # Triton looks at this when it is imported
     os.environ["TRITON_INTERPRET"] = "1"
-
-
-def faithful_bfloat16() -> None:
-    """Make the interpreter's bfloat16 round to nearest and multiply as numbers."""
-    import triton.language as tl
-    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
-
-    plain_cast = InterpreterBuilder.cast_impl
-
-    def widened(x: Any) -> Any:
-        return (x.data.astype(np.uint32) << 16).view(np.float32) if x.dtype.scalar == tl.bfloat16 else x.data
-
-    def cast(self: Any, src: Any, to: Any) -> Any:
-        if (src.dtype.scalar, to.scalar) == (tl.bfloat16, tl.float32):
-            return TensorHandle(widened(src), tl.float32)
-        if (src.dtype.scalar, to.scalar) == (tl.float32, tl.bfloat16):
-            rounded = torch.from_numpy(np.ascontiguousarray(src.data)).bfloat16().view(torch.int16)
-            return TensorHandle(rounded.numpy().view(np.uint16).reshape(src.data.shape), tl.bfloat16)
-        return plain_cast(self, src, to)
-
-    def dot(_self: Any, a: Any, b: Any, d: Any, *_how: Any) -> Any:
-        return TensorHandle(np.matmul(widened(a), widened(b), dtype=d.data.dtype) + d.data, d.dtype.scalar)
-
-    InterpreterBuilder.create_dot = dot
-    InterpreterBuilder.create_fp_ext = InterpreterBuilder.create_fp_trunc = cast
