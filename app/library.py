@@ -9,7 +9,7 @@ from app.extract import Extracted, Progress, Skip, extract
 from app.home import Home
 from app.prompts import PROMPT_FORMAT
 from app.speed import speed
-from storage.documents import Document, Segment, SkippedPart
+from storage.documents import Document, Heading, Segment, SkippedPart
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def keep(home: Home, extracted: Extracted, title: str | None = None) -> Document
     left_out = [SkippedPart(skip.path, skip.reason) for skip in extracted.skipped]
     noted = [SkippedPart(path, f"note: {note}") for path, note in extracted.notes]
     return home.documents.add(
-        title or extracted.title, extracted.kind, extracted.text, segments, left_out + noted, extracted.pages
+        title or extracted.title, extracted.kind, extracted.text, segments, left_out + noted, extracted.pages,
+        [Heading(each.level, each.title, each.char_start) for each in extracted.outline],
+        extracted.origin, extracted.digest,
     )
 
 

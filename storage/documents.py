@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from storage.database import Database
 from storage.errors import DatabaseDamaged, NotFound, StorageError
-from storage.schema import ContentRow, DocumentRow
+from storage.schema import ContentRow, DocumentRow, OutlineRow
 
 ID_LENGTH = 12
 MOST_BYTES = 999_000_000
@@ -32,6 +32,15 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """A heading: its depth (1 is the highest), its words, and where in the text it begins."""
+
+    level: int
+    title: str
+    char_start: int
+
+
+@dataclass(frozen=True)
 class SkippedPart:
     """Something that could not be read, and why."""
 
@@ -45,6 +54,7 @@ class Document:
 
     resume_seconds: from a question to the first token when it was last asked from saved state, None before.
     text_hash: of the text and, if it has one, its owner, so that two people's copies of a book are two documents.
+    origin: the names of what it was made from, by which a new version is known; digest: the hash of the bytes read.
     """
 
     id: str
@@ -58,6 +68,8 @@ class Document:
     last_used_at: float
     owner: str
     resume_seconds: float | None
+    origin: str
+    digest: str
     segments: tuple[Segment, ...]
     skipped: tuple[SkippedPart, ...]
 
@@ -78,21 +90,31 @@ class Documents:
         segments: Iterable[Segment],
         skipped: Iterable[SkippedPart],
         pages: int | None,
+        outline: Iterable[Heading] = (),
+        origin: str = "",
+        digest: str = "",
     ) -> Document:
-        """Keep a text. The same text again gives the document there is. Raises StorageError if it is too large."""
+        """Keep a text. The same text, or one made of the same bytes, gives the document there is.
+
+        Raises StorageError if it is too large.
+        """
         data = text.encode("utf-8", "surrogatepass")
         if len(data) > MOST_BYTES:
             raise StorageError(f"the text has {len(data):,} bytes, more than {MOST_BYTES:,}: split it into documents")
         text_hash = _hash(self._owner or "", data)
         content = ContentRow(segments=_pack(segments), skipped=json.dumps([astuple(s) for s in skipped]), text=data)
+        headings = [astuple(heading) for heading in outline]
         now = time.time()
         with self._database.writing() as session:
             row = session.scalar(select(DocumentRow).where(DocumentRow.text_hash == text_hash))
+            if row is None and digest:
+                row = session.scalar(select(DocumentRow).where(self._mine, DocumentRow.digest == digest))
             if row is None:
                 row = DocumentRow(
                     id=_free_id(session, text_hash), title=title, kind=kind, text_hash=text_hash, chars=len(text),
                     tokens=None, pages=pages, created_at=now, last_used_at=now, owner=self._owner or "",
-                    content=content,
+                    origin=origin, digest=digest, content=content,
+                    outline=OutlineRow(headings=json.dumps(headings)) if headings else None,
                 )
                 session.add(row)
                 session.flush()
@@ -112,6 +134,12 @@ class Documents:
         if data is None or _hash(row.owner, data) != row.text_hash:
             raise DatabaseDamaged(f"the text of document {id} is damaged: remove the document and add its file again")
         return data.decode("utf-8", "surrogatepass")
+
+    def outline(self, id: str) -> tuple[Heading, ...]:
+        """A document's headings, in the order of the text. Raises NotFound."""
+        with self._database.reading() as session:
+            row = find_document(session, id, self._owner).outline
+            return tuple(Heading(*heading) for heading in json.loads(row.headings)) if row else ()
 
     def list(self) -> list[Document]:
         """All documents, newest first."""
@@ -214,7 +242,8 @@ def _document(row: DocumentRow) -> Document:
     return Document(
         id=row.id, title=row.title, kind=row.kind, text_hash=row.text_hash, chars=row.chars, tokens=row.tokens,
         pages=row.pages, created_at=row.created_at, last_used_at=row.last_used_at,
-        owner=row.owner, resume_seconds=row.resume_seconds, segments=_unpack(row.content.segments),
+        owner=row.owner, resume_seconds=row.resume_seconds, origin=row.origin, digest=row.digest,
+        segments=_unpack(row.content.segments),
         skipped=tuple(SkippedPart(*part) for part in json.loads(row.content.skipped)),
     )
 

@@ -62,7 +62,17 @@ def _pace(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE documents ADD COLUMN resume_seconds DOUBLE")
 
 
-MIGRATIONS: list[Callable[[Connection], None]] = [_first_tables, _people, _pace]
+def _outlines_and_origins(connection: Connection) -> None:
+    for statement in (
+        "ALTER TABLE documents ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE documents ADD COLUMN digest TEXT NOT NULL DEFAULT ''",
+        "CREATE TABLE outlines (document_id TEXT NOT NULL PRIMARY KEY REFERENCES documents (id) ON DELETE CASCADE, "
+        "headings TEXT NOT NULL)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [_first_tables, _people, _pace, _outlines_and_origins]
 
 
 def is_current(connection: Connection, path: object) -> bool:

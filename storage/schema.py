@@ -43,7 +43,10 @@ class DocumentRow(Base):
     last_used_at: Mapped[float]
     owner: Mapped[str] = mapped_column(server_default="")
     resume_seconds: Mapped[float | None]
+    origin: Mapped[str] = mapped_column(Words, server_default="")
+    digest: Mapped[str] = mapped_column(server_default="")
     content: Mapped["ContentRow"] = relationship(passive_deletes="all")
+    outline: Mapped["OutlineRow | None"] = relationship(passive_deletes="all")
 
 
 class ContentRow(Base):
@@ -54,6 +57,14 @@ class ContentRow(Base):
     segments: Mapped[str]
     skipped: Mapped[str]
     text: Mapped[bytes] = mapped_column(deferred=True)
+
+
+class OutlineRow(Base):
+    """A document's headings as JSON; a table of its own, for SQLite reads past a text to find what was added later."""
+
+    __tablename__ = "outlines"
+    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True)
+    headings: Mapped[str]
 
 
 class SnapshotRow(Base):

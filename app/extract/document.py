@@ -2,54 +2,60 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from app.errors import SourceError
-from app.extract.archive import open_archive
+from app.extract.archive import is_archive, open_archive
 from app.extract.clean import label
+from app.extract.codebase import INDEX, in_order, index_of, is_codebase
 from app.extract.folder import source_file, walk_folder
-from app.extract.parts import (
-    MEGABYTE,
-    PDF_LIMIT,
-    TEXT_LIMIT,
-    Extracted,
-    FileText,
-    Part,
-    Progress,
-    Skip,
-    SourceFile,
-    Unreadable,
-)
-from app.extract.pdf import read_pdf
-from app.extract.text import HEAD, decode, read_text
+from app.extract.parts import GAP, Extracted, FileText, Heading, Part, Progress, Skip, SourceFile, Unreadable
+from app.extract.reading import OnPage, read_file
+from app.extract.sandbox import Sandbox
 
 HEADER = "# File: {}\n"
 """Opens each file's text where a document is made of several."""
-GAP = "\n\n"
-"""Stands between two pages of a PDF, and after each file of a collection."""
+_MOST_PROCESSES = 8
 
 
 def extract(paths: Sequence[Path], on_progress: Progress | None = None) -> Extracted:
-    """The text of files, folders and zip archives, with places and an account of what was left out.
+    """The text of files, folders, repositories and archives, with places and an account of what was left out.
 
     One file gives its own text (a PDF: its pages, a blank line between them). Anything else gives a collection: the
-    files sorted by path, each under a header line. Raises `SourceError`, one line, when there is nothing to read.
+    files sorted by path, each under a header line; if it is a codebase, those that changed last come last, and an index
+    stands first. Raises `SourceError`, one line, when there is nothing to read.
     """
     if not paths:
-        raise SourceError("nothing to read: name a file, a folder or a zip archive")
+        raise SourceError("nothing to read: name a file, a folder or an archive")
     paths = [Path(path) for path in paths]
     kinds = [_what_is(path) for path in paths]
-    if kinds == ["file"]:
-        return _single(paths[0], on_progress)
-    files, skipped = _gather(paths, kinds)
-    return _collection(paths, files, skipped, on_progress)
+    with _sandboxes() as sandboxes:
+        if kinds == ["file"]:
+            return _single(paths[0], sandboxes, on_progress)
+        with ExitStack() as opened:
+            files, skipped = _gather(paths, kinds, opened)
+            return _collection(paths, files, skipped, sandboxes, on_progress)
+
+
+@contextmanager
+def _sandboxes() -> Iterator[list[Sandbox]]:
+    """One for each processor; they start when used and end here."""
+    made = [Sandbox() for _ in range(min(_MOST_PROCESSES, len(os.sched_getaffinity(0))))]
+    try:
+        yield made
+    finally:
+        for sandbox in made:
+            sandbox.stop()
 
 
 def _what_is(path: Path) -> str:
-    """`file`, `folder` or `zip`. Raises `SourceError` if it is missing, cannot be looked at, or is no such thing."""
+    """`file`, `folder` or `archive`. Raises `SourceError` if it is missing, cannot be looked at, or is neither."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -60,7 +66,7 @@ def _what_is(path: Path) -> str:
         return "folder"
     if not stat.S_ISREG(mode):
         raise SourceError(f"{label(str(path))}: a device, pipe or socket, not a file or folder")
-    return "zip" if path.suffix.lower() == ".zip" else "file"
+    return "archive" if is_archive(path) else "file"
 
 
 def _os_error(path: Path, error: OSError) -> SourceError:
@@ -70,18 +76,19 @@ def _os_error(path: Path, error: OSError) -> SourceError:
     return SourceError(f"{label(str(path))}: {(error.strerror or str(error)).lower()}")
 
 
-def _single(path: Path, on_progress: Progress | None) -> Extracted:
+def _single(path: Path, sandboxes: Sequence[Sandbox], on_progress: Progress | None) -> Extracted:
     """A document made of one file: its text as it is."""
     try:
         source = source_file(path, path.name)
-        read = _read(source, (lambda done, total: on_progress(done, total, source.path)) if on_progress else None)
+        on_page: OnPage | None = partial(_pages_of, on_progress, source.path) if on_progress else None
+        read, digest = read_file(source, sandboxes, on_page)
     except Unreadable as error:
         raise SourceError(f"{label(str(path))}: {error}") from error
     except OSError as error:
         raise _os_error(path, error) from error
     if on_progress and not read.paged:
         on_progress(1, 1, source.path)
-    text, parts = _join([(source.path, "", read)])
+    text, parts, outline = _join([(source.path, "", read)])
     return Extracted(
         title=read.title or PurePosixPath(source.path).stem,
         kind=read.kind,
@@ -90,10 +97,21 @@ def _single(path: Path, on_progress: Progress | None) -> Extracted:
         skipped=tuple(Skip(source.path, reason) for reason in read.skipped),
         pages=len(read.pages) if read.paged else None,
         notes=tuple((source.path, note) for note in read.notes),
+        outline=outline,
+        origin=source.path,
+        digest=digest,
     )
 
 
-def _gather(paths: Sequence[Path], kinds: Sequence[str]) -> tuple[list[SourceFile], list[Skip]]:
+def _pages_of(on_progress: Progress, path: str, done: int, total: int) -> None:
+    on_progress(done, total, path)
+
+
+def _files_of(on_progress: Progress, files: int, of: int, path: str, _done: int, _total: int) -> None:
+    on_progress(files, of, path)
+
+
+def _gather(paths: Sequence[Path], kinds: Sequence[str], opened: ExitStack) -> tuple[list[SourceFile], list[Skip]]:
     """The files behind several paths, a folder or an archive, and what is left out of them."""
     files: list[SourceFile] = []
     skipped: list[Skip] = []
@@ -106,8 +124,8 @@ def _gather(paths: Sequence[Path], kinds: Sequence[str]) -> tuple[list[SourceFil
             if kind == "folder":
                 walk = walk_folder(path, prefix)
                 found, left = walk.files, walk.skipped
-            elif kind == "zip":
-                found, left = open_archive(path, prefix)
+            elif kind == "archive":
+                found, left = open_archive(path, opened, prefix)
             else:
                 found, left = [source_file(path, name)], []
         except OSError as error:
@@ -119,15 +137,24 @@ def _gather(paths: Sequence[Path], kinds: Sequence[str]) -> tuple[list[SourceFil
 
 
 def _collection(
-    paths: Sequence[Path], files: Sequence[SourceFile], skipped: list[Skip], on_progress: Progress | None
+    paths: Sequence[Path],
+    files: Sequence[SourceFile],
+    skipped: list[Skip],
+    sandboxes: Sequence[Sandbox],
+    on_progress: Progress | None,
 ) -> Extracted:
     """A document made of several files, each under its header line."""
+    code = is_codebase(files)
     read: list[tuple[str, str, FileText]] = []
-    for done, file in enumerate(files):
-        if on_progress:
-            on_progress(done, len(files), file.path)
+    digests = []
+    for done, file in enumerate(in_order(files) if code else files):
+        on_page: OnPage | None = partial(_files_of, on_progress, done, len(files), file.path) if on_progress else None
+        if on_page:
+            on_page(0, 1)
         try:
-            read.append((file.path, HEADER.format(file.path), _read(file)))
+            file_text, digest = read_file(file, sandboxes, on_page, as_source=code)
+            read.append((file.path, HEADER.format(file.path), file_text))
+            digests.append(f"{digest} {file.path}")
         except Unreadable as error:
             skipped.append(Skip(file.path, str(error)))
         except OSError as error:
@@ -140,10 +167,16 @@ def _collection(
         on_progress(len(files), len(files), title)
     for path, _, file_text in read:
         skipped += [Skip(path, reason) for reason in file_text.skipped]
-    text, parts = _join(read)
     paged = [len(file_text.pages) for _, _, file_text in read if file_text.paged]
     notes = tuple((path, note) for path, _, file_text in read for note in file_text.notes)
-    return Extracted(title, "collection", text, parts, tuple(skipped), sum(paged) if paged else None, notes)
+    if code and len(read) > 1:
+        read.insert(0, (INDEX, "", index_of([path for path, _, _ in read])))
+    text, parts, outline = _join(read)
+    return Extracted(
+        title, "collection", text, parts, tuple(skipped), sum(paged) if paged else None, notes, outline,
+        origin="\n".join(sorted(label(path.name) for path in paths)),
+        digest=hashlib.sha256("\n".join(sorted(digests)).encode("utf-8", "surrogatepass")).hexdigest(),
+    )
 
 
 def _collection_title(paths: Sequence[Path]) -> str:
@@ -152,34 +185,24 @@ def _collection_title(paths: Sequence[Path]) -> str:
     return " and ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} more"
 
 
-def _read(source: SourceFile, on_page: Callable[[int, int], None] | None = None) -> FileText:
-    """Read one file by its kind. Raises `Unreadable`, or OSError from the file itself."""
-    named_pdf = source.path.lower().endswith(".pdf")
-    limit = PDF_LIMIT if named_pdf else TEXT_LIMIT
-    data = source.read(HEAD if source.size > limit else limit + 1)
-    if source.size > limit or len(data) > limit:
-        if not named_pdf:
-            decode(data[:HEAD])  # a large binary file is better called that
-        megabytes = max(source.size, len(data)) / MEGABYTE
-        what = "a PDF" if named_pdf else "a text file"
-        raise Unreadable(f"{megabytes:,.1f} MB, more than the {limit // MEGABYTE} MB allowed for {what}: split it")
-    if named_pdf or b"%PDF-" in data[:1024]:
-        return read_pdf(data, on_page)
-    return read_text(data, source.path)
-
-
-def _join(files: Sequence[tuple[str, str, FileText]]) -> tuple[str, tuple[Part, ...]]:
-    """Join (path, header line, text) of each file into one text; one part per file, or per page if it has pages."""
+def _join(files: Sequence[tuple[str, str, FileText]]) -> tuple[str, tuple[Part, ...], tuple[Heading, ...]]:
+    """Join (path, header line, text) of each file into one text: one part per file, or per page if it has pages, and
+    the headings, those of a file with a header line below one for the file.
+    """
     pieces: list[str] = []
     parts: list[Part] = []
+    outline: list[Heading] = []
     end = 0
     for number, (path, header, file) in enumerate(files, 1):
+        outline += [Heading(1, path, end)] if header else []
+        begun = end + len(header)
+        outline += [Heading(h.level + bool(header), h.title, begun + h.char_start) for h in file.outline]
         for page_number, page in enumerate(file.pages, 1):
             opening = header if page_number == 1 else ""
             last = number == len(files) and page_number == len(file.pages)
             piece = opening + page + ("" if last else GAP)
-            line_start = 0 if opening else 1
+            line_start = (file.line_starts[page_number - 1] if file.line_starts else 1) - bool(opening)
             parts.append(Part(end, end + len(piece), path, page_number if file.paged else None, line_start))
             pieces.append(piece)
             end += len(piece)
-    return "".join(pieces), tuple(parts)
+    return "".join(pieces), tuple(parts), tuple(outline)

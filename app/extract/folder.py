@@ -12,6 +12,7 @@ from pathspec import GitIgnoreSpec
 
 from app.extract.clean import label
 from app.extract.parts import DEPTH_LIMIT, FILE_LIMIT, Skip, SourceFile
+from app.extract.repository import tracked_files
 
 NOT_SOURCES = {
     **dict.fromkeys((".git", ".hg", ".svn", ".bzr"), "version control's own files"),
@@ -25,14 +26,15 @@ NOT_SOURCES = {
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 
 
-def source_file(file: Path, path: str) -> SourceFile:
+def source_file(file: Path, path: str, changed: float | None = None) -> SourceFile:
     """A file on disk, named `path` in the document. Raises OSError if it cannot be looked at."""
 
     def read(limit: int) -> bytes:
         with file.open("rb") as opened:
             return opened.read(limit)
 
-    return SourceFile(label(path), file.stat().st_size, read)
+    facts = file.stat()
+    return SourceFile(label(path), facts.st_size, read, facts.st_mtime if changed is None else changed)
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Walk:
 
     root: Path
     prefix: str
+    tracked: dict[str, float] | None = None
     files: list[SourceFile] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
 
@@ -53,15 +56,17 @@ def walk_folder(root: Path, prefix: str = "") -> Walk:
     """Every file below `root` that is to be read, and each skip with its reason; names start with `prefix`.
 
     Links, version control, caches, installed packages, archives, nested repositories and whatever a `.gitignore`
-    below `root` names are left out, as is all beyond `DEPTH_LIMIT` folders or `FILE_LIMIT` files.
+    below `root` names are left out, in a git repository whatever it does not track, and all beyond `DEPTH_LIMIT`
+    folders or `FILE_LIMIT` files.
     """
-    walk = Walk(root, prefix)
+    walk = Walk(root, prefix, tracked_files(root))
     for path in _walk(walk, "", []):
         if len(walk.files) == FILE_LIMIT:
             walk.skip(path, f"the {FILE_LIMIT:,} files before it are all that is read: this one and the rest are not")
             break
         try:
-            walk.files.append(source_file(root / path, prefix + path))
+            changed = walk.tracked.get(path) if walk.tracked else None
+            walk.files.append(source_file(root / path, prefix + path, changed))
         except OSError as error:
             walk.skip(path, error.strerror or str(error))
     return walk
@@ -91,10 +96,12 @@ def _walk(walk: Walk, folder: str, ignores: list[tuple[str, GitIgnoreSpec]]) -> 
             walk.skip(path, "a link (only what lies in the folder itself is read)")
         elif not is_folder and not S_ISREG(mode):
             walk.skip(path, "a device, pipe or socket")
-        elif _ignored(shown, ignores):
+        elif _ignored(shown, ignores) and not (walk.tracked and path in walk.tracked):
             walk.skip(shown, "named in .gitignore")
         elif not is_folder and PurePosixPath(name).suffix.lower() in ARCHIVES:
             walk.skip(path, "an archive inside the folder (read it by itself)")
+        elif not is_folder and walk.tracked is not None and path not in walk.tracked:
+            walk.skip(path, "not tracked by git")
         elif not is_folder:
             yield path
         elif (walk.root / path / ".git").exists():

@@ -11,8 +11,10 @@ Progress = Callable[[int, int, str], None]
 MEGABYTE = 1_000_000
 TEXT_LIMIT = 10 * MEGABYTE
 """Bytes of one text file: about twice what a million tokens hold."""
-PDF_LIMIT = 200 * MEGABYTE
-"""Bytes of one PDF."""
+FORMAT_LIMIT = 200 * MEGABYTE
+"""Bytes of one file of a kind that packs its text among pictures and fonts."""
+GAP = "\n\n"
+"""Stands between two pages of one file, and after each file of a collection."""
 FILE_LIMIT = 10_000
 """Files of a folder or an archive."""
 DEPTH_LIMIT = 20
@@ -47,36 +49,74 @@ class Skip:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """A heading of the outline: its depth (1 is the highest), its words, and where in the text it begins."""
+
+    level: int
+    title: str
+    char_start: int
+
+
+@dataclass(frozen=True)
 class FileText:
     """What a reader made of one file.
 
-    `pages` has one text per page, or a single text if the kind has none (`paged` false). `skipped` says what could not
-    be read, `notes` how the rest was read.
+    `pages` has one text per page, or a single text if the kind has none (`paged` false). `outline` counts characters in
+    the pages joined by `GAP`. `line_starts` has the line of each page on which its text begins (none: the first).
+    `skipped` says what could not be read, `notes` how the rest was read.
     """
 
     kind: str
     pages: tuple[str, ...]
     paged: bool = False
     title: str | None = None
+    outline: tuple[Heading, ...] = ()
+    line_starts: tuple[int, ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
+def _never(_head: bytes) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One kind of file: which files are of it, and what reads them.
+
+    A module of `app.extract` that has one named READER adds the kind. `endings` are those of its names, in small
+    letters; `begins` looks at a file's first bytes, whatever its name. `read(data, path)` gives the text or raises
+    `Unreadable`; it runs in a process of its own (`sandbox`) if `sandboxed`, as every parser of a format must that is
+    more than plain text. Files over `limit` bytes are refused.
+    """
+
+    kind: str
+    endings: frozenset[str]
+    read: Callable[[bytes, str], FileText]
+    begins: Callable[[bytes], bool] = _never
+    sandboxed: bool = True
+    limit: int = FORMAT_LIMIT
+
+
 @dataclass(frozen=True)
 class SourceFile:
-    """One file to read: its name in the document, its size, and `read(n)`, which gives its first n bytes or fewer."""
+    """One file to read: its name in the document, its size, `read(n)`, which gives its first n bytes or fewer, and when
+    it last changed (seconds since 1970).
+    """
 
     path: str
     size: int
     read: Callable[[int], bytes]
+    changed: float = 0.0
 
 
 @dataclass(frozen=True)
 class Extracted:
     """A document: one text, where each part of it came from, and an account of what was left out or guessed.
 
-    `kind` is text, markdown, code, pdf or collection; `pages` counts the pages of PDFs (None without any); `notes` are
-    (path, note) pairs such as ("letter.txt", "read as windows-1252 (guessed)").
+    `kind` is a reader's (text, markdown, code, pdf, …) or collection; `pages` counts the pages of PDFs (None without
+    any); `notes` are (path, note) pairs such as ("letter.txt", "read as windows-1252 (guessed)"). `origin` names what
+    it was made from, by which a new version of it is known; `digest` is the hash of all bytes read.
     """
 
     title: str
@@ -86,3 +126,6 @@ class Extracted:
     skipped: tuple[Skip, ...] = ()
     pages: int | None = None
     notes: tuple[tuple[str, str], ...] = ()
+    outline: tuple[Heading, ...] = ()
+    origin: str = ""
+    digest: str = ""

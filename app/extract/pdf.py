@@ -1,75 +1,78 @@
-"""PDF, with pypdf: a text per page, and a word about each page whose text is missing or garbled."""
+"""PDF, with pypdf: a text per page, and a word about each page whose text is missing or garbled.
+
+These functions run in a sandbox; `pages.py` calls them for many pages at once.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
 
 from pypdf import PageObject, PasswordType, PdfReader
 from pypdf.errors import PyPdfError
-from pypdf.generic import DictionaryObject, PdfObject
+from pypdf.generic import Destination, DictionaryObject, PdfObject
 
-from app.extract.clean import clean, replaced_note
-from app.extract.parts import FileText, Unreadable
+from app.extract.clean import clean
+from app.extract.parts import MEGABYTE, Unreadable
 
-_GARBLED = re.compile("\\(cid:\\d+\\)|[\ufffd\ue000-\uf8ff]")
-"""What a font without a character map leaves behind."""
-_GARBLED_SHARE = 0.05
-_FEW_CHARACTERS = 10
+PAGE_LIMIT = 20_000
+PAGE_CHARACTERS = 2 * MEGABYTE
+"""Characters of one page; no page that anyone reads has a hundredth of it."""
+_DEEPEST = 12
+_MOST_BOOKMARKS = 5_000
 
-_DAMAGED = "it is broken or cut short: get a whole copy of it ({})"
+DAMAGED = "it is broken or cut short: get a whole copy of it ({})"
+LOCKED = "it is encrypted: save a copy without the password and read that"
 
 
-def read_pdf(data: bytes, on_page: Callable[[int, int], None] | None = None) -> FileText:
-    """The text of every page. `on_page(done, total)` is called after each.
+def survey(data: bytes) -> Iterator[dict[str, Any]]:
+    """Once: how many pages there are, the title, the bookmarks as (level, words, page from 0), and the complaints.
 
-    Raises `Unreadable` if the file is empty, broken, needs a password, or has text on none of its pages.
+    Raises `Unreadable` if the file is broken or needs a password.
     """
-    if not data:
-        raise Unreadable("the file is empty")
-    with _complaints() as complaints:
-        reader = _open(data)
-        total = len(reader.pages)
-        pages, skipped, replaced = [], [], 0
-        any_image = False
-        for number in range(1, total + 1):
-            text, image, trouble = _read_page(reader, number)
-            text, count = clean(text)
-            pages.append(text)
-            replaced += count
-            any_image |= image
-            if trouble := trouble or page_trouble(text, image):
-                skipped.append(f"page {number}: {trouble}")
-            if on_page:
-                on_page(number, total)
-        title = _title(reader)
-    if not any(_visible(page) for page in pages):
-        where = f"no text in any of its {total} pages" if total != 1 else "no text on its only page"
-        raise Unreadable(f"{where}: it looks scanned; run OCR first" if any_image else (skipped or [where])[0])
-    notes = [replaced_note(replaced)] if replaced else []
-    if complaints:
-        notes.append(f"pypdf had {len(complaints)} complaint{'s' * (len(complaints) > 1)}, the first: {complaints[0]}")
-    return FileText("pdf", tuple(pages), True, title, tuple(skipped), tuple(notes))
+    reader, complaints = _open(data)
+    yield {
+        "pages": len(reader.pages), "title": told_title(_title(reader)), "bookmarks": _bookmarks(reader),
+        "complaints": list(complaints),
+    }
 
 
-def _open(data: bytes) -> PdfReader:
-    """A reader that has found its pages and needs no password."""
+def pages(data: bytes, numbers: Sequence[int]) -> Iterator[tuple[int, str, bool, str | None, list[str]]]:
+    """For each page number (from 1): the number, the text, whether it shows an image, why it could not be read, if so,
+    and what pypdf complained of.
+    """
+    reader, complaints = _open(data)
+    for number in numbers:
+        complaints.clear()
+        text, image, trouble = _read_page(reader, number)
+        yield number, text[:PAGE_CHARACTERS], image, trouble or too_long(text), list(complaints)
+
+
+def too_long(text: str) -> str | None:
+    """What to say of a page that is cut, or None."""
+    return f"only the first {PAGE_CHARACTERS:,} of {len(text):,} characters" if len(text) > PAGE_CHARACTERS else None
+
+
+@lru_cache(maxsize=1)
+def _open(data: bytes) -> tuple[PdfReader, list[str]]:
+    """A reader that has found its pages and needs no password, and the list that its complaints are added to."""
     # Damaged files make pypdf fail in any way (KeyError, RecursionError, …), so every failure here means damage.
+    complaints = _listen()
     try:
         reader = PdfReader(io.BytesIO(data))
         if reader.is_encrypted and reader.decrypt("") == PasswordType.NOT_DECRYPTED:
-            raise Unreadable("it is encrypted: save a copy without the password and read that")
-        if not len(reader.pages):
-            raise Unreadable("it has no pages")
-    except Unreadable:
+            raise Unreadable(LOCKED)
+        if not 0 < len(reader.pages) <= PAGE_LIMIT:
+            raise Unreadable("it has no pages" if not len(reader.pages) else f"it has more than {PAGE_LIMIT:,} pages")
+    except (Unreadable, MemoryError):
         raise
     except Exception as error:
-        raise Unreadable(_DAMAGED.format(_one_line(error))) from error
-    return reader
+        raise Unreadable(DAMAGED.format(one_line(error))) from error
+    return reader, complaints
 
 
 def _read_page(reader: PdfReader, number: int) -> tuple[str, bool, str | None]:
@@ -77,8 +80,10 @@ def _read_page(reader: PdfReader, number: int) -> tuple[str, bool, str | None]:
     try:
         page = reader.pages[number - 1]
         return page.extract_text(), _has_image(page), None
+    except MemoryError:
+        raise
     except Exception as error:  # one damaged page, failing in any way, must not lose the others; it is reported
-        return "", False, f"could not be read ({_one_line(error)})"
+        return "", False, f"could not be read ({one_line(error)})"
 
 
 def _has_image(page: PageObject) -> bool:
@@ -93,69 +98,57 @@ def _dictionary(value: object) -> DictionaryObject:
     return found if isinstance(found, DictionaryObject) else DictionaryObject()
 
 
-def page_trouble(text: str, image: bool) -> str | None:
-    """What is wrong with a page's text, or None. `image`: whether the page shows one."""
-    visible = _visible(text)
-    if not visible:
-        return "no text (an image?)" if image else "no text (a blank page?)"
-    if image and visible < _FEW_CHARACTERS:
-        return f"almost no text ({visible} characters, and an image)"
-    garbled = sum(len(match[0]) for match in _GARBLED.finditer(text))
-    if garbled > visible * _GARBLED_SHARE:
-        return f"garbled text ({garbled} of {visible} characters; a font without a character map?)"
-    return None
-
-
-def _visible(text: str) -> int:
-    """How many characters are no white space."""
-    return sum(map(len, text.split()))
-
-
-def _title(reader: PdfReader) -> str | None:
-    """The title in the file's own description, if it reads like one."""
+def _title(reader: PdfReader) -> str:
+    """The title in the file's own description."""
     try:
-        title = reader.metadata.title if reader.metadata else None
+        return str((reader.metadata.title if reader.metadata else None) or "")
     except (PyPdfError, KeyError, TypeError, ValueError, AttributeError):
-        return None  # a damaged description; the title is then the file's name
-    title = " ".join(clean(str(title or ""))[0].split())
+        return ""  # a damaged description; the title is then the file's name
+
+
+def told_title(title: str) -> str | None:
+    """A title if it reads like one that a person gave."""
+    title = " ".join(clean(title)[0].split())
     made_by_program = re.search(r"\.\w{2,5}$|^microsoft |^untitled|^\(|^slide \d|^title$|\ufffd", title, re.IGNORECASE)
     return title if len(re.findall(r"[^\W\d_]", title)) >= 3 and not made_by_program else None
 
 
-@contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Collect what pypdf and fontTools would log in this thread, and keep it out of the log, inside the block only."""
+def _bookmarks(reader: PdfReader) -> list[tuple[int, str, int]]:
+    """The bookmarks that lead to a page; none if they are damaged."""
+    found: list[tuple[int, str, int]] = []
+
+    def collect(entries: Sequence[Any], level: int) -> None:
+        for entry in entries:
+            if isinstance(entry, list) and level < _DEEPEST:
+                collect(entry, level + 1)
+            elif isinstance(entry, Destination) and len(found) < _MOST_BOOKMARKS:
+                page = reader.get_destination_page_number(entry)
+                if page is not None and page >= 0 and (title := " ".join(clean(str(entry.title))[0].split())):
+                    found.append((level, title, page))
+
+    try:
+        collect(reader.outline, 1)
+    except Exception as error:  # bookmarks are a convenience: damaged in any way, they are left out, and it is said
+        logging.getLogger("pypdf").warning("the bookmarks are damaged (%s)", one_line(error))
+    return found
+
+
+def _listen() -> list[str]:
+    """A list that gets whatever pypdf and fontTools would log from now on, in this process."""
     messages: list[str] = []
-    thread = threading.get_ident()
 
     class Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == thread:
-                messages.append(_one_line(record.getMessage()))
+            if len(messages) < 1_000:
+                messages.append(one_line(record.getMessage()))
 
-    handler = Collect(logging.WARNING)
-    with _quiet_lock:
-        for name in _quiet:
-            logging.getLogger(name).addHandler(handler)
-            _quiet[name].append(logging.getLogger(name).propagate)
-            logging.getLogger(name).propagate = False
-    try:
-        yield messages
-    finally:
-        with _quiet_lock:
-            for name in _quiet:
-                logging.getLogger(name).removeHandler(handler)
-                before = _quiet[name].pop()
-                if not _quiet[name]:
-                    logging.getLogger(name).propagate = before
+    for name in ("pypdf", "fontTools"):
+        logging.getLogger(name).handlers = [Collect(logging.WARNING)]
+        logging.getLogger(name).propagate = False
+    return messages
 
 
-_quiet: dict[str, list[bool]] = {"pypdf": [], "fontTools": []}
-"""For each logger, what `propagate` was on entering each block still open; the first entry is the user's own."""
-_quiet_lock = threading.Lock()
-
-
-def _one_line(error: object) -> str:
+def one_line(error: object) -> str:
     """A message, or an error's name and message, in one short line."""
     words = " ".join(str(error).split()) or "no reason given"
     return (f"{type(error).__name__}: {words}" if isinstance(error, Exception) else words)[:200]

@@ -1,24 +1,40 @@
 """Plain text, Markdown, source code and anything else that is text: bytes to characters, never losing one."""
 
 import codecs
-import re
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from charset_normalizer import CharsetMatch, from_bytes
 
 from app.extract.clean import clean, replaced_note
-from app.extract.parts import FileText, Unreadable
+from app.extract.headings import book_headings, markdown_headings, rst_headings
+from app.extract.parts import TEXT_LIMIT, FileText, Heading, Reader, Unreadable
 
 HEAD = 8_192
 """Bytes looked at to tell text from binary data."""
 
-MARKDOWN = {".md", ".markdown", ".mdown", ".mkd", ".mdx"}
-_CODE_ENDINGS = (
-    "bash bat c cc clj cmake cob cpp cs css cu cxx dart ex exs f90 fs go gradle graphql h hpp hs html java jl js json "
-    "jsx kt lisp lua m ml mjs nim php pl pm proto ps1 py pyi r rb rkt rs scala scm scss sh sol sql svelte swift tcl "
-    "toml ts tsx v vhdl vue xml yaml yml zig"
+_LANGUAGES = (
+    "ada adb ads asm awk bas bash bat c cbl cc clj cljs cls cmake cob cpp cr cs csh cu cuh cxx d dart el elm erl ex "
+    "exs f f90 f95 fish for fs fsx go gradle groovy h hh hpp hrl hs hxx java jl kt kts lhs lisp lua m mjs ml mli mm "
+    "nim nix pas php phtml pl pm proto ps1 psm1 pxd py pyi pyx r rb rkt rs s scala scm sh sol sql sv swift tcl tf "
+    "thrift ts tsx v vb vhd vhdl vim wat zig zsh"
 )
-CODE = {f".{ending}" for ending in _CODE_ENDINGS.split()}
+_MARKUP = (
+    "cjs css graphql htm html ini js json jsonl jsx less sass scss svelte svg tex toml vue xhtml xml xsd xsl yaml yml"
+)
+_ENDINGS = {
+    "markdown": {".md", ".markdown", ".mdown", ".mkd", ".mdx"},
+    "rst": {".rst", ".rest"},
+    "table": {".csv", ".tsv"},
+    "code": {f".{ending}" for ending in f"{_LANGUAGES} {_MARKUP}".split()},
+}
+PROGRAMS = {f".{ending}" for ending in _LANGUAGES.split()}
+"""Endings of source code that is no part of a saved web page or of some settings."""
+_OUTLINES: dict[str, Callable[[str], tuple[Heading, ...]]] = {
+    "markdown": markdown_headings,
+    "rst": rst_headings,
+    "text": book_headings,
+}
 
 _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -46,13 +62,15 @@ def read_text(data: bytes, path: str) -> FileText:
     if replaced:
         notes.append(replaced_note(replaced))
     kind = text_kind(path)
-    return FileText(kind, (text,), title=first_heading(text) if kind == "markdown" else None, notes=tuple(notes))
+    outline = _OUTLINES[kind](text) if kind in _OUTLINES else ()
+    title = outline[0].title if kind == "markdown" and outline else None
+    return FileText(kind, (text,), title=title, outline=outline, notes=tuple(notes))
 
 
 def text_kind(path: str) -> str:
-    """`markdown`, `code` or `text`, by the name's ending."""
+    """`markdown`, `rst`, `table`, `code` or `text`, by the name's ending."""
     suffix = PurePosixPath(path).suffix.lower()
-    return "markdown" if suffix in MARKDOWN else "code" if suffix in CODE else "text"
+    return next((kind for kind, endings in _ENDINGS.items() if suffix in endings), "text")
 
 
 def decode(data: bytes) -> tuple[str, str | None]:
@@ -105,18 +123,5 @@ def _likeliest(sample: bytes) -> str:
     return best.encoding
 
 
-def first_heading(text: str) -> str | None:
-    """The words of a Markdown text's first heading (`# …`, or underlined), or None. Code fences are passed over."""
-    fenced = False
-    previous = ""
-    for line in text.split("\n"):
-        if line.lstrip().startswith(("```", "~~~")):
-            fenced = not fenced
-        elif not fenced:
-            if heading := re.match(r" {0,3}#{1,6}\s+(.*?)[\s#]*$", line):
-                if heading[1]:
-                    return heading[1]
-            elif previous.strip() and re.fullmatch(r" {0,3}(=+|-{3,})\s*", line) and previous.strip() != "---":
-                return previous.strip()
-        previous = line
-    return None
+READER = Reader("text", frozenset(), read_text, sandboxed=False, limit=TEXT_LIMIT)
+"""Reads whatever no other reader is for."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from app.extract.clean import clean, label
 from app.extract.parts import Unreadable
-from app.extract.text import decode, first_heading, read_text, text_kind
+from app.extract.text import decode, read_text, text_kind
 
 FRENCH = "Le café était fermé, à bientôt, où êtes-vous ? Ça va très bien, merci."
 RUSSIAN = "Привет, как дела? Сегодня хорошая погода в нашем городе, и мы идём гулять."
@@ -79,20 +79,14 @@ def test_any_bytes_are_text_or_refused(data: bytes) -> None:
 
 
 def test_kinds() -> None:
-    assert [text_kind(p) for p in ("a.MD", "b/c.py", "d.txt", "README")] == ["markdown", "code", "text", "text"]
+    paths = ("a.MD", "b/c.py", "d.txt", "README", "e.rst", "f.tsv")
+    assert [text_kind(path) for path in paths] == ["markdown", "code", "text", "text", "rst", "table"]
 
 
-@pytest.mark.parametrize(
-    ("text", "title"),
-    [
-        ("intro\n\n## The *Title* ##\n# Other", "The *Title*"),
-        ("```\n# no heading\n```\n# Yes", "Yes"),
-        ("Underlined\n=====\n\n# Later", "Underlined"),
-        ("#hashtag\nno heading", None),
-    ],
-)
-def test_first_heading(text: str, title: str | None) -> None:
-    assert first_heading(text) == title
+def test_markdown_is_called_by_its_first_heading() -> None:
+    assert read_text(b"intro\n\n## The *Title* ##\n# Other", "a.md").title == "The *Title*"
+    assert read_text(b"#hashtag\nno heading", "a.md").title is None
+    assert read_text(b"# no Markdown", "a.py").title is None
 
 
 def test_labels_cannot_break_a_line() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from storage.conversations import Conversations, Message
 from storage.database import Database
-from storage.documents import ID_LENGTH, Document, Documents, Segment, SkippedPart, _pack, _unpack
+from storage.documents import ID_LENGTH, Document, Documents, Heading, Segment, SkippedPart, _pack, _unpack
 from storage.errors import DatabaseDamaged, NotFound, StorageError
 from storage.jobs import Cell, Cells, Jobs, ReadingJob
 from storage.schema import Base, DocumentRow
@@ -129,3 +129,22 @@ def test_a_text_beyond_what_a_row_holds(database: Database, monkeypatch: pytest.
     monkeypatch.setattr("storage.documents.MOST_BYTES", 10)
     with pytest.raises(StorageError, match="split it"):
         Documents(database).add("t", "text", "é" * 6, [], [], None)
+
+
+def test_headings_are_kept_and_go_with_the_document(database: Database) -> None:
+    documents = Documents(database)
+    outline = [Heading(1, "One", 0), Heading(2, "Two \ud800", 5)]
+    made = documents.add("a", "text", "One, Two", [], [], None, outline)
+    assert documents.outline(made.id) == tuple(outline)
+    assert documents.outline(documents.add("b", "text", "none", [], [], None).id) == ()
+    documents.remove(made.id)
+    with pytest.raises(NotFound):
+        documents.outline(made.id)
+
+
+def test_the_same_bytes_are_the_same_document(database: Database) -> None:
+    documents = Documents(database)
+    first = documents.add("a", "pdf", "as one parser reads it", [], [], None, (), "a.pdf", "digest")
+    again = documents.add("b", "pdf", "as another reads it", [], [], None, (), "b.pdf", "digest")
+    assert again == first
+    assert documents.add("c", "text", "other", [], [], None, (), "a.pdf", "another").id != first.id

@@ -1,0 +1,83 @@
+"""Archives: what is read, and every skip with its reason."""
+
+import struct
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from app.errors import SourceError
+from app.extract import archive, extract
+from app.extract.archive import open_archive
+
+
+def make_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, data in files.items():
+            made.writestr(name, data)
+    return path
+
+
+def test_a_zip_archive_is_a_collection(tmp_path: Path) -> None:
+    files = {"b/x.py": b"x = 1\n", "a.md": b"# A\n", "__MACOSX/a.md": b"x", "in.zip": b"PK", "p.bin": b"\0"}
+    read = extract([make_zip(tmp_path / "my.zip", files)])
+    assert (read.title, read.kind) == ("my", "collection")
+    assert read.text == "# Files\na.md\nb/x.py\n\n# File: a.md\n# A\n\n\n# File: b/x.py\nx = 1\n"
+    assert {skip.path: skip.reason for skip in read.skipped} == {
+        "__MACOSX/a.md": "another program's own files",
+        "in.zip": "an archive inside the archive (read it by itself)",
+        "p.bin": "it is no text (a binary file)",
+    }
+
+
+def test_names_that_lead_out_are_not_read(tmp_path: Path) -> None:
+    files = {"../evil.txt": b"x", "/etc/evil": b"x", "a\x1bb.txt": b"fine"}
+    with ExitStack() as opened:
+        found, skipped = open_archive(make_zip(tmp_path / "a.zip", files), opened)
+    assert [file.path for file in found] == ["a\ufffdb.txt"]
+    assert {skip.reason for skip in skipped} == {"a name that leads out of the archive"}
+    assert len(skipped) == 2
+
+
+def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = make_zip(tmp_path / "bomb.zip", {"zeros.txt": b"0" * 9_000_000, "ok.txt": b"fine"})
+    read = extract([bomb])
+    assert read.text == "# File: ok.txt\nfine"
+    assert [skip.reason for skip in read.skipped] == ["unpacks to over 200 times its size (a zip bomb?)"]
+    monkeypatch.setattr(archive, "TOTAL_LIMIT", 5_000_000)
+    with pytest.raises(SourceError, match=r"^bomb.zip: unpacks to 9 MB, more than the 5 MB allowed$"):
+        extract([bomb])
+    monkeypatch.setattr(archive, "FILE_LIMIT", 1)
+    with pytest.raises(SourceError, match="2 files in the archive, more than the 1 allowed"):
+        extract([bomb])
+
+
+def test_a_member_that_lies_about_its_size_is_never_unpacked_whole(tmp_path: Path) -> None:
+    liar = make_zip(tmp_path / "liar.zip", {"a.txt": b"0" * 900_000})
+    liar.write_bytes(liar.read_bytes().replace(struct.pack("<I", 900_000), struct.pack("<I", 10)))
+    with pytest.raises(SourceError, match="damaged in the archive"):
+        extract([liar])
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.95])
+def test_a_broken_archive(tmp_path: Path, keep: float) -> None:
+    whole = make_zip(tmp_path / "a.zip", {"a.txt": b"some text", "b.txt": b"more text"}).read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: int(len(whole) * keep)])
+    with pytest.raises(SourceError, match=r"cut\.zip: the zip archive is broken or cut short"):
+        extract([tmp_path / "cut.zip"])
+
+
+def test_a_damaged_or_encrypted_member_does_not_lose_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("a.txt", "first words")
+        made.writestr("b.txt", "second words")
+    path.write_bytes(path.read_bytes().replace(b"first words", b"worst words", 1))
+    read = extract([path])
+    assert read.text == "# File: b.txt\nsecond words"
+    assert read.skipped[0].reason.startswith("damaged in the archive (Bad CRC-32")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    assert extract([path]).skipped[0].reason == "it is encrypted"
