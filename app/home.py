@@ -14,6 +14,7 @@ from storage.conversations import Conversations
 from storage.database import Database
 from storage.documents import Documents
 from storage.jobs import Cells, Jobs
+from storage.leases import Leases
 from storage.people import People
 from storage.snapshots import Snapshots
 
@@ -28,10 +29,10 @@ class Home:
             settings.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OncereadError(f"the data folder {settings.home} cannot be made ({error.strerror})") from error
-        self.database = Database(settings.home / "onceread.sqlite")
-        self.snapshots = Snapshots(self.database)
+        self.database = Database(settings.database or settings.home / "onceread.sqlite")
         self.people = People(self.database)
         self.cells = Cells(self.database)
+        self.leases = Leases(self.database)
         self._own(None)
         self._engine: Engine | None = None
         self._loading = threading.Lock()
@@ -67,6 +68,7 @@ class Home:
         self.documents = Documents(self.database, owner)
         self.conversations = Conversations(self.database, owner)
         self.jobs = Jobs(self.database, owner)
+        self.snapshots = Snapshots(self.database, owner)
 
     def close(self) -> None:
         """Close the database."""

@@ -10,6 +10,8 @@ from app.home import Home
 from app.prompts import PROMPT_FORMAT
 from app.speed import speed
 from storage.documents import Document, Heading, Segment, SkippedPart
+from storage.integrity import Verdict, verify_texts
+from storage.snapshots import Eviction
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,40 @@ class Estimate:
 
 @dataclass(frozen=True)
 class DocumentInfo:
-    """A document and how much of it is in saved state for the model in use."""
+    """A document and how much of it is in saved state for the model in use.
+
+    state_bytes: of all its states; what they share counts once. evicted: what had to make room, if not read again yet.
+    """
 
     document: Document
     tokens_read: int
     complete: bool
     state_bytes: int
+    evicted: Eviction | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """What verifying the library found: states in all, damaged ones, rows without an owner, documents whose text is
+    damaged, and what the database says of its file."""
+
+    snapshots: int
+    damaged: tuple[Verdict, ...]
+    orphaned: tuple[Verdict, ...]
+    texts: tuple[str, ...]
+    file: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether all is as it was saved."""
+        return not (self.damaged or self.orphaned or self.texts or self.file)
 
 
 def estimate(home: Home, paths: Sequence[Path], on_progress: Progress | None = None) -> Estimate:
     """Extract and count, without reading into state and without keeping anything. Raises SourceError, ModelError."""
     extracted = extract(paths, on_progress)
     ids = dialogue.document_ids(home.engine, extracted.text)
-    key = states.key_of(home.engine, ids)
-    reused = _in_state(home, extracted.text, key)
+    reused = states.reusable(home, ids).tokens
     return Estimate(
         title=extracted.title,
         kind=extracted.kind,
@@ -84,10 +106,13 @@ def keep(home: Home, extracted: Extracted, title: str | None = None) -> Document
 def info(home: Home, document: Document) -> DocumentInfo:
     """How much of a document is in saved state that the model in use can go on from, and what all its states take."""
     saved = home.snapshots.find(document.id)
-    fitting = [each for each in saved if (each.key.model, each.key.prompt_format) == (home.fingerprint, PROMPT_FORMAT)]
+    in_use = (home.fingerprint, PROMPT_FORMAT)
+    fitting = [each for each in saved if (each.maker.model, each.maker.prompt_format) == in_use]
     best = max(fitting, key=lambda snapshot: (snapshot.complete, snapshot.tokens), default=None)
-    size = sum(snapshot.bytes for snapshot in saved)
-    return DocumentInfo(document, best.tokens if best else 0, best is not None and best.complete, size)
+    return DocumentInfo(
+        document, best.tokens if best else 0, best is not None and best.complete, home.snapshots.bytes(document.id),
+        home.snapshots.eviction(document.id),
+    )
 
 
 def remove(home: Home, document_id: str) -> None:
@@ -96,9 +121,10 @@ def remove(home: Home, document_id: str) -> None:
     home.documents.remove(document_id)
 
 
-def _in_state(home: Home, text: str, key: states.SnapshotKey) -> int:
-    """Tokens of this text that are in saved state already."""
-    for document in home.documents.list():
-        if document.chars == len(text) and (snapshot := home.snapshots.latest(document.id, key)):
-            return snapshot.tokens
-    return 0
+def check(home: Home) -> Check:
+    """Verify everything the library keeps. Nothing is changed."""
+    verdicts = home.snapshots.verify()
+    damaged = tuple(verdict for verdict in verdicts if verdict.damaged)
+    orphaned = tuple(verdict for verdict in verdicts if verdict.orphaned)
+    count = len({verdict.snapshot for verdict in verdicts if verdict.kind == "state"})
+    return Check(count, damaged, orphaned, tuple(verify_texts(home.database)), tuple(home.database.problems()))

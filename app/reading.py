@@ -1,7 +1,8 @@
-"""Reading a document into saved state, durably: what is read is committed as reading goes on."""
+"""Reading a document into saved state, durably: what is read is committed as reading goes on, and read by one alone."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from app import dialogue, states
@@ -10,10 +11,14 @@ from app.home import Home
 from model.engine import CHUNK
 from model.state import ModelState
 from storage.documents import Document, SkippedPart
+from storage.snapshots import Eviction
 
 COMMIT_TOKENS = 16_384
 COMMIT_SECONDS = 30.0
 """At most this much reading is lost by a crash, whichever is less."""
+
+WAIT_SECONDS = 0.5
+"""Between two looks at what another reader of the same text has done."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class ReadResult:
-    """What reading did. tokens = tokens_reused + tokens_read; reason says why those were reused or not."""
+    """What reading did. tokens = tokens_reused + tokens_read; reason says why those were reused or not.
+
+    evicted: other documents' states that had to make room.
+    """
 
     document: str
     title: str
@@ -39,6 +47,7 @@ class ReadResult:
     seconds: float
     state_bytes: int
     skipped: tuple[SkippedPart, ...]
+    evicted: tuple[Eviction, ...] = ()
 
 
 OnProgress = Callable[[Progress], None]
@@ -53,7 +62,9 @@ def read(
 ) -> ReadResult:
     """Bring a document into saved state, going on from whatever is saved already.
 
-    Raises ReadingStopped when `should_stop` says so (progress is saved), ModelError and StorageError.
+    Where another program is reading the same text, this one waits for it and takes what it read.
+    Raises ReadingStopped when `should_stop` says so (progress is saved), OncereadError where the state is larger than
+    all states together may be, ModelError and StorageError.
     """
     return read_state(home, document_id, on_progress, should_stop)[0]
 
@@ -69,23 +80,34 @@ def read_state(
     document = home.documents.get(document_id)
     ids = dialogue.document_ids(home.engine, home.documents.text(document_id))
     home.documents.set_tokens(document_id, len(ids))
-    key = states.key_of(home.engine, ids)
-    restored = states.restore(home, document_id, key)
-    reused = restored.state.tokens
-    state = restored.state
-    if reused < len(ids):
-        state = _Reading(home, document, key, on_progress, should_stop).run(state, ids)
     home.documents.touch(document_id)
+    run = _Reading(home, document, states.prefixes_of(ids), on_progress, should_stop)
+    restored = states.restore(home, document_id, ids)
+    mended, reason = restored.tokens_mended, restored.reason
+    state = restored.state
+    if state.tokens < len(ids):
+        states.check_budget(home, len(ids))
+        with run.alone() as waited:
+            if waited:
+                restored = states.restore(home, document_id, ids)
+                reason = f"another Onceread was reading it; {restored.reason}"
+            state = restored.state
+            if state.tokens < len(ids):
+                state = run.run(state, ids)
+    if restored.shared and restored.state.tokens == len(ids):
+        run.commit(state)
+    read = min(len(ids), len(ids) - restored.state.tokens + mended)
     result = ReadResult(
         document=document_id,
         title=document.title,
         tokens=len(ids),
-        tokens_read=len(ids) - reused,
-        tokens_reused=reused,
-        reason=restored.reason,
+        tokens_read=read,
+        tokens_reused=len(ids) - read,
+        reason="; ".join([reason, *states.dropped(home, run.evicted)]),
         seconds=time.perf_counter() - started,
         state_bytes=home.engine.state_bytes(len(ids)),
         skipped=document.skipped,
+        evicted=tuple(run.evicted),
     )
     return result, state
 
@@ -94,17 +116,38 @@ class _Reading:
     """One run over the tokens still to be read."""
 
     def __init__(
-        self, home: Home, document: Document, key: states.SnapshotKey,
+        self, home: Home, document: Document, prefixes: Mapping[int, str],
         on_progress: OnProgress | None, should_stop: ShouldStop | None,
     ) -> None:
-        self.home, self.document, self.key = home, document, key
-        self.on_progress, self.should_stop = on_progress, should_stop
+        self.home, self.document, self.prefixes = home, document, prefixes
+        self.on_progress, self.should_stop = on_progress, should_stop or (lambda: False)
+        self.evicted: list[Eviction] = []
+        self.saved_tokens = 0
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Wait until nobody else reads the same text with the same model; tells whether there was a wait."""
+        maker, total = states.maker_of(self.home.engine), max(self.prefixes)
+        name = f"read {maker.model} {self.prefixes[total]}"
+        waited = False
+        while True:
+            with self.home.leases.hold(name) as ours:
+                if ours:
+                    yield waited
+                    return
+            waited = True
+            saved = self.home.snapshots.along(self.document.id, maker, self.prefixes)
+            self._report(0, saved[0].tokens if saved else 0, total, time.perf_counter())
+            if self.should_stop():
+                raise ReadingStopped("stopped while another Onceread was reading it; what that one reads is saved")
+            time.sleep(WAIT_SECONDS)
 
     def run(self, state: ModelState, ids: Sequence[int]) -> ModelState:
         """Read ids[state.tokens:], committing as it goes; the final state is saved as complete."""
         begun = time.perf_counter()
-        first = saved_tokens = state.tokens
+        first = self.saved_tokens = state.tokens
         saved_at = begun
+        kept = set(states.checkpoints(self.home.engine, len(ids)))
         self._report(first, first, len(ids), begun)
         chunks = self.home.engine.read_chunks(state, ids[first:])
         while state.tokens < len(ids):
@@ -113,16 +156,26 @@ class _Reading:
             self._report(first, state.tokens, len(ids), begun)
             if state.tokens == len(ids):
                 break
-            stop = self.should_stop is not None and self.should_stop()
-            due = state.tokens - saved_tokens > COMMIT_TOKENS - CHUNK or time.perf_counter() - saved_at > COMMIT_SECONDS
+            stop = self.should_stop()
+            due = (
+                state.tokens in kept
+                or state.tokens - self.saved_tokens > COMMIT_TOKENS - CHUNK
+                or time.perf_counter() - saved_at > COMMIT_SECONDS
+            )
             if stop or due:
-                states.save(self.home, self.document.id, self.key, state, complete=False)
-                saved_tokens, saved_at = state.tokens, time.perf_counter()
+                self.commit(state)
+                saved_at = time.perf_counter()
             if stop:
                 read_so_far = f"{state.tokens:,} of {len(ids):,} tokens"
                 raise ReadingStopped(f"stopped after {read_so_far}; they are saved, and reading goes on from there")
-        states.save(self.home, self.document.id, self.key, state, complete=True)
+        self.commit(state)
         return state
+
+    def commit(self, state: ModelState) -> None:
+        """Save the state, and have others make room for it."""
+        self.evicted += states.make_room(self.home, self.document.id, state.tokens - self.saved_tokens)
+        states.save(self.home, self.document.id, self.prefixes, state)
+        self.saved_tokens = state.tokens
 
     def _report(self, first: int, done: int, total: int, begun: float) -> None:
         if self.on_progress is None:

@@ -1,12 +1,14 @@
 """Where data lives, which model runs, and on what."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 import model
+from app.errors import OncereadError
 
 MINI = Path(model.__file__).parent / "mini"
 """The embedded model."""
@@ -14,24 +16,43 @@ MINI = Path(model.__file__).parent / "mini"
 
 @dataclass(frozen=True)
 class Settings:
-    """home: the data folder. model: a checkpoint folder. device: as PyTorch names it."""
+    """home: the data folder. model: a checkpoint folder. device: as PyTorch names it.
+
+    max_state: bytes that all saved states together may take; None: any number. database: where the library is, if not
+    in a file of the data folder: a URL like postgresql://user@host/name.
+    """
 
     home: Path
     model: Path
     device: str
+    max_state: int | None = None
+    database: str | None = None
 
     @staticmethod
-    def from_environment(device: str | None = None) -> "Settings":
-        """`$ONCEREAD_HOME`, `$ONCEREAD_MODEL` and `$ONCEREAD_DEVICE`, or the user's data folder, mini and the CPU."""
+    def from_environment(device: str | None = None, max_state: str | None = None) -> "Settings":
+        """`$ONCEREAD_HOME`, `$ONCEREAD_MODEL` and `$ONCEREAD_DEVICE`, or the user's data folder, mini and the CPU;
+        `$ONCEREAD_MAX_STATE` and `$ONCEREAD_DATABASE`. What is given here goes before. Raises OncereadError."""
         environment = os.environ
         home = environment.get("ONCEREAD_HOME") or platformdirs.user_data_dir("onceread", appauthor=False)
         chosen = device or environment.get("ONCEREAD_DEVICE") or "cpu"
-        return Settings(Path(home), model_folder(environment.get("ONCEREAD_MODEL") or "mini"), chosen)
+        most = max_state or environment.get("ONCEREAD_MAX_STATE")
+        return Settings(
+            Path(home), model_folder(environment.get("ONCEREAD_MODEL") or "mini"), chosen,
+            size(most) if most else None, environment.get("ONCEREAD_DATABASE") or None,
+        )
 
     @property
     def model_name(self) -> str:
         """`mini`, or the checkpoint folder's name."""
         return self.model.name
+
+
+def size(words: str) -> int:
+    """Bytes of `2GB`, `500 MB` or `1000000` (units of 1000, as disks are sold). Raises OncereadError."""
+    parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(|[KMGT])B?\s*", words.upper())
+    if parts is None:
+        raise OncereadError(f"{words!r} is no size: say it like 500MB, 20GB or 1.5TB")
+    return int(float(parts[1]) * 1000 ** " KMGT".index(parts[2] or " "))
 
 
 def model_folder(name: str) -> Path:

@@ -1,75 +1,227 @@
 """Where model state meets storage: the only place.
 
-A snapshot belongs to one document and one key: the model that made it, the tokenizer, the words of the prompt, and the
-tokens read. A key that differs in any part never matches; what differs is said.
+A saved state belongs to its maker (model, tokenizer, the words of the prompt) and to the tokens read, by their hash; so
+a text that begins like one read before goes on from the furthest state the two have in common. States of another maker
+never match; what differs is said.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from app.errors import OncereadError
 from app.home import Home
 from app.prompts import PROMPT_FORMAT
-from model.engine import Engine
+from model import state as layout
+from model.engine import CHUNK, Engine
 from model.errors import StateError
 from model.state import ModelState
+from storage.blocks import Maker, Piece
 from storage.errors import SnapshotDamaged
-from storage.snapshots import Snapshot, SnapshotKey
+from storage.snapshots import Eviction, Snapshot
+
+OVERHEAD = 0.1
+"""Checkpoints take at most this share of what the latents take; but one is always kept."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A state to go on from, and in words why it is that one."""
+    """A state to go on from, in words why it is that one, and how many tokens were read again to mend it.
+
+    shared: it was saved for another document.
+    """
 
     state: ModelState
     reason: str
+    tokens_mended: int = 0
+    shared: bool = False
 
 
-def key_of(engine: Engine, ids: Sequence[int]) -> SnapshotKey:
-    """The key of the state after exactly these tokens."""
-    prefix = hashlib.sha256(np.asarray(ids, dtype=np.int64).tobytes()).hexdigest()
-    return SnapshotKey(engine.fingerprint, engine.tokenizer.identity, PROMPT_FORMAT, prefix)
+@dataclass(frozen=True)
+class Reusable:
+    """How many of a text's first tokens are in saved state, and the document that they were read for."""
+
+    tokens: int
+    document: str | None
 
 
-def save(home: Home, document_id: str, key: SnapshotKey, state: ModelState, complete: bool) -> Snapshot:
-    """Save a state; pages saved before and full since are not written again."""
+def maker_of(engine: Engine) -> Maker:
+    """What a state of this engine is saved under, besides its tokens."""
+    return Maker(engine.fingerprint, engine.tokenizer.identity, PROMPT_FORMAT)
+
+
+def prefixes_of(ids: Sequence[int]) -> dict[int, str]:
+    """The hash of the first n tokens, for every n after which a state may be taken up: where a chunk ends, and the end.
+
+    Reading goes on from the end of a chunk as if it had never stopped, to the bit; from elsewhere it would not.
+    """
+    tokens = np.asarray(ids, dtype=np.int64)
+    digest = hashlib.sha256()
+    prefixes = {}
+    for start in range(0, len(ids), CHUNK):
+        chunk = tokens[start : start + CHUNK]
+        digest.update(chunk.tobytes())
+        prefixes[start + len(chunk)] = digest.hexdigest()
+    return prefixes
+
+
+def checkpoints(engine: Engine, tokens: int) -> list[int]:
+    """After how many tokens of a text the state is kept for good, besides its end.
+
+    The last is the last full page before the end: a text that grows is read from there. The others lie so far apart
+    that all together stay within OVERHEAD of the latents, at places that are the same in every text.
+    """
+    fixed = layout.fixed_bytes(engine.config, engine.dtype)
+    apart = fixed / (OVERHEAD * layout.bytes_per_token(engine.config, engine.dtype))
+    spacing = -(-int(apart + 1) // layout.PAGE) * layout.PAGE
+    last = (tokens - 1) // layout.PAGE * layout.PAGE
+    spaced = [n * spacing for n in range(1, tokens // spacing) if n * spacing < last]
+    return [*spaced, last] if last > 0 else []
+
+
+def save(home: Home, document_id: str, prefixes: Mapping[int, str], state: ModelState) -> Snapshot:
+    """Save a document's state. Pages saved before, by whatever document, are not written again.
+
+    prefixes: of all the document's tokens. Earlier states of the document stay where `checkpoints` are.
+    """
+    engine = home.engine
     tensors = state.to_tensors()
-    earlier = home.snapshots.latest(document_id, key)
-    unchanged: set[str] = set()
-    if earlier is not None:
-        unchanged = ModelState.full_pages(home.engine.config, min(earlier.tokens, state.tokens)) & tensors.keys()
-    changed = {name: tensor for name, tensor in tensors.items() if name not in unchanged}
-    return home.snapshots.save(document_id, key, state.tokens, complete, changed, unchanged)
+    pages = []
+    for page in range(state.tokens // layout.PAGE):
+        names = ModelState.page_names(engine.config, page)
+        end = (page + 1) * layout.PAGE
+        pages.append(Piece(prefixes[end], end, {name: tensors.pop(name) for name in sorted(names)}))
+    last = Piece(prefixes[state.tokens], state.tokens, tensors)
+    total = max(prefixes)
+    keep = [prefixes[n] for n in checkpoints(engine, total)]
+    return home.snapshots.save(document_id, maker_of(engine), pages, last, state.tokens == total, keep)
 
 
-def restore(home: Home, document_id: str, key: SnapshotKey) -> Restored:
-    """The furthest saved state of a document under this key, or an empty one and the reason why."""
-    snapshot = home.snapshots.latest(document_id, key)
-    if snapshot is None:
-        return Restored(home.engine.empty(), _why_none(home.snapshots.find(document_id), key))
+def check_budget(home: Home, tokens: int) -> None:
+    """Raises OncereadError if the state of a text of so many tokens alone is more than all states may take."""
+    budget, engine = home.settings.max_state, home.engine
+    fixed = layout.fixed_bytes(engine.config, engine.dtype)
+    needed = engine.state_bytes(tokens) + fixed * len(checkpoints(engine, tokens))
+    if budget is not None and needed > budget:
+        raise OncereadError(
+            f"the state of {tokens:,} tokens takes {needed / 1e6:,.1f} MB, and all saved states together may take "
+            f"{budget / 1e6:,.1f} MB: raise --max-state (or ONCEREAD_MAX_STATE)"
+        )
+
+
+def make_room(home: Home, document_id: str, tokens: int) -> list[Eviction]:
+    """Before `tokens` more of a document are saved: drop the states of documents used longest ago, if need be."""
+    budget, engine = home.settings.max_state, home.engine
+    if budget is None:
+        return []
+    incoming = engine.state_bytes(tokens)
+    return home.snapshots.evict(budget, incoming, document_id, maker_of(engine))
+
+
+def dropped(home: Home, evicted: Sequence[Eviction]) -> list[str]:
+    """What made room, in words: nothing or one sentence."""
+    if not evicted:
+        return []
+    titles = {document.id: f"“{document.title}”" for document in home.documents.list()}
+    named = [f"{titles.get(each.document_id, 'a document')} ({each.bytes / 1e6:,.1f} MB)" for each in evicted]
+    return [f"to make room, the saved state of {', '.join(named)} was dropped, to be read again when asked about"]
+
+
+def reusable(home: Home, ids: Sequence[int]) -> Reusable:
+    """How much of a text is in saved state already, its own or that of another which begins alike; without loading."""
+    found = home.snapshots.along("", maker_of(home.engine), prefixes_of(ids))
+    if not found:
+        return Reusable(0, None)
+    return Reusable(found[0].tokens, next(iter(found[0].documents), None))
+
+
+def restore(home: Home, document_id: str, ids: Sequence[int]) -> Restored:
+    """The furthest saved state that a document can go on from, or an empty one, and the reason why.
+
+    A damaged page is read again from the nearest sound state before it, and what stands on it is as good as before;
+    anything else that is damaged is dropped, and the next state before it is taken.
+    """
+    prefixes = prefixes_of(ids)
+    notes: list[str] = []
+    mended = 0
+    for snapshot in home.snapshots.along(document_id, maker_of(home.engine), prefixes):
+        try:
+            state, again, note = _load(home, snapshot, ids)
+        except (SnapshotDamaged, StateError) as error:
+            notes.append(f"the saved state was damaged and is read again ({error})")
+            home.snapshots.discard(error.blocks if isinstance(error, SnapshotDamaged) else [snapshot.id])
+            continue
+        mended += again
+        notes += [note] if note else []
+        home.snapshots.touch(document_id, snapshot.id)
+        reason = "; ".join([*notes, _why(home, document_id, snapshot, len(ids))])
+        return Restored(state, reason, mended, shared=document_id not in snapshot.documents)
+    return Restored(home.engine.empty(), "; ".join(notes) or _why_none(home, document_id))
+
+
+def _load(home: Home, snapshot: Snapshot, ids: Sequence[int]) -> tuple[ModelState, int, str]:
+    """A state, the tokens read again to mend it, and a note about it. Raises SnapshotDamaged, StateError."""
     try:
-        state = home.engine.restore(snapshot.tokens, home.snapshots.load(snapshot.id))
-    except (SnapshotDamaged, StateError) as error:
-        home.snapshots.remove(snapshot.id)
-        return Restored(home.engine.empty(), f"the saved state was damaged and is read again ({error})")
-    home.snapshots.touch(snapshot.id)
-    if snapshot.complete:
-        return Restored(state, "saved state found")
-    return Restored(state, f"reading goes on after {snapshot.tokens:,} tokens saved earlier")
+        return home.engine.restore(snapshot.tokens, home.snapshots.load(snapshot.id)), 0, ""
+    except SnapshotDamaged as damage:
+        places = {block: home.snapshots.place(block) for block in damage.blocks}
+        if beyond := [block for block, place in places.items() if place is None or place[0] != "page"]:
+            damage.blocks = tuple(beyond)
+            raise
+        again = sum(_mend(home, block, place[1], ids, damage) for block, place in places.items() if place)
+        names = ", ".join(damage.rows)
+        note = f"what was damaged ({names}) was mended by reading {again:,} tokens again"
+        return home.engine.restore(snapshot.tokens, home.snapshots.load(snapshot.id)), again, note
 
 
-def _why_none(others: Sequence[Snapshot], key: SnapshotKey) -> str:
+def _mend(home: Home, block: int, end: int, ids: Sequence[int], damage: SnapshotDamaged) -> int:
+    """Read the damaged page that ends after `end` tokens again; returns the tokens read.
+
+    Raises `damage`, for this block alone, if the page does not come out as it was sealed.
+    """
+    start = end - layout.PAGE
+    before = restore(home, damage.document, ids[:start]) if start else Restored(home.engine.empty(), "")
+    state = before.state
+    chunks = home.engine.read_chunks(state, ids[state.tokens : end])
+    while state.tokens < end:
+        with home.turns.reading():
+            state = next(chunks)
+    names = ModelState.page_names(home.engine.config, start // layout.PAGE)
+    if not home.snapshots.mend(block, {name: x for name, x in state.to_tensors().items() if name in names}):
+        damage.blocks = (block,)
+        raise damage
+    return end - before.state.tokens + before.tokens_mended
+
+
+def _why(home: Home, document_id: str, snapshot: Snapshot, tokens: int) -> str:
+    """Why this state, which was found, and not another."""
+    if document_id in snapshot.documents:
+        if snapshot.tokens == tokens:
+            return "saved state found"
+        return f"reading goes on after {snapshot.tokens:,} tokens saved earlier"
+    titles = [f"“{document.title}”" for document in home.documents.list() if document.id in snapshot.documents]
+    whose = titles[0] if titles else "another document"
+    if snapshot.tokens == tokens:
+        return f"saved state found: {whose} is read as the same tokens"
+    alike = f"its first {snapshot.tokens:,} tokens are those of {whose}"
+    return f"{alike}: kept up to the last state saved before the two part"
+
+
+def _why_none(home: Home, document_id: str) -> str:
     """Why no saved state fits."""
+    others = home.snapshots.find(document_id)
     if not others:
-        return "not read before"
-    other = others[-1].key
+        evicted = home.snapshots.eviction(document_id)
+        if evicted is None:
+            return "not read before"
+        return f"its state ({evicted.bytes / 1e6:,.1f} MB) had made room for others and is read again"
+    maker, other = maker_of(home.engine), others[-1].maker
     parts = {
-        "model": other.model != key.model,
-        "tokenizer": other.tokenizer != key.tokenizer,
-        "prompt": other.prompt_format != key.prompt_format,
-        "text": other.prefix != key.prefix,
+        "model": other.model != maker.model,
+        "tokenizer": other.tokenizer != maker.tokenizer,
+        "prompt": other.prompt_format != maker.prompt_format,
     }
-    differing = " and ".join(part for part, differs in parts.items() if differs)
+    differing = " and ".join(part for part, differs in parts.items() if differs) or "text"
     return f"the saved state was made with a different {differing}"

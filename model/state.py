@@ -110,9 +110,9 @@ class ModelState:
         return tensors
 
     @staticmethod
-    def full_pages(config: KimiConfig, tokens: int) -> set[str]:
-        """The names of the pages that can no longer change once `tokens` tokens are read."""
-        return {f"layers.{n}.latents.{p}" for n in config.mla_layers for p in range(tokens // PAGE)}
+    def page_names(config: KimiConfig, page: int) -> set[str]:
+        """The names of the tensors of one page: the latents of tokens page * PAGE up to (page + 1) * PAGE."""
+        return {f"layers.{n}.latents.{page}" for n in config.mla_layers}
 
     @staticmethod
     def from_tensors(config: KimiConfig, tokens: int, tensors: dict[str, Tensor], like: "ModelState") -> "ModelState":

@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.orm import Session, joinedload
 
+from storage import blocks
 from storage.database import Database
 from storage.errors import DatabaseDamaged, NotFound, StorageError
 from storage.schema import ContentRow, DocumentRow, OutlineRow
@@ -191,6 +192,8 @@ class Documents:
         """Remove a document and all that belongs to it, and give the bytes back. Raises NotFound."""
         with self._database.writing() as session:
             session.delete(find_document(session, id, self._owner))
+            session.flush()
+            blocks.sweep(session)  # what other documents' states stand on stays
         self._database.shrink()
 
     def give(self, id: str, owner: str) -> None:

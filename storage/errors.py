@@ -32,9 +32,11 @@ class NotFound(StorageError):
 
 
 class SnapshotDamaged(StorageError):
-    """A saved state is damaged. document: its id; rows: the names of the tensors at fault (empty: the whole)."""
+    """A saved state is damaged. document: its id; rows: the names of the tensors at fault (none: a fact is); blocks:
+    the blocks at fault."""
 
-    def __init__(self, document: str, rows: Sequence[str], what: str) -> None:
+    def __init__(self, document: str, rows: Sequence[str], what: str, blocks: Sequence[int] = ()) -> None:
         super().__init__(f"the saved state of document {document} {what}: read the document again")
         self.document = document
         self.rows = tuple(rows)
+        self.blocks = tuple(blocks)

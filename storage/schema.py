@@ -6,7 +6,7 @@ the file is the order in `migrations.py`).
 
 from typing import Any
 
-from sqlalchemy import JSON, Dialect, Double, ForeignKey, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Dialect, Double, ForeignKey, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
@@ -67,39 +67,73 @@ class OutlineRow(Base):
     headings: Mapped[str]
 
 
-class SnapshotRow(Base):
-    """A saved state. seal: a checksum over all its facts and its rows' checksums."""
+class BlockRow(Base):
+    """A piece of saved state, on the piece before it: a full page of latents (`page`), or the end of a state (`state`).
 
-    __tablename__ = "snapshots"
+    prefix: a hash of the first `tokens` tokens, all of those the block depends on, so that texts that begin alike share
+    blocks. seal: a checksum over all this, the checksums of its tensors and the seal of the block before.
+    """
+
+    __tablename__ = "blocks"
     id: Mapped[int] = mapped_column(primary_key=True)
-    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("blocks.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str]
     model: Mapped[str]
     tokenizer: Mapped[str]
     prompt_format: Mapped[str]
     prefix: Mapped[str]
     format: Mapped[int]
     tokens: Mapped[int]
-    complete: Mapped[bool]
-    bytes: Mapped[int]
+    bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
     last_used_at: Mapped[float]
     seal: Mapped[str]
-    __table_args__ = (UniqueConstraint("document_id", "model", "tokenizer", "prompt_format", "prefix"),)
+    __table_args__ = (UniqueConstraint("prefix", "kind", "model", "tokenizer", "prompt_format"),)
+
+
+class ReadingRow(Base):
+    """A state (a block) that lies on a document's way. complete: at its end."""
+
+    __tablename__ = "readings"
+    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True)
+    block_id: Mapped[int] = mapped_column(ForeignKey("blocks.id", ondelete="CASCADE"), primary_key=True, index=True)
+    complete: Mapped[bool]
 
 
 class TensorRow(Base):
-    """One tensor of a saved state. shape: `2,3` for [2, 3], empty for a scalar."""
+    """One tensor of a block. shape: `2,3` for [2, 3], empty for a scalar. encoding: how data holds it (`tensors.py`);
+    length: of data, in bytes. checksum: over name, dtype, shape and the tensor's own bytes."""
 
     __tablename__ = "tensors"
     id: Mapped[int] = mapped_column(primary_key=True)
-    snapshot_id: Mapped[int] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"))
+    block_id: Mapped[int] = mapped_column(ForeignKey("blocks.id", ondelete="CASCADE"))
     name: Mapped[str]
     dtype: Mapped[str]
     shape: Mapped[str]
+    encoding: Mapped[str]
     length: Mapped[int]
     checksum: Mapped[str]
     data: Mapped[bytes]
-    __table_args__ = (UniqueConstraint("snapshot_id", "name"),)
+    __table_args__ = (UniqueConstraint("block_id", "name"),)
+
+
+class LeaseRow(Base):
+    """Who is at work on something, so that nobody does it twice. An expired lease counts for nothing."""
+
+    __tablename__ = "leases"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    expires_at: Mapped[float]
+
+
+class EvictionRow(Base):
+    """A document's state that had to make room, until it is read again."""
+
+    __tablename__ = "evictions"
+    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    tokens: Mapped[int]
+    evicted_at: Mapped[float]
 
 
 class ConversationRow(Base):

@@ -1,42 +1,34 @@
-"""Saved model states: named tensors, each row with its checksum, and a seal over the whole."""
+"""Saved model states: named tensors in blocks that texts with the same beginning share, checksummed and sealed."""
 
-import json
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import Select, delete, func, insert, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 from torch import Tensor
-from xxhash import xxh3_128_hexdigest
 
+from storage import blocks
 from storage import tensors as rows
+from storage.blocks import Maker, Piece
 from storage.database import Database
 from storage.documents import find_document
-from storage.errors import NotFound, SnapshotDamaged, StorageError
-from storage.schema import DocumentRow, SnapshotRow, TensorRow
-
-FORMAT = 1
-"""How a state is laid out in rows. A snapshot of another format is not read."""
-
-
-@dataclass(frozen=True)
-class SnapshotKey:
-    """What a state depends on: the model, the tokenizer, the prompt format, and the tokens read."""
-
-    model: str
-    tokenizer: str
-    prompt_format: str
-    prefix: str
+from storage.errors import NotFound, SnapshotDamaged
+from storage.integrity import Verdict, verify_states
+from storage.schema import BlockRow, DocumentRow, EvictionRow, ReadingRow
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A saved state after `tokens` tokens. complete: at the end of its document. bytes: of all its tensors."""
+    """A saved state after `tokens` tokens whose hash is `prefix`. bytes: of its tensors, with those of its pages.
+
+    documents: whose state it is. complete: whether it is at the end of the document it was asked for.
+    """
 
     id: int
-    document_id: str
-    key: SnapshotKey
+    documents: tuple[str, ...]
+    maker: Maker
+    prefix: str
     tokens: int
     complete: bool
     bytes: int
@@ -45,170 +37,251 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What `verify` found about one snapshot: a problem in words for each damaged row, and rows that have no owner."""
+class Eviction:
+    """A document's state that had to make room. bytes: given back; tokens: to be read again when it is asked about."""
 
-    snapshot: int
-    document: str
-    damaged: tuple[str, ...]
-    orphaned: tuple[str, ...]
+    document_id: str
+    bytes: int
+    tokens: int
+    evicted_at: float
 
 
 class Snapshots:
-    """The saved states of a library; at most one for each document and key."""
+    """The saved states of a library. Rows are shared by all; who finds whose states is not."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owner: str | None = None) -> None:
+        """owner: as for `Documents`."""
         self._database = database
+        self._owner = owner
 
     def save(
         self,
         document_id: str,
-        key: SnapshotKey,
-        tokens: int,
+        maker: Maker,
+        pages: Sequence[Piece],
+        end: Piece,
         complete: bool,
-        tensors: Mapping[str, Tensor],
-        unchanged: Iterable[str] = (),
+        keep: Iterable[str] = (),
+        encoding: rows.Encoding = "raw",
     ) -> Snapshot:
-        """Save a state in one transaction: write `tensors`, keep the rows named in `unchanged`, drop all others.
+        """Save a state in one transaction: its full pages, and the rest of it. What is there already is not written.
 
-        Raises NotFound if the document is gone, StorageError if a row to keep is, StorageFull; ValueError for a tensor
-        over 64 MiB. After an error the state saved before is as it was.
+        Of the document's earlier states under this maker only those whose prefixes are in `keep` stay; states of other
+        documents with these prefixes become the document's too. Raises NotFound if the document is gone, StorageFull;
+        ValueError for a tensor over 64 MiB. After an error everything is as it was.
         """
-        for name, tensor in tensors.items():
-            rows.check_size(name, tensor)
-        keep = set(unchanged) - tensors.keys()
+        for piece in (*pages, end):
+            for name, tensor in piece.tensors.items():
+                rows.check_size(name, tensor)
         now = time.time()
         with self._database.writing() as session:
             find_document(session, document_id)
-            row = session.scalar(_of(document_id, key))
-            if row is None:
-                row = SnapshotRow(
-                    document_id=document_id, model=key.model, tokenizer=key.tokenizer, prompt_format=key.prompt_format,
-                    prefix=key.prefix, format=FORMAT, tokens=0, complete=False, bytes=0, created_at=now,
-                    last_used_at=now, seal="",
-                )
-                session.add(row)
-                session.flush()
-            _replace(session, row, tensors, keep)
-            row.format, row.tokens, row.complete, row.last_used_at = FORMAT, tokens, complete, now
-            of_snapshot = TensorRow.snapshot_id == row.id
-            row.bytes = session.scalar(select(func.coalesce(func.sum(TensorRow.length), 0)).where(of_snapshot)) or 0
-            row.seal = _seal(row, _checksums(session, row.id))
+            parent: BlockRow | None = None
+            for page in pages:
+                parent = blocks.put(session, maker, "page", page, parent, encoding, now)
+            row = blocks.put(session, maker, "state", end, parent, encoding, now)
+            row.last_used_at = now
             session.flush()
-            return _snapshot(row)
+            session.merge(ReadingRow(document_id=document_id, block_id=row.id, complete=complete))
+            session.flush()
+            _keep_only(session, document_id, maker, {*keep, end.prefix})
+            session.execute(delete(EvictionRow).where(EvictionRow.document_id == document_id))
+            return _snapshot(session, row, document_id)
 
     def find(self, document_id: str) -> list[Snapshot]:
-        """All snapshots of a document, the last used last."""
-        of_document = select(SnapshotRow).where(SnapshotRow.document_id == document_id)
+        """All states of a document, the last used last and of those the furthest."""
+        of_document = select(BlockRow).join(ReadingRow).where(ReadingRow.document_id == document_id)
         with self._database.reading() as session:
-            found = session.scalars(of_document.order_by(SnapshotRow.last_used_at, SnapshotRow.id))
-            return [_snapshot(row) for row in found]
+            found = session.scalars(of_document.order_by(BlockRow.last_used_at, BlockRow.tokens, BlockRow.id)).all()
+            return [_snapshot(session, row, document_id) for row in found]
 
-    def latest(self, document_id: str, key: SnapshotKey) -> Snapshot | None:
-        """The state of a document under this key, if one is saved."""
+    def along(self, document_id: str, maker: Maker, prefixes: Mapping[int, str]) -> list[Snapshot]:
+        """Every state after tokens that begin this document, the furthest first: its own and those of other documents of
+        the same owner. Other people's are not found, so that nobody learns what they read.
+
+        prefixes: the hash of the document's first n tokens, for every n at which a state is of use.
+        """
+        states = blocks.of(maker).where(BlockRow.kind == "state", BlockRow.tokens <= max(prefixes, default=0))
         with self._database.reading() as session:
-            row = session.scalar(_of(document_id, key))
-            return _snapshot(row) if row else None
+            document = session.get(DocumentRow, document_id)
+            owner = document.owner if document else self._owner
+            if owner is not None:
+                theirs = select(ReadingRow.block_id).join(DocumentRow).where(DocumentRow.owner == owner)
+                states = states.where(BlockRow.id.in_(theirs))
+            found = session.scalars(states.order_by(BlockRow.tokens.desc())).all()
+            return [_snapshot(session, row, document_id) for row in found if prefixes.get(row.tokens) == row.prefix]
 
     def load(self, id: int) -> dict[str, Tensor]:
-        """The tensors of a snapshot, on the CPU. Raises NotFound; SnapshotDamaged if anything is not as saved."""
-        with self._database.reading() as session:
-            row = _row(session, id)
-            loaded, damaged = {}, []
-            for saved in rows.read(session, id):
-                if saved.intact:
-                    loaded[saved.name] = saved.tensor()
-                else:
-                    damaged.append(saved.name)
-            if damaged:
-                raise SnapshotDamaged(row.document_id, damaged, f"is damaged ({', '.join(damaged)})")
-            if problem := _whole(session, row):
-                raise SnapshotDamaged(row.document_id, (), problem)
-            return loaded
+        """The tensors of a state, on the CPU. Raises NotFound; SnapshotDamaged if anything is not as saved.
 
-    def names(self, id: int) -> list[str]:
-        """The names of a snapshot's tensors. Raises NotFound."""
+        A block never changes, so each is loaded in a transaction of its own, and writers need not wait for the whole.
+        """
         with self._database.reading() as session:
             _row(session, id)
-            return sorted(_checksums(session, id))
+            ids = [row.id for row in blocks.chain(session, id)]
+        loaded: dict[str, Tensor] = {}
+        damaged: list[int] = []
+        names: list[str] = []
+        problems: list[str] = []
+        before = ""
+        for block_id in ids:
+            with self._database.reading() as session:
+                row = session.get(BlockRow, block_id)
+                if row is None:
+                    raise NotFound(f"no saved state {id}: it was removed meanwhile; read the document again")
+                faults = []
+                for saved in rows.read(session, block_id):
+                    if saved.intact:
+                        loaded[saved.name] = saved.tensor()
+                    else:
+                        faults.append(saved.name)
+                problem = blocks.problem(session, row, before)
+                if faults or problem:
+                    damaged.append(block_id)
+                    names += faults
+                    problems.append(problem or "")
+                before = row.seal
+        if damaged:
+            what = f"is damaged ({', '.join(names)})" if names else problems[0]
+            with self._database.reading() as session:
+                raise SnapshotDamaged(_owner(session, id), names, what, damaged)
+        return loaded
 
-    def touch(self, id: int) -> None:
-        """Note that the snapshot is used now. Raises NotFound."""
-        with self._database.writing() as session:
-            _row(session, id).last_used_at = time.time()
+    def place(self, block_id: int) -> tuple[str, int] | None:
+        """The kind of a block and the tokens it ends after, if it is still there."""
+        with self._database.reading() as session:
+            row = session.get(BlockRow, block_id)
+            return (row.kind, row.tokens) if row else None
 
-    def remove(self, id: int) -> None:
-        """Remove a snapshot and give its bytes back. Raises NotFound."""
+    def mend(self, block_id: int, tensors: Mapping[str, Tensor], encoding: rows.Encoding = "raw") -> bool:
+        """Write a damaged block's tensors anew, if they are the very ones that were sealed; else change nothing."""
+        try:
+            with self._database.writing() as session:
+                row = _row(session, block_id)
+                parent = session.get(BlockRow, row.parent_id) if row.parent_id else None
+                blocks.write_tensors(session, row, tensors, encoding)
+                if blocks.problem(session, row, parent.seal if parent else ""):
+                    raise NotFound("other tensors were sealed")
+        except NotFound:
+            return False
+        return True
+
+    def touch(self, document_id: str, id: int) -> None:
+        """Note that a document uses this state now. Raises NotFound."""
         with self._database.writing() as session:
-            session.delete(_row(session, id))
+            row = _row(session, id)
+            find_document(session, document_id)
+            row.last_used_at = time.time()
+
+    def discard(self, ids: Iterable[int]) -> None:
+        """Remove blocks and everything that stands on them, and give their bytes back."""
+        with self._database.writing() as session:
+            session.execute(delete(BlockRow).where(BlockRow.id.in_(list(ids))))
+            blocks.sweep(session)
         self._database.shrink()
 
-    def verify(self) -> list[Verdict]:
-        """Check every row of every snapshot, and find rows whose snapshot or document is gone."""
+    def sweep(self) -> int:
+        """Remove what no document uses any more, give the bytes back, and say how many."""
+        with self._database.writing() as session:
+            freed = blocks.sweep(session)
+        self._database.shrink()
+        return freed
+
+    def bytes(self, document_id: str | None = None) -> int:
+        """Bytes of all saved states, or of a document's; what states share counts once."""
         with self._database.reading() as session:
-            documents = set(session.scalars(select(DocumentRow.id)))
-            verdicts = []
-            for row in session.scalars(select(SnapshotRow).order_by(SnapshotRow.id)).all():
-                damaged = [f"{x.name}: checksum differs" for x in rows.read(session, row.id) if not x.intact]
-                whole = _whole(session, row)
-                if whole and not damaged:
-                    damaged = [whole]
-                orphaned = () if row.document_id in documents else sorted(_checksums(session, row.id))
-                verdicts.append(Verdict(row.id, row.document_id, tuple(damaged), tuple(orphaned)))
-            gone = select(TensorRow.snapshot_id).where(TensorRow.snapshot_id.not_in(select(SnapshotRow.id))).distinct()
-            for id in session.scalars(gone).all():
-                verdicts.append(Verdict(id, "", (), tuple(sorted(_checksums(session, id)))))
-            return verdicts
+            if document_id is None:
+                return _bytes(session)
+            used = select(ReadingRow.block_id).where(ReadingRow.document_id == document_id)
+            own = {row.id: row.bytes for id in session.scalars(used).all() for row in blocks.chain(session, id)}
+            return sum(own.values())
+
+    def verify(self) -> list[Verdict]:
+        """Check every row of every block, and find those without an owner."""
+        return verify_states(self._database)
+
+    def evict(self, budget: int, incoming: int, spare: str, maker: Maker) -> list[Eviction]:
+        """Make room for `incoming` bytes within `budget`: drop the states of the documents used longest ago.
+
+        The states of `spare`, the document that the room is for, go last, and those under `maker` stay. Documents,
+        texts and conversations are never touched. States that free nothing (the spared ones stand on all of them) stay.
+        Returns what was dropped, for people to see.
+        """
+        evicted: list[Eviction] = []
+        with self._database.writing() as session:
+            over = _bytes(session) + incoming - budget
+            with_state = select(DocumentRow.id).where(DocumentRow.id.in_(select(ReadingRow.document_id)))
+            oldest = with_state.where(DocumentRow.id != spare).order_by(DocumentRow.last_used_at, DocumentRow.id)
+            spared = select(BlockRow.id).filter_by(**asdict(maker)).join(ReadingRow).where(
+                ReadingRow.document_id == spare
+            )
+            for document_id in [*session.scalars(oldest), spare] if over > 0 else ():
+                states = select(func.max(BlockRow.tokens)).join(ReadingRow).where(ReadingRow.document_id == document_id)
+                tokens = session.scalar(states) or 0
+                savepoint = session.begin_nested()
+                gone = delete(ReadingRow).where(ReadingRow.document_id == document_id)
+                if document_id == spare:
+                    gone = gone.where(ReadingRow.block_id.not_in(spared))
+                session.execute(gone)
+                freed = blocks.sweep(session)
+                if not freed:
+                    savepoint.rollback()
+                    continue
+                savepoint.commit()
+                eviction = Eviction(document_id, freed, tokens, time.time())
+                session.merge(EvictionRow(**asdict(eviction)))
+                evicted.append(eviction)
+                over -= freed
+                if over <= 0:
+                    break
+        if evicted:
+            self._database.shrink()
+        return evicted
+
+    def eviction(self, document_id: str) -> Eviction | None:
+        """What made room for others of this document's state, if it was not read again since."""
+        with self._database.reading() as session:
+            row = session.get(EvictionRow, document_id)
+            return Eviction(row.document_id, row.bytes, row.tokens, row.evicted_at) if row else None
 
 
-def _of(document_id: str, key: SnapshotKey) -> Select[SnapshotRow]:
-    facts = {"model": key.model, "tokenizer": key.tokenizer, "prompt_format": key.prompt_format, "prefix": key.prefix}
-    return select(SnapshotRow).filter_by(document_id=document_id, **facts)
+def _keep_only(session: Session, document_id: str, maker: Maker, prefixes: set[str]) -> None:
+    """Make the document's states under a maker exactly those with these prefixes."""
+    states = session.scalars(blocks.of(maker).where(BlockRow.kind == "state")).all()
+    linked = select(ReadingRow.block_id).where(ReadingRow.document_id == document_id)
+    mine = set(session.scalars(linked))
+    for row in states:
+        if row.prefix in prefixes and row.id not in mine:
+            session.add(ReadingRow(document_id=document_id, block_id=row.id, complete=False))
+        elif row.prefix not in prefixes and row.id in mine:
+            session.execute(delete(ReadingRow).filter_by(document_id=document_id, block_id=row.id))
+    session.flush()
+    blocks.sweep(session)
 
 
-def _row(session: Session, id: int) -> SnapshotRow:
-    row = session.get(SnapshotRow, id)
+def _bytes(session: Session) -> int:
+    return int(session.scalar(select(func.coalesce(func.sum(BlockRow.bytes), 0))) or 0)
+
+
+def _row(session: Session, id: int) -> BlockRow:
+    row = session.get(BlockRow, id)
     if row is None:
         raise NotFound(f"no saved state {id}: it was removed; read the document again")
     return row
 
 
-def _replace(session: Session, row: SnapshotRow, tensors: Mapping[str, Tensor], keep: set[str]) -> None:
-    """Make the snapshot's rows exactly those of `tensors` and those it has under the names in `keep`."""
-    if missing := sorted(keep - _checksums(session, row.id).keys()):
-        raise StorageError(
-            f"the saved state of document {row.document_id} changed meanwhile ({missing[0]} is gone): read it again"
-        )
-    session.execute(delete(TensorRow).where(TensorRow.snapshot_id == row.id, TensorRow.name.not_in(keep)))
-    for name, tensor in tensors.items():
-        session.execute(insert(TensorRow).values(snapshot_id=row.id, **rows.pack(name, tensor)))
+def _owner(session: Session, id: int) -> str:
+    return session.scalar(select(ReadingRow.document_id).where(ReadingRow.block_id == id)) or "(none)"
 
 
-def _checksums(session: Session, id: int) -> dict[str, str]:
-    pairs = select(TensorRow.name, TensorRow.checksum).where(TensorRow.snapshot_id == id)
-    return dict(session.execute(pairs).all())
-
-
-def _whole(session: Session, row: SnapshotRow) -> str | None:
-    """What is wrong with the snapshot as a whole: its format, its facts, a row lost or exchanged."""
-    if row.format != FORMAT:
-        return f"is in format {row.format}, this Onceread reads format {FORMAT}"
-    if row.seal != _seal(row, _checksums(session, row.id)):
-        return "does not fit its seal (a row or a fact was changed)"
-    return None
-
-
-def _seal(row: SnapshotRow, checksums: Mapping[str, str]) -> str:
-    facts = [row.document_id, *astuple(_key(row)), row.tokens, row.complete, sorted(checksums.items())]
-    return xxh3_128_hexdigest(json.dumps(facts).encode())
-
-
-def _key(row: SnapshotRow) -> SnapshotKey:
-    return SnapshotKey(row.model, row.tokenizer, row.prompt_format, row.prefix)
-
-
-def _snapshot(row: SnapshotRow) -> Snapshot:
+def _snapshot(session: Session, row: BlockRow, document_id: str) -> Snapshot:
+    links = session.execute(
+        select(ReadingRow.document_id, ReadingRow.complete).where(ReadingRow.block_id == row.id)
+    ).tuples().all()
     return Snapshot(
-        id=row.id, document_id=row.document_id, key=_key(row), tokens=row.tokens, complete=row.complete,
-        bytes=row.bytes, created_at=row.created_at, last_used_at=row.last_used_at,
+        id=row.id, documents=tuple(document for document, _ in links),
+        maker=Maker(row.model, row.tokenizer, row.prompt_format), prefix=row.prefix, tokens=row.tokens,
+        complete=(document_id, True) in [tuple(link) for link in links],
+        bytes=sum(block.bytes for block in blocks.chain(session, row.id)),
+        created_at=row.created_at, last_used_at=row.last_used_at,
     )

@@ -69,6 +69,7 @@ def _facts(info: library.DocumentInfo) -> dict[str, Any]:
         "tokens_read": info.tokens_read,
         "complete": info.complete,
         "state_bytes": info.state_bytes,
+        "evicted": asdict(info.evicted) if info.evicted else None,
         "skipped": [asdict(skip) for skip in document.skipped],
     }
 
@@ -78,4 +79,6 @@ def _read_so_far(info: library.DocumentInfo) -> str:
         return f"{info.tokens_read:,} tokens"
     if info.tokens_read:
         return f"{info.tokens_read:,} of {info.document.tokens or 0:,} tokens"
+    if info.evicted:
+        return f"made room ({size(info.evicted.bytes)})"
     return "not read yet"

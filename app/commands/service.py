@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import asdict
 
+from app import library
 from app.commands.outcome import Command, Outcome, Stop
 from app.errors import OncereadError
 from app.home import Home
@@ -30,14 +31,29 @@ def serve(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
 
 
 def check(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
-    """`onceread check`: verify every saved state."""
-    verdicts = home.snapshots.verify()
-    damaged = [asdict(verdict) for verdict in verdicts if verdict.damaged]
-    orphaned = [asdict(verdict) for verdict in verdicts if verdict.orphaned]
-    count = len({verdict.snapshot for verdict in verdicts})
-    facts = {"snapshots": count, "damaged": damaged, "orphaned": orphaned}
-    lines = [f"{count} saved states, {len(damaged)} damaged, {len(orphaned)} with orphaned rows"]
-    return facts, "\n".join(lines), 1 if damaged or orphaned else 0
+    """`onceread check`: verify the file, every text, every row of saved state."""
+    result = library.check(home)
+    facts = {
+        "snapshots": result.snapshots,
+        "damaged": [asdict(verdict) for verdict in result.damaged],
+        "orphaned": [asdict(verdict) for verdict in result.orphaned],
+        "texts": list(result.texts),
+        "file": list(result.file),
+    }
+    lines = [
+        f"{result.snapshots} saved states, {len(result.damaged)} damaged, {len(result.orphaned)} with orphaned rows; "
+        f"{len(result.texts)} damaged texts; {'the file is damaged' if result.file else 'the file is sound'}"
+    ]
+    for verdict in result.damaged:
+        owners = ", ".join(verdict.documents) or "no document"
+        lines.append(f"  {owners}, at token {verdict.tokens:,}: {'; '.join(verdict.damaged)}")
+    if result.damaged:
+        lines.append("  Read or ask about a document, and what is damaged of its state is read again.")
+    for verdict in result.orphaned:
+        lines.append(f"  rows of block {verdict.snapshot} belong to nothing: {', '.join(verdict.orphaned)}")
+    lines += [f"  the text of {id} is damaged: remove the document and add its file again" for id in result.texts]
+    lines += [f"  {problem}" for problem in result.file]
+    return facts, "\n".join(lines), 0 if result.sound else 1
 
 
 def model(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:

@@ -63,7 +63,7 @@ def test_read_ask_show_remove(capsys: pytest.CaptureFixture[str], book: Path) ->
     assert [document["document"] for document in run(capsys, "list")["documents"]] == [read["document"]]
     shown = run(capsys, "show", "book")
     assert (shown["complete"], shown["tokens_read"]) == (True, read["tokens"])
-    assert run(capsys, "check") == {"snapshots": 1, "damaged": [], "orphaned": []}
+    assert run(capsys, "check") == {"snapshots": 2, "damaged": [], "orphaned": [], "texts": [], "file": []}
     assert run(capsys, "remove", "book")["document"] == read["document"]
     assert run(capsys, "list") == {"documents": []}
 
@@ -102,7 +102,7 @@ def test_damage_is_found_by_check(capsys: pytest.CaptureFixture[str], book: Path
     database.close()
     assert cli.main(["check", "--json"]) == 1
     facts = json.loads(capsys.readouterr().out)
-    assert facts["snapshots"] == 1
+    assert facts["snapshots"] == 2
     assert "layers.0.conv" in json.dumps(facts["damaged"])
 
 

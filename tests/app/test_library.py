@@ -38,7 +38,8 @@ def test_info_follows_reading(home: Home, book: Path) -> None:
     assert (info.tokens_read, info.complete, info.state_bytes) == (0, False, 0)
     result = reading.read(home, document.id)
     info = library.info(home, home.documents.get(document.id))
-    assert (info.tokens_read, info.complete, info.state_bytes) == (result.tokens, True, result.state_bytes)
+    assert (info.tokens_read, info.complete) == (result.tokens, True)
+    assert result.state_bytes < info.state_bytes < 1.1 * result.state_bytes  # with a checkpoint
 
 
 def test_a_state_of_another_model_is_not_called_read(home: Home, book: Path, tmp_path: Path) -> None:

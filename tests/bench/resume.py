@@ -78,4 +78,4 @@ def _forget_states(path: Path) -> None:
 
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("DELETE FROM snapshots")
+        connection.execute("DELETE FROM blocks")

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
+from storage.blocks import Maker
 from storage.database import Database
 from storage.documents import Document, Documents
-from storage.snapshots import SnapshotKey
 
-KEY = SnapshotKey("model", "tokenizer", "prompt", "prefix")
+MAKER = Maker("model", "tokenizer", "prompt")
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import Engine, create_engine
 
 from storage.conversations import Conversations
-from storage.database import PAGE_SIZE, Database, journal_mode
+from storage.database import Database
 from storage.documents import Document, Documents
 from storage.errors import DatabaseDamaged, DatabaseTooNew, StorageError, StorageFull
 from storage.migrations import MIGRATIONS
 from storage.schema import Base
+from storage.sqlite import PAGE_SIZE, journal_mode
 from tests.storage.conftest import on_every_use
 
 

@@ -1,20 +1,23 @@
-"""Saved states: exact, incremental, checked, and whole after a kill or a full disk."""
+"""Saved states: exact, shared where texts begin alike, checked, and whole after a kill or a full disk."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from storage.blocks import Maker, Piece
 from storage.database import Database
 from storage.documents import Document, Documents
-from storage.errors import NotFound, SnapshotDamaged, StorageError, StorageFull
-from storage.snapshots import SnapshotKey, Snapshots
-from tests.storage.conftest import KEY, on_every_use
+from storage.errors import NotFound, SnapshotDamaged, StorageFull
+from storage.schema import BlockRow
+from storage.snapshots import Snapshot, Snapshots
+from tests.storage.conftest import MAKER, on_every_use
 
 Tensors = dict[str, torch.Tensor]
 
@@ -24,12 +27,35 @@ def _state(seed: int, mib: int = 0) -> Tensors:
     state = {
         "layers.0.recurrent": torch.randn(2, 3, 4),
         "layers.0.conv": torch.randn(3, 5).to(torch.bfloat16),
-        "layers.1.latents.0": torch.randn(4, 6).to(torch.float16),
-        "layers.1.latents.1": torch.randint(0, 9, (2, 6)),
+        "layers.1.latents.9": torch.randint(0, 9, (2, 6)),
         "scalar": torch.tensor(seed),
         "none": torch.empty(0, 7, dtype=torch.uint8),
     }
     return state | {f"big.{n}": torch.full((1 << 20,), seed, dtype=torch.uint8) for n in range(mib)}
+
+
+def _page(n: int, text: str) -> Piece:
+    """Page n of a text whose tokens are its letters, four a page."""
+    prefix = text[: 4 * (n + 1)]
+    return Piece(prefix, len(prefix), {f"layers.1.latents.{n}": torch.tensor([ord(c) for c in prefix[4 * n :]])})
+
+
+def _end(text: str, tensors: Tensors | None = None) -> Piece:
+    return Piece(text, len(text), tensors or _state(len(text)))
+
+
+def _save(
+    snapshots: Snapshots, document: Document, text: str, complete: bool = True, keep: tuple[str, ...] = (),
+    maker: Maker = MAKER,
+) -> Snapshot:
+    """Save the state after a text's letters."""
+    pages = [_page(n, text) for n in range(len(text) // 4)]
+    return snapshots.save(document.id, maker, pages, _end(text), complete, keep)
+
+
+def _whole(text: str) -> Tensors:
+    """All that `_save` saves."""
+    return _state(len(text)) | {k: v for n in range(len(text) // 4) for k, v in _page(n, text).tensors.items()}
 
 
 def _same(one: Tensors, two: Tensors) -> bool:
@@ -45,101 +71,170 @@ def _run(database: Database, statement: str, *values: object) -> None:
         connection.exec_driver_sql("PRAGMA foreign_keys = ON")
 
 
+def _blocks(database: Database) -> list[tuple[str, int]]:
+    with database.reading() as session:
+        return sorted((row.kind, row.tokens) for row in session.query(BlockRow))
+
+
 def test_a_state_survives_reopening(database: Database, document: Document, path: Path) -> None:
-    saved = Snapshots(database).save(document.id, KEY, 6, True, _state(1))
+    saved = _save(Snapshots(database), document, "abcdefghij")
     database.close()
     reopened = Database(path)
     snapshots = Snapshots(reopened)
     loaded = snapshots.load(saved.id)
-    assert _same(loaded, _state(1))
+    assert _same(loaded, _whole("abcdefghij"))
     loaded["layers.0.conv"] += 1  # loaded tensors are their own
-    assert _same(snapshots.load(saved.id), _state(1))
-    assert snapshots.latest(document.id, KEY) == saved
+    assert _same(snapshots.load(saved.id), _whole("abcdefghij"))
     assert snapshots.find(document.id) == [saved]
-    assert snapshots.names(saved.id) == sorted(_state(1))
-    assert (saved.tokens, saved.complete) == (6, True)
-    assert saved.bytes == sum(tensor.nbytes for tensor in _state(1).values())
+    assert snapshots.along(document.id, MAKER, {9: "x", 10: "abcdefghij"}) == [saved]
+    assert (saved.tokens, saved.complete, saved.documents) == (10, True, (document.id,))
+    assert saved.bytes == snapshots.bytes() == sum(tensor.nbytes for tensor in _whole("abcdefghij").values())
     reopened.close()
 
 
-def test_saving_again_writes_keeps_and_drops(database: Database, document: Document) -> None:
+def test_going_on_keeps_the_pages_and_drops_the_end_before(database: Database, document: Document) -> None:
     snapshots = Snapshots(database)
-    first = snapshots.save(document.id, KEY, 6, False, _state(1))
-    changed = {"layers.0.recurrent": torch.ones(2), "layers.1.latents.2": torch.zeros(3)}
-    second = snapshots.save(document.id, KEY, 9, True, changed, ["layers.1.latents.0", "layers.0.recurrent"])
-    assert (second.id, second.tokens, second.complete) == (first.id, 9, True)
-    assert _same(snapshots.load(first.id), changed | {"layers.1.latents.0": _state(1)["layers.1.latents.0"]})
-    assert second.bytes == 2 * 4 + 3 * 4 + 4 * 6 * 2
+    _save(snapshots, document, "abcdef", complete=False)
+    second = _save(snapshots, document, "abcdefghij")
+    assert snapshots.find(document.id) == [second]
+    assert _blocks(database) == [("page", 4), ("page", 8), ("state", 10)]
+    assert _same(snapshots.load(second.id), _whole("abcdefghij"))
 
 
-def test_a_row_to_keep_that_is_gone_is_an_error_and_changes_nothing(database: Database, document: Document) -> None:
+def test_checkpoints_stay_where_they_are_kept(database: Database, document: Document) -> None:
     snapshots = Snapshots(database)
-    saved = snapshots.save(document.id, KEY, 6, False, _state(1))
-    with pytest.raises(StorageError, match=r"layers\.9 is gone\): read it again"):
-        snapshots.save(document.id, KEY, 9, False, _state(2), ["layers.9"])
-    assert snapshots.latest(document.id, KEY) == saved
-    assert _same(snapshots.load(saved.id), _state(1))
+    for text in ("abcd", "abcdef", "abcdefgh", "abcdefghij"):
+        _save(snapshots, document, text, text == "abcdefghij", keep=("abcd", "abcdefgh"))
+    found = snapshots.along(document.id, MAKER, {len(x): x for x in ("abcd", "abcdef", "abcdefgh", "abcdefghij")})
+    assert [(state.tokens, state.complete) for state in found] == [(10, True), (8, False), (4, False)]
+    assert all(_same(snapshots.load(state.id), _whole("abcdefghij"[: state.tokens])) for state in found)
 
 
-@pytest.mark.parametrize("part", ["model", "tokenizer", "prompt_format", "prefix"])
-def test_another_key_never_matches(database: Database, document: Document, part: str) -> None:
+def test_texts_that_begin_alike_share_and_outlive_each_other(database: Database, document: Document) -> None:
+    snapshots, documents = Snapshots(database), Documents(database)
+    other = documents.add("b", "text", "b", [], [], None)
+    _save(snapshots, document, "abcdefgh", complete=False, keep=("abcdefgh",))
+    _save(snapshots, document, "abcdefghij", keep=("abcdefgh",))
+    grown = {n: "abcdefghXYZW"[:n] for n in (4, 8, 12)}
+    (shared,) = snapshots.along(other.id, MAKER, grown)
+    assert (shared.tokens, shared.documents, shared.complete) == (8, (document.id,), False)
+    before = snapshots.bytes()
+    _save(snapshots, other, grown[12], keep=(grown[8],))
+    assert snapshots.bytes() - before == sum(x.nbytes for x in _state(12).values()) + 4 * 8  # one page and one end
+    assert snapshots.bytes(document.id) + snapshots.bytes(other.id) > snapshots.bytes()
+    documents.remove(document.id)
+    assert [state.tokens for state in snapshots.find(other.id)] == [8, 12]
+    assert _same(snapshots.load(snapshots.along(other.id, MAKER, grown)[0].id), _whole(grown[12]))
+    assert not [verdict for verdict in snapshots.verify() if verdict.damaged or verdict.orphaned]
+    documents.remove(other.id)
+    assert _blocks(database) == []
+
+
+def test_a_page_that_was_lost_meanwhile_is_written_again(database: Database, document: Document) -> None:
     snapshots = Snapshots(database)
-    snapshots.save(document.id, KEY, 6, True, _state(1))
-    other = SnapshotKey(**{**vars(KEY), part: "different"})
-    assert snapshots.latest(document.id, other) is None
-    second = snapshots.save(document.id, other, 6, True, _state(2))
-    assert [s.key for s in snapshots.find(document.id)] == [KEY, other]
-    snapshots.touch(snapshots.find(document.id)[0].id)
-    assert [s.key for s in snapshots.find(document.id)] == [other, KEY]
-    snapshots.remove(second.id)
-    assert [s.key for s in snapshots.find(document.id)] == [KEY]
+    first = _save(snapshots, document, "abcdef", complete=False)
+    snapshots.discard([first.id])
+    assert _blocks(database) == []
+    assert _same(snapshots.load(_save(snapshots, document, "abcdefghij").id), _whole("abcdefghij"))
+
+
+@pytest.mark.parametrize("part", ["model", "tokenizer", "prompt_format"])
+def test_another_maker_never_matches(database: Database, document: Document, part: str) -> None:
+    snapshots = Snapshots(database)
+    first = _save(snapshots, document, "abcde")
+    other = replace(MAKER, **{part: "different"})
+    assert snapshots.along(document.id, other, {5: "abcde"}) == []
+    second = _save(snapshots, document, "abcde", maker=other)
+    assert [s.maker for s in snapshots.find(document.id)] == [MAKER, other]
+    snapshots.touch(document.id, first.id)
+    assert [s.maker for s in snapshots.find(document.id)] == [other, MAKER]
+    snapshots.discard([second.id])
+    assert [s.maker for s in snapshots.find(document.id)] == [MAKER]
     with pytest.raises(NotFound, match="read the document again"):
         snapshots.load(second.id)
 
 
 def test_a_tensor_beyond_64_mib_is_refused(database: Database, document: Document) -> None:
+    large = _end("a", {"x": torch.empty((64 << 20) + 1, dtype=torch.uint8)})
     with pytest.raises(ValueError, match="save it in pages"):
-        Snapshots(database).save(document.id, KEY, 1, True, {"x": torch.empty((64 << 20) + 1, dtype=torch.uint8)})
+        Snapshots(database).save(document.id, MAKER, [], large, True)
 
 
 def test_a_document_that_is_gone(database: Database) -> None:
     with pytest.raises(NotFound, match="no document gone"):
-        Snapshots(database).save("gone", KEY, 1, True, _state(1))
+        Snapshots(database).save("gone", MAKER, [], _end("a"), True)
 
 
 @pytest.mark.parametrize(
     "damage",
     ["data = x'00' || substr(data, 2)", "data = substr(data, 2)", "dtype = 'float16'", "shape = '5,3'",
-     "name = 'layers.0.convx'", "checksum = CAST(x'ff' AS TEXT)", "data = zeroblob(0)", "data = 3"],
+     "name = 'layers.0.convx'", "checksum = CAST(x'ff' AS TEXT)", "data = zeroblob(0)", "data = 3",
+     "encoding = 'zstd'", "encoding = 'other'"],
 )
 def test_a_damaged_row_is_named(database: Database, document: Document, damage: str) -> None:
     snapshots = Snapshots(database)
-    saved = snapshots.save(document.id, KEY, 6, True, _state(1))
+    saved = _save(snapshots, document, "abcdef")
     _run(database, f"UPDATE tensors SET {damage} WHERE name = 'layers.0.conv'")
     with pytest.raises(SnapshotDamaged, match=f"document {document.id} is damaged .*layers.0.conv") as caught:
         snapshots.load(saved.id)
-    assert caught.value.document == document.id
+    assert (caught.value.document, caught.value.blocks) == (document.id, (saved.id,))
     assert len(caught.value.rows) == 1
-    (verdict,) = snapshots.verify()
-    assert verdict.damaged == (f"{caught.value.rows[0]}: checksum differs",)
+    assert [v.damaged for v in snapshots.verify()] == [(), (f"{caught.value.rows[0]}: checksum differs",)]
 
 
 @pytest.mark.parametrize(
     "statement",
-    ["DELETE FROM tensors WHERE name = 'scalar'", "UPDATE snapshots SET tokens = 7",
-     "UPDATE snapshots SET prefix = 'p'"],
+    ["DELETE FROM tensors WHERE name = 'scalar'", "UPDATE blocks SET tokens = 7 WHERE kind = 'state'",
+     "UPDATE blocks SET prefix = 'p' WHERE kind = 'state'", "UPDATE blocks SET seal = 'x' WHERE kind = 'state'",
+     "UPDATE blocks SET parent_id = NULL WHERE kind = 'state'", "UPDATE blocks SET parent_id = id"],
 )
 def test_a_lost_row_or_a_changed_fact_breaks_the_seal(database: Database, document: Document, statement: str) -> None:
     snapshots = Snapshots(database)
-    saved = snapshots.save(document.id, KEY, 6, True, _state(1))
+    saved = _save(snapshots, document, "abcdef")
     _run(database, statement)
     with pytest.raises(SnapshotDamaged, match="does not fit its seal"):
         snapshots.load(saved.id)
-    assert "seal" in snapshots.verify()[0].damaged[0]
+    assert any("seal" in words for v in snapshots.verify() for words in v.damaged)
+
+
+def test_a_page_is_mended_only_by_the_tensors_that_were_sealed(database: Database, document: Document) -> None:
+    snapshots = Snapshots(database)
+    saved = _save(snapshots, document, "abcdefghij")
+    _run(database, "UPDATE tensors SET data = zeroblob(length) WHERE name = 'layers.1.latents.1'")
+    with pytest.raises(SnapshotDamaged) as caught:
+        snapshots.load(saved.id)
+    (block,) = caught.value.blocks
+    assert snapshots.place(block) == ("page", 8)
+    assert not snapshots.mend(block, _page(1, "abcdEFGHij").tensors)
+    with pytest.raises(SnapshotDamaged):
+        snapshots.load(saved.id)
+    assert snapshots.mend(block, _page(1, "abcdefghij").tensors)
+    assert _same(snapshots.load(saved.id), _whole("abcdefghij"))
+    assert not snapshots.mend(99, {})
+    assert snapshots.place(99) is None
+
+
+def test_room_is_made_by_what_was_used_longest_ago(database: Database, document: Document) -> None:
+    snapshots, documents = Snapshots(database), Documents(database)
+    texts = ["aaaaa", "bbbbb", "ccccc"]
+    saved = [document, *(documents.add(x, "text", x, [], [], None) for x in "bc")]
+    for each, text in zip(saved, texts, strict=True):
+        _save(snapshots, each, text)
+    documents.touch(document.id)
+    one = snapshots.bytes(document.id)
+    assert snapshots.evict(3 * one, 0, saved[2].id, MAKER) == []
+    (evicted,) = snapshots.evict(3 * one, one, saved[2].id, MAKER)
+    assert (evicted.document_id, evicted.bytes, evicted.tokens) == (saved[1].id, one, 5)
+    assert snapshots.eviction(saved[1].id) == evicted
+    assert [len(snapshots.find(each.id)) for each in saved] == [1, 0, 1]
+    assert len(documents.list()) == 3
+    _save(snapshots, saved[1], "bbbbb")
+    assert snapshots.eviction(saved[1].id) is None
 
 
 def test_a_bit_flipped_in_the_file_is_found(database: Database, document: Document, path: Path) -> None:
-    saved = Snapshots(database).save(document.id, KEY, 6, True, {"page": torch.full((1 << 20,), 7, dtype=torch.uint8)})
+    end = _end("a", {"page": torch.full((1 << 20,), 7, dtype=torch.uint8)})
+    saved = Snapshots(database).save(document.id, MAKER, [], end, True)
     database.close()
     content = bytearray(path.read_bytes())
     at = content.index(b"\x07" * 1000)
@@ -153,8 +248,8 @@ def test_a_bit_flipped_in_the_file_is_found(database: Database, document: Docume
 
 def test_another_format_is_not_read(database: Database, document: Document) -> None:
     snapshots = Snapshots(database)
-    saved = snapshots.save(document.id, KEY, 6, True, _state(1))
-    _run(database, "UPDATE snapshots SET format = 2")
+    saved = _save(snapshots, document, "abc")
+    _run(database, "UPDATE blocks SET format = 2")
     with pytest.raises(SnapshotDamaged, match="is in format 2, this Onceread reads format 1: read the document again"):
         snapshots.load(saved.id)
 
@@ -162,35 +257,36 @@ def test_another_format_is_not_read(database: Database, document: Document) -> N
 def test_verify_finds_nothing_in_a_sound_library_and_orphans_in_another(database: Database, document: Document) -> None:
     snapshots = Snapshots(database)
     other = Documents(database).add("b", "text", "b", [], [], None)
-    one = snapshots.save(document.id, KEY, 6, True, _state(1))
-    two = snapshots.save(other.id, KEY, 6, True, {"x": torch.ones(2)})
-    assert [(v.snapshot, v.damaged, v.orphaned) for v in snapshots.verify()] == [(one.id, (), ()), (two.id, (), ())]
-    _run(database, "DELETE FROM snapshots WHERE id = ?", one.id)
+    one, two = _save(snapshots, document, "abcdef"), _save(snapshots, other, "x")
+    assert [(v.documents, v.damaged, v.orphaned) for v in snapshots.verify()] == [
+        ((document.id,), (), ()), ((document.id,), (), ()), ((other.id,), (), ())
+    ]
+    _run(database, "DELETE FROM blocks WHERE id = ?", one.id)
     _run(database, "DELETE FROM documents WHERE id = ?", other.id)
     found = {verdict.snapshot: verdict for verdict in snapshots.verify()}
-    assert found[one.id].orphaned == tuple(sorted(_state(1)))
-    assert found[two.id].orphaned == ("x",)
-    assert not found[one.id].damaged
+    assert found[one.id].orphaned == tuple(sorted(_state(6)))
+    assert found[two.id].orphaned == tuple(sorted(_state(1)))
+    assert not [verdict for verdict in found.values() if verdict.damaged]
 
 
 def test_a_full_disk_keeps_the_last_state(database: Database, document: Document) -> None:
     snapshots = Snapshots(database)
-    saved = snapshots.save(document.id, KEY, 6, False, _state(1, mib=1))
+    saved = snapshots.save(document.id, MAKER, [], _end("a", _state(1, mib=1)), False)
     on_every_use(database, "max_page_count = 200")
     with pytest.raises(StorageFull):
-        snapshots.save(document.id, KEY, 9, True, _state(2, mib=8))
-    assert snapshots.latest(document.id, KEY) == saved
+        snapshots.save(document.id, MAKER, [], _end("ab", _state(2, mib=8)), True)
+    assert snapshots.find(document.id) == [saved]
     assert _same(snapshots.load(saved.id), _state(1, mib=1))
-    smaller = snapshots.save(document.id, KEY, 9, True, _state(2, mib=1))
+    smaller = snapshots.save(document.id, MAKER, [], _end("ab", _state(2, mib=1)), True)
     assert _same(snapshots.load(smaller.id), _state(2, mib=1))
 
 
 def test_removing_gives_the_bytes_back(database: Database, document: Document, path: Path) -> None:
     snapshots = Snapshots(database)
     before = path.stat().st_size
-    saved = snapshots.save(document.id, KEY, 6, True, _state(1, mib=5))
-    assert path.stat().st_size > 5 << 20
-    snapshots.remove(saved.id)
+    saved = snapshots.save(document.id, MAKER, [], _end("a", _state(1, mib=50)), True)
+    assert path.stat().st_size > 50 << 20
+    snapshots.discard([saved.id])
     assert path.stat().st_size <= before + 100_000
 
 
@@ -199,12 +295,12 @@ import sys
 from pathlib import Path
 from storage.database import Database
 from storage.snapshots import Snapshots
-from tests.storage.conftest import KEY
-from tests.storage.test_snapshots import _state
+from tests.storage.conftest import MAKER
+from tests.storage.test_snapshots import Piece, _state
 snapshots = Snapshots(Database(Path(sys.argv[1])))
 print("ready", flush=True)
 for n in range(1, 10_000):
-    snapshots.save(sys.argv[2], KEY, n, False, _state(n, mib=6))
+    snapshots.save(sys.argv[2], MAKER, [], Piece(f"after {n}", n, _state(n, mib=6)), False)
     print(n, flush=True)
 """
 
@@ -213,7 +309,7 @@ def test_a_kill_in_the_middle_of_saving_keeps_the_last_commit(
     database: Database, document: Document, path: Path
 ) -> None:
     snapshots = Snapshots(database)
-    snapshots.save(document.id, KEY, 0, False, _state(0, mib=6))
+    snapshots.save(document.id, MAKER, [], Piece("after 0", 0, _state(0, mib=6)), False)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", SAVE, str(path), document.id]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -229,8 +325,7 @@ def test_a_kill_in_the_middle_of_saving_keeps_the_last_commit(
     process.wait()
     process.stdout.close()
     acknowledged = int(rest[-1]) if rest else 1
-    found = snapshots.latest(document.id, KEY)
-    assert found is not None
+    (found,) = snapshots.find(document.id)
     assert found.tokens in (acknowledged, acknowledged + 1)  # the kill may fall between commit and print
     assert _same(snapshots.load(found.id), _state(found.tokens, mib=6))
     assert [(v.damaged, v.orphaned) for v in snapshots.verify()] == [((), ())]
