@@ -128,7 +128,7 @@ class _Reading:
     def alone(self) -> Iterator[bool]:
         """Wait until nobody else reads the same text with the same model; tells whether there was a wait."""
         maker, total = states.maker_of(self.home.engine), max(self.prefixes)
-        name = f"read {maker.model} {self.prefixes[total]}"
+        name = f"read {maker.model} {self.prefixes[total]} {self.document.owner}"
         waited = False
         while True:
             with self.home.leases.hold(name) as ours:

@@ -96,8 +96,8 @@ class Snapshots:
             return [_snapshot(session, row, document_id) for row in found]
 
     def along(self, document_id: str, maker: Maker, prefixes: Mapping[int, str]) -> list[Snapshot]:
-        """Every state after tokens that begin this document, the furthest first: its own and those of other documents of
-        the same owner. Other people's are not found, so that nobody learns what they read.
+        """Every state after tokens that begin this document, the furthest first: its own and those of its owner's other
+        documents. Other people's are not found, so that nobody learns what they read.
 
         prefixes: the hash of the document's first n tokens, for every n at which a state is of use.
         """
