@@ -11,12 +11,17 @@ as log-decay. In `chunked` every exponent is a sum of gates, never a difference 
 nothing overflows, and it does not lose the small decays that follow a huge one (see `_decayed_scores`).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK = 64
 SPAN = 8 * CHUNK  # worked on at once: its intermediates stay in a processor's cache
+BLOCK = 16  # rows of a chunk's triangular system solved at once
+SMALL = 8  # tokens whose scores are one product, without building them up from smaller blocks
+LOG2_E = math.log2(math.e)
 
 
 def gate(raw: Tensor, a_log: Tensor, dt_bias: Tensor) -> Tensor:
@@ -56,61 +61,124 @@ def chunked(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, state: Ten
 def _chunked_span(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """`chunked` over one span. Padding to a whole chunk is exact: a padded token has k = 0, beta = 0 and g = 0, which
     leaves the state as it is."""
-    tokens, dtype = q.shape[0], state.dtype
-    q, k, v, g = (_to_chunks(x, dtype) for x in (q, k, v, g))  # each [H, N, C, .]
-    beta = _to_chunks(beta[..., None], dtype)  # [H, N, C, 1]
+    tokens, keys, values = q.shape[0], k.shape[-1], v.shape[-1]
+    q, k, v, g, beta = (_to_chunks(x, state.dtype) for x in (q, k, v, g, beta[..., None]))  # each [H, N, C, .]
+    prefix, suffix, scores = _decayed_scores(q, k, g)
+    targets = torch.cat([v, k * prefix], -1).mul_(beta)
+    solved = _solve(torch.tril(scores[:, :, 1] * beta, -1), targets)
 
-    scores, prefix, suffix = _decayed_scores(torch.stack([q, k]), k, g)
-    decay = torch.exp(prefix)  # from the chunk's start up to and with each token
-    attention = scores[0]  # [H, N, C, C], lower triangular: what each query takes from each token of its chunk
-    system = torch.tril(scores[1] * beta, -1)  # the unit diagonal is implied
-    targets = torch.cat([beta * v, beta * k * decay], -1)
-    solved = torch.linalg.solve_triangular(system, targets, upper=False, unitriangular=True)
-    values, keys = solved.split([v.shape[-1], k.shape[-1]], -1)
-    read = q * decay
-    write = (k * torch.exp(suffix)).transpose(-1, -2)  # from each token to the chunk's end
-    total = decay[:, :, -1, :, None]
-
-    out = torch.empty_like(values)
-    for n in range(values.shape[1]):
-        new = torch.baddbmm(values[:, n], keys[:, n], state, alpha=-1)
-        out[:, n] = torch.baddbmm(attention[:, n] @ new, read[:, n], state)
-        state = torch.baddbmm(state * total[:, n], write[:, n], new)
+    # What every token takes from the state (for its own correction, for its output), and what it gives to the state
+    # and to the outputs of its chunk: two products a chunk.
+    take = torch.cat([solved[..., values:], q * prefix], -2)  # [H, N, 2C, K]
+    give = torch.cat([(k * suffix).transpose(-1, -2), scores[:, :, 0]], -2)  # [H, N, K+C, C]
+    total = prefix[:, :, -1, :, None]
+    out = v  # its values are used up
+    for n in range(out.shape[1]):
+        correction, past = torch.bmm(take[:, n], state).split(CHUNK, -2)
+        to_state, own = torch.bmm(give[:, n], solved[:, n, :, :values] - correction).split([keys, CHUNK], -2)
+        torch.add(past, own, out=out[:, n])
+        state = torch.addcmul(to_state, state, total[:, n])
     return out.flatten(1, 2).transpose(0, 1)[:tokens], state
 
 
 def _to_chunks(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """[T, H, X] -> [H, N, C, X] in `dtype`, padded with zeros to whole chunks."""
-    if x.shape[0] % CHUNK:
-        x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[0] % CHUNK))
-    return x.unflatten(0, (-1, CHUNK)).permute(2, 0, 1, 3).to(dtype, memory_format=torch.contiguous_format)
+    """[T, H, X] -> a copy [H, N, C, X] in `dtype`, padded with zeros to whole chunks."""
+    tokens, heads, width = x.shape
+    chunks = x.new_empty(heads, -(-tokens // CHUNK), CHUNK, width, dtype=dtype)
+    flat = chunks.view(heads, -1, width)
+    flat[:, :tokens] = x.transpose(0, 1)
+    flat[:, tokens:] = 0
+    return chunks
 
 
-def _decayed_scores(rows: Tensor, k: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """scores[i, j] = sum over channels of rows_i * k_j * exp(g_{j+1} + ... + g_i) for j <= i, else 0.
+def _solve(system: Tensor, targets: Tensor) -> Tensor:
+    """x of (I + system) x = targets by forward substitution, a block of rows at a time.
 
-    rows [2, H, N, C, K] (queries and keys), k and g [H, N, C, K]. Returns (scores [2, H, N, C, C],
-    prefix [H, N, C, K]: the sum of g from the chunk's start through each token, suffix: the sum after each token).
+    system [..., C, C], zero on its diagonal and above, targets [..., C, X] -> [..., C, X].
+    """
+    eye = torch.eye(BLOCK, dtype=system.dtype, device=system.device)
+    solved = torch.empty_like(targets)
+    for start in range(0, CHUNK, BLOCK):
+        own = slice(start, start + BLOCK)
+        inverse = torch.linalg.solve_triangular(system[..., own, own], eye, upper=False, unitriangular=True)
+        rest = targets[..., own, :]
+        if start:
+            rest = rest - system[..., own, :start] @ solved[..., :start, :]
+        solved[..., own, :] = inverse @ rest
+    return solved
+
+
+def _decayed_scores(q: Tensor, k: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """scores[r, i, j] = sum over channels of row_i * k_j * exp(g_{j+1} + ... + g_i) for j <= i, else 0; row 0 is q, 1 k.
+
+    q, k and g [H, N, C, K]. Returns the decays prefix [H, N, C, K], from the chunk's start through each token, and
+    suffix, from after each token to the chunk's end, and scores [H, N, 2, C, C].
 
     Built bottom-up: two neighbouring blocks of s tokens become one of 2s. A row of the right block meets a key of the
-    left block through their boundary: exp(sum from the boundary to i) times exp(sum from j to the boundary). Both
-    sums hold only gates, so both factors lie in [0, 1]; if one underflows, so does the true product.
+    left block through their boundary: the decay from the boundary through i times the decay from j to the boundary.
+    Both are products of numbers in [0, 1], so nothing overflows, and if one underflows, so does the true product.
     """
-    prefix, suffix = g.clone(), torch.zeros_like(g)
-    scores = torch.zeros(*rows.shape[:-1], CHUNK, dtype=g.dtype, device=g.device)
-    scores.diagonal(dim1=-2, dim2=-1).copy_((rows * k).sum(-1))
+    # exp2 is PyTorch's fastest. One token's decay is kept above 3e-8 (in float32), which beside 1 is nothing, so that a
+    # product of SMALL / 2 of them is still far from where numbers lose their precision, and can be divided by.
+    prefix = torch.exp2(g * LOG2_E).clamp_min_(torch.finfo(g.dtype).max ** (-1 / (SMALL / 2 + 1.1)))
+    suffix = torch.ones_like(prefix)
+    scores = q.new_zeros(*q.shape[:2], 2, CHUNK, CHUNK)
     size = 1
     while size < CHUNK:
-        pairs = (-1, 2, size)  # [..., C, K] seen as [..., pairs, left or right, s, K]
-        before, after = prefix.unflatten(-2, pairs), suffix.unflatten(-2, pairs)
-        a = rows.unflatten(-2, pairs)[..., 1, :, :] * torch.exp(before[..., 1, :, :])
-        b = k.unflatten(-2, pairs)[..., 0, :, :] * torch.exp(after[..., 0, :, :])
-        # Matrix products of one or two rows cost more to launch than to multiply.
-        cross = a @ b.transpose(-1, -2) if size > 2 else (a[..., None, :] * b[..., None, :, :]).sum(-1)
-        blocks = scores.unflatten(-1, pairs).unflatten(-4, pairs)[..., 1, :, :, 0, :]  # [..., pairs, s, pairs, s]
-        blocks.diagonal(dim1=-4, dim2=-2).copy_(cross.movedim(-3, -1))
-        left, right = before[..., 0, -1:, :].clone(), before[..., 1, -1:, :].clone()
-        before[..., 1, :, :] += left
-        after[..., 0, :, :] += right
+        if size == SMALL // 2:
+            _write_small_scores(scores, q, k, prefix, suffix)
+        elif size >= SMALL:
+            _write_cross_scores(scores, q, k, prefix, suffix, size)
+        _merge(prefix, suffix, size)
         size *= 2
-    return scores, prefix, suffix
+    return prefix, suffix, scores
+
+
+def _merge(prefix: Tensor, suffix: Tensor, size: int) -> None:
+    """From decays within blocks of `size` tokens to those within blocks of twice the size, in place.
+
+    Floored far below what can matter: denormal numbers are slow.
+    """
+    before, after = (x.unflatten(-2, (-1, 2, size)) for x in (prefix, suffix))  # [..., pairs, left or right, s, K]
+    for changed, other in ((after[..., 0, :, :], before[..., 1, -1:, :]), (before[..., 1, :, :], before[..., 0, -1:, :])):
+        changed.mul_(other)
+        if size >= SMALL // 2:
+            changed.clamp_min_(1e-30)
+
+
+def _write_cross_scores(scores: Tensor, q: Tensor, k: Tensor, prefix: Tensor, suffix: Tensor, size: int) -> None:
+    """Rows of each right block of `size` tokens against the keys of the block left of it."""
+    pairs = (-1, 2, size)
+    q, k, prefix, suffix = (x.unflatten(-2, pairs) for x in (q, k, prefix, suffix))  # [H, N, pairs, 2, s, K]
+    right = _rows(q[..., 1, :, :], k[..., 1, :, :], prefix[..., 1, :, :])
+    left = k[..., 0, :, :] * suffix[..., 0, :, :]
+    blocks = scores.unflatten(-1, pairs).unflatten(-4, pairs)[..., 1, :, :, 0, :]  # [H, N, 2, pairs, s, pairs, s]
+    _copy_blocks(blocks, right @ left.transpose(-1, -2), size)
+
+
+def _write_small_scores(scores: Tensor, q: Tensor, k: Tensor, prefix: Tensor, suffix: Tensor) -> None:
+    """All scores within blocks of SMALL tokens, given the decays within their halves.
+
+    Here the decay between any two tokens is the quotient of their decays to the block's middle. Above the diagonal it
+    may overflow; what stands there is dropped.
+    """
+    blocks = (-1, 2, SMALL // 2)
+    up = prefix.clone()  # from the middle to each token: of those left of it, the inverse
+    torch.reciprocal(suffix.unflatten(-2, blocks)[..., 0, :, :], out=up.unflatten(-2, blocks)[..., 0, :, :])
+    q, k, up, keys = (x.unflatten(-2, (-1, SMALL)) for x in (q, k, up, k / up))  # [H, N, blocks, s, K]
+    products = _rows(q, k, up) @ keys.transpose(-1, -2)
+    lower = products.unflatten(-2, (2, SMALL)).tril_().flatten(-3, -2)
+    _copy_blocks(scores.unflatten(-1, (-1, SMALL)).unflatten(-3, (-1, SMALL)), lower, SMALL)
+
+
+def _rows(q: Tensor, k: Tensor, decay: Tensor) -> Tensor:
+    """q * decay above k * decay: each [..., s, K] -> [..., 2s, K]."""
+    rows = q.new_empty(*q.shape[:-2], 2, *q.shape[-2:])
+    torch.mul(q, decay, out=rows[..., 0, :, :])
+    torch.mul(k, decay, out=rows[..., 1, :, :])
+    return rows.flatten(-3, -2)
+
+
+def _copy_blocks(blocks: Tensor, products: Tensor, size: int) -> None:
+    """products [H, N, B, 2s, s] onto the diagonal of blocks [H, N, 2, B, s, B, s]."""
+    blocks.diagonal(dim1=-4, dim2=-2).copy_(products.unflatten(-2, (2, size)).permute(0, 1, 3, 4, 5, 2))
