@@ -109,7 +109,7 @@ def _solve(system: Tensor, targets: Tensor) -> Tensor:
 
 
 def _decayed_scores(q: Tensor, k: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """scores[r, i, j] = sum over channels of row_i * k_j * exp(g_{j+1} + ... + g_i) for j <= i, else 0; row 0 is q, 1 k.
+    """scores[r, i, j] = sum over channels of x_i * k_j * exp(g_{j+1} + ... + g_i) for j <= i, else 0; x is q, then k.
 
     q, k and g [H, N, C, K]. Returns the decays prefix [H, N, C, K], from the chunk's start through each token, and
     suffix, from after each token to the chunk's end, and scores [H, N, 2, C, C].
@@ -139,9 +139,9 @@ def _merge(prefix: Tensor, suffix: Tensor, size: int) -> None:
 
     Floored far below what can matter: denormal numbers are slow.
     """
-    before, after = (x.unflatten(-2, (-1, 2, size)) for x in (prefix, suffix))  # [..., pairs, left or right, s, K]
-    for changed, other in ((after[..., 0, :, :], before[..., 1, -1:, :]), (before[..., 1, :, :], before[..., 0, -1:, :])):
-        changed.mul_(other)
+    left, right = prefix.unflatten(-2, (-1, 2, size)).unbind(-3)  # each [..., pairs, s, K]
+    for changed, other in (suffix.unflatten(-2, (-1, 2, size))[..., 0, :, :], right), (right, left):
+        changed.mul_(other[..., -1:, :])
         if size >= SMALL // 2:
             changed.clamp_min_(1e-30)
 

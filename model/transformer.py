@@ -58,4 +58,4 @@ class Transformer(nn.Module):
     def on_meta(config: KimiConfig) -> "Transformer":
         """The model without memory behind it, to count and name what it would hold."""
         with torch.device("meta"):
-            return Transformer(config)
+            return Transformer(config).requires_grad_(False)
