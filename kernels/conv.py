@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kernels import backend
+
 SPAN = 256
 """Tokens worked on at once: their intermediates stay in a processor's cache."""
 
@@ -14,6 +16,10 @@ def short_conv(x: Tensor, weight: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]
     x [T, C], weight [C, W] (W taps, the last one on the token itself), tail [W-1, C]: the inputs before x, zeros at
     the start of a document. Returns (y [T, C], the next tail [W-1, C]), both in x's dtype.
     """
+    if backend.use_triton(x):
+        from kernels import conv_triton
+
+        return conv_triton.short_conv(x, weight, tail)
     window = torch.cat([tail, x])  # [W-1 + T, C]
     wide = torch.promote_types(x.dtype, torch.float32)
     taps = weight.to(wide).t().contiguous()  # [W, C]

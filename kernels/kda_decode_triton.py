@@ -1,0 +1,81 @@
+"""KDA's decode in Triton: one program a document and head, which keeps the whole state of that head in registers.
+
+The state is read once and written once, and everything else is small beside it. Reading kS and qS before the update
+takes one pass: q (S + k e^T) = qS + (q k) e, with e = beta (v - kS).
+"""
+
+import torch
+
+# mypy: allow-untyped-defs
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels.kda_chunk_triton import log_decay
+from kernels.kda_decode import DecodeWeights
+
+
+@triton.jit
+def conv_step(x_ptr, weight_ptr, tail_ptr, next_ptr, c, channels, W: tl.constexpr):
+    """SiLU of the convolution at its newest token, for channels c; moves the tail on. Rounded to x's dtype, as the
+    convolution over many tokens leaves it."""
+    x = tl.load(x_ptr + c)
+    total = x.to(tl.float32) * tl.load(weight_ptr + c * W + W - 1).to(tl.float32)
+    for tap in tl.static_range(W - 1):
+        past = tl.load(tail_ptr + tap * channels + c)
+        total += past.to(tl.float32) * tl.load(weight_ptr + c * W + tap).to(tl.float32)
+        if tap > 0:
+            tl.store(next_ptr + (tap - 1) * channels + c, past)
+    tl.store(next_ptr + (W - 2) * channels + c, x)
+    return (total * tl.sigmoid(total)).to(x.dtype).to(tl.float32)
+
+
+@triton.jit
+def decode_kernel(
+    qkv_ptr, raw_ptr, gate_ptr, beta_ptr, conv_ptr, a_log_ptr, bias_ptr, norm_ptr, tail_ptr, state_ptr,
+    y_ptr, next_tail_ptr, next_state_ptr, qkv_stride, raw_stride, gate_stride, beta_stride, scale, eps,
+    H: tl.constexpr, K: tl.constexpr, W: tl.constexpr,
+):
+    """One token of document 0 of the grid, head 1. A stride is from document to document; tails and states lie one
+    after another, and the next ones may be the same tensors."""
+    h, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    key = tl.arange(0, K)
+    channels: tl.constexpr = 3 * H * K
+    at_state = (b * H + h) * K * K + key[:, None] * K + key[None, :]
+    state = tl.load(state_ptr + at_state)
+
+    x, tail, after = qkv_ptr + b * qkv_stride, tail_ptr + b * (W - 1) * channels, next_tail_ptr + b * (W - 1) * channels
+    q = conv_step(x, conv_ptr, tail, after, h * K + key, channels, W)
+    k = conv_step(x, conv_ptr, tail, after, (H + h) * K + key, channels, W)
+    v = conv_step(x, conv_ptr, tail, after, (2 * H + h) * K + key, channels, W)
+    q *= tl.rsqrt(tl.sum(q * q, 0) + 1e-6) * scale
+    k *= tl.rsqrt(tl.sum(k * k, 0) + 1e-6)
+    raw = tl.load(raw_ptr + b * raw_stride + h * K + key).to(tl.float32)
+    decay = tl.exp2(log_decay(raw, tl.load(bias_ptr + h * K + key), tl.load(a_log_ptr + h)))
+    beta = tl.sigmoid(tl.load(beta_ptr + b * beta_stride + h).to(tl.float32))
+
+    state *= decay[:, None]
+    error = beta * (v - tl.sum(state * k[:, None], 0))
+    o = tl.sum(state * q[:, None], 0) + tl.sum(q * k, 0) * error
+    tl.store(next_state_ptr + at_state, state + k[:, None] * error[None, :])
+
+    o *= tl.rsqrt(tl.sum(o * o, 0) / K + eps) * tl.load(norm_ptr + key).to(tl.float32)
+    o *= tl.sigmoid(tl.load(gate_ptr + b * gate_stride + h * K + key).to(tl.float32))
+    tl.store(y_ptr + (b * H + h) * K + key, o.to(y_ptr.dtype.element_ty))
+
+
+def decode(
+    qkv: Tensor, raw: Tensor, gate: Tensor, beta: Tensor, weights: DecodeWeights, tail: Tensor, state: Tensor,
+    in_place: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`kda_decode.decode`. K is a power of two from 16 to 128."""
+    batch, heads, keys, _ = state.shape
+    next_tail, next_state = (tail, state) if in_place else (torch.empty_like(tail), torch.empty_like(state))
+    raw, gate = raw.flatten(1), gate.flatten(1)
+    y = torch.empty(batch, heads, keys, dtype=gate.dtype, device=gate.device)
+    decode_kernel[(heads, batch)](
+        qkv, raw, gate, beta, weights.conv, weights.a_log, weights.dt_bias, weights.norm, tail, state,
+        y, next_tail, next_state, *(x.stride(0) for x in (qkv, raw, gate, beta)), keys**-0.5, weights.eps,
+        H=heads, K=keys, W=weights.conv.shape[1], num_warps=4,
+    )  # fmt: skip
+    return y, next_tail, next_state
