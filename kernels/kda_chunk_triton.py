@@ -14,8 +14,8 @@ of sums, which a 0/1 matrix times the gates gives. So a level is one product for
 queries and keys against one shared operand; a mask keeps the pairs that meet at this level. The inverse of I + L grows
 with it: of two solved blocks joined by `cross` it is inverse - inverse cross inverse.
 
-Arithmetic: everything without v is bounded by 1 and multiplied in float16 (relative 2^-11, absolute 2^-25); what holds
-v in bfloat16, which has float32's range. Sums are float32.
+Arithmetic: everything without v is bounded by 1 and multiplied in HALF, float16 (relative 2^-11, absolute 2^-25); what
+holds v in WIDE, bfloat16, which has float32's range. Sums are float32. For a float32 model both are float32.
 """
 
 # mypy: allow-untyped-defs
@@ -53,11 +53,18 @@ def unit_rows(x, eps: tl.constexpr):
 
 
 @triton.jit
+def dot(a, b, acc=None):
+    """acc + a b in float32; float32 operands keep their digits."""
+    return tl.dot(a, b, acc, input_precision="tf32x3")
+
+
+@triton.jit
 def chunk_kernel(
     q_ptr, k_ptr, v_ptr, raw_ptr, beta_ptr, a_log_ptr, bias_ptr, bounds_ptr,
     values_ptr, keys_ptr, read_ptr, write_ptr, attention_ptr, total_ptr,
     q_stride, k_stride, v_stride, raw_stride, beta_stride, scale,
     H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, LEVELS: tl.constexpr,
+    HALF: tl.constexpr, WIDE: tl.constexpr,
 ):
     """Everything about one chunk and head that does not need the state. q, k, raw [tokens, H, K], v [tokens, H, V],
     beta [tokens, H] before its sigmoid (a stride is from token to token), bounds [N, 2]; results [N, H, C, .]."""
@@ -72,12 +79,12 @@ def chunk_kernel(
     bias = tl.load(bias_ptr + h * K + key)
     gate = tl.maximum(log_decay(raw, bias[None, :], tl.load(a_log_ptr + h)), GATE_FLOOR)
     gate = tl.where(inside, gate, 0.0)
-    high = (gate / UNIT).to(tl.float16)
-    low = (gate / UNIT - high.to(tl.float32)).to(tl.float16)
+    high = (gate / UNIT).to(HALF)
+    low = (gate / UNIT - high.to(tl.float32)).to(HALF)
 
     q = tl.load(q_ptr + token[:, None] * q_stride + h * K + key[None, :], mask=inside, other=0.0).to(tl.float32)
     k = tl.load(k_ptr + token[:, None] * k_stride + h * K + key[None, :], mask=inside, other=0.0).to(tl.float32)
-    q, k = unit_rows(q, 1e-6).to(tl.float16), unit_rows(k, 1e-6).to(tl.float16)
+    q, k = unit_rows(q, 1e-6).to(HALF), unit_rows(k, 1e-6).to(HALF)
     beta = tl.load(beta_ptr + token * beta_stride + h, mask=first + i < end, other=0.0).to(tl.float32)
     beta = tl.where(first + i < end, tl.sigmoid(beta), 0.0)
 
@@ -86,37 +93,37 @@ def chunk_kernel(
     for level in tl.static_range(LEVELS):
         right = ((row >> level) & 1) == 1
         if level == 0:
-            decay = tl.where(right, tl.exp2(gate), 1.0).to(tl.float16)
+            decay = tl.where(right, tl.exp2(gate), 1.0).to(HALF)
         else:
             summed = ((row >> level) == (col >> level)) & ((col <= row) == right)
-            decay = tl.exp2(tl.dot(tl.where(summed, UNIT, 0.0).to(tl.float16), high)).to(tl.float16)
+            decay = tl.exp2(dot(tl.where(summed, UNIT, 0.0).to(HALF), high)).to(HALF)
         near = k * decay
         meets = right & ((row >> level) == (col >> level) + 1)
-        attention = tl.where(meets, tl.dot(q * decay, tl.trans(near)), attention)
-        cross = tl.where(meets, tl.dot(near, tl.trans(near)), 0.0) * beta[:, None]
+        attention = tl.where(meets, dot(q * decay, tl.trans(near)), attention)
+        cross = tl.where(meets, dot(near, tl.trans(near)), 0.0) * beta[:, None]
         if level == 0:
             inverse -= cross
         else:
-            solved = inverse.to(tl.float16)
-            inverse -= tl.dot(solved, tl.dot(cross.to(tl.float16), solved).to(tl.float16))
+            solved = inverse.to(HALF)
+            inverse -= dot(solved, dot(cross.to(HALF), solved).to(HALF))
 
     tile = (n * H + h).to(tl.int64) * C
     square = (tile + row) * C + col
-    tl.store(attention_ptr + square, (attention * scale).to(tl.bfloat16))
+    tl.store(attention_ptr + square, (attention * scale).to(WIDE))
 
-    through = tl.where(col <= row, UNIT, 0.0).to(tl.float16)
-    decay = tl.exp2(tl.dot(through, low, tl.dot(through, high)))
+    through = tl.where(col <= row, UNIT, 0.0).to(HALF)
+    decay = tl.exp2(dot(through, low, dot(through, high)))
     at_key = (tile + row) * K + key[None, :]
-    tl.store(read_ptr + at_key, (q.to(tl.float32) * decay * scale).to(tl.bfloat16))
+    tl.store(read_ptr + at_key, (q.to(tl.float32) * decay * scale).to(WIDE))
     inverse *= beta[None, :]
-    near = k * decay.to(tl.float16)
-    tl.store(keys_ptr + at_key, tl.dot(inverse.to(tl.float16), near).to(tl.bfloat16))
-    after = tl.where(col > row, UNIT, 0.0).to(tl.float16)
-    decay = tl.exp2(tl.dot(after, low, tl.dot(after, high)))
-    tl.store(write_ptr + at_key, (k.to(tl.float32) * decay).to(tl.bfloat16))
+    near = k * decay.to(HALF)
+    tl.store(keys_ptr + at_key, dot(inverse.to(HALF), near).to(WIDE))
+    after = tl.where(col > row, UNIT, 0.0).to(HALF)
+    decay = tl.exp2(dot(after, low, dot(after, high)))
+    tl.store(write_ptr + at_key, (k.to(tl.float32) * decay).to(WIDE))
     tl.store(total_ptr + (n * H + h) * K + key, tl.exp2(tl.sum(gate, 0)))
 
     at_value = token[:, None] * v_stride + h * V + value[None, :]
-    v = tl.load(v_ptr + at_value, mask=inside, other=0.0).to(tl.bfloat16)
+    v = tl.load(v_ptr + at_value, mask=inside, other=0.0).to(WIDE)
     at_value = (tile + row) * V + value[None, :]
-    tl.store(values_ptr + at_value, tl.dot(inverse.to(tl.bfloat16), v).to(tl.bfloat16))
+    tl.store(values_ptr + at_value, dot(inverse.to(WIDE), v).to(WIDE))

@@ -16,6 +16,8 @@ chains them into the state each segment starts from, and the pass then runs all 
 import triton
 import triton.language as tl
 
+from kernels.kda_chunk_triton import dot
+
 
 @triton.jit
 def pass_kernel(
@@ -39,14 +41,14 @@ def pass_kernel(
         tile = (n * H + h).to(tl.int64) * C
         keys = tl.load(keys_ptr + tile * K + at_key)
         values = tl.load(values_ptr + tile * V + at_value)
-        rounded = state.to(tl.bfloat16)
-        new = (values - tl.dot(keys, rounded)).to(tl.bfloat16)
+        rounded = state.to(keys.dtype)
+        new = (values - dot(keys, rounded)).to(keys.dtype)
         read = tl.load(read_ptr + tile * K + at_key)
         attention = tl.load(attention_ptr + tile * C + square)
-        out = tl.dot(attention, new, tl.dot(read, rounded))
+        out = dot(attention, new, dot(read, rounded))
         write = tl.load(write_ptr + tile * K + at_key)
         total = tl.load(total_ptr + (n * H + h) * K + key)
-        state = tl.dot(tl.trans(write), new, state * total[:, None])
+        state = dot(tl.trans(write), new, state * total[:, None])
 
         begin = tl.load(bounds_ptr + 2 * n)
         token = (begin + i).to(tl.int64)
@@ -82,10 +84,10 @@ def segment_kernel(
             keys = tl.load(keys_ptr + tile * K + at_key)
             at_value = i[:, None] * V + column[None, :]
             values = tl.load(values_ptr + tile * V + at_value, mask=(column < V)[None, :], other=0.0)
-            new = (values - tl.dot(keys, state.to(tl.bfloat16))).to(tl.bfloat16)
+            new = (values - dot(keys, state.to(keys.dtype))).to(keys.dtype)
             write = tl.load(write_ptr + tile * K + at_key)
             total = tl.load(total_ptr + (n * H + h) * K + key)
-            state = tl.dot(tl.trans(write), new, state * total[:, None])
+            state = dot(tl.trans(write), new, state * total[:, None])
         at_map = key[:, None] * (V + K) + column[None, :]
         tl.store(maps_ptr + (tl.program_id(0) * H + h).to(tl.int64) * K * (V + K) + at_map, state)
 
@@ -108,6 +110,6 @@ def join_kernel(
         if segment == 0:
             state = local
         else:
-            state = tl.dot(tl.load(maps + at_map + V + key[None, :]), state, local, input_precision="tf32x3")
+            state = dot(tl.load(maps + at_map + V + key[None, :]), state, local)
         place = (sequence * segments + segment + 1) * H + h
         tl.store(start_ptr + place.to(tl.int64) * K * V + at_state, state)

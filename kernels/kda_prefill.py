@@ -11,6 +11,9 @@ from torch import Tensor
 
 from kernels import backend, kda, norm
 
+RECURRENT_BELOW = 4
+"""Fewer tokens than this go through the recurrence: a chunk costs as much as several steps."""
+
 
 def prefill(
     q: Tensor, k: Tensor, v: Tensor, raw: Tensor, beta: Tensor,
@@ -20,7 +23,8 @@ def prefill(
 
     q, k [T, H, K] and v [T, H, V] as the convolution leaves them, raw [T, H, K] (the gate before its softplus), beta
     [T, H] before its sigmoid, a_log [H], dt_bias [H, K], state float32 [H, K, V]; save_at: ascending numbers of tokens.
-    Returns (o [T, H, V] in v's dtype, the new state, saved [len(save_at), H, K, V]: the state after that many tokens).
+    Returns (o [T, H, V] in the state's dtype or v's, the new state, saved [len(save_at), H, K, V]: the state after that
+    many tokens).
     With a leading batch dimension on the five inputs and on `state`, the sequences go side by side.
     """
     check_places(save_at, q.shape[-3])
@@ -35,7 +39,7 @@ def reference(
     q: Tensor, k: Tensor, v: Tensor, raw: Tensor, beta: Tensor,
     a_log: Tensor, dt_bias: Tensor, state: Tensor, save_at: Sequence[int] = (),
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`prefill` by `kda.chunked`, in the dtype of `state`."""
+    """`prefill` by `kda.chunked` or, of a few tokens, `kda.recurrent`, in the dtype of `state`."""
     if q.dim() == 4:
         parts = [
             reference(q[n], k[n], v[n], raw[n], beta[n], a_log, dt_bias, state[n], save_at) for n in range(len(q))
@@ -50,12 +54,13 @@ def reference(
         if end > start:
             piece = slice(start, end)
             unit_q = norm.l2_norm(q[piece]) * q.shape[-1] ** -0.5
-            o, state = kda.chunked(unit_q, norm.l2_norm(k[piece]), v[piece], g[piece], beta[piece], state)
-            outs.append(o.to(v.dtype))
+            scan = kda.recurrent if end - start < RECURRENT_BELOW else kda.chunked
+            o, state = scan(unit_q, norm.l2_norm(k[piece]), v[piece], g[piece], beta[piece], state)
+            outs.append(o)
         saved_states.append(state)
     saved_states.pop()  # the end of all tokens is the new state
     saved = torch.stack(saved_states) if saved_states else state.new_empty(0, *state.shape)
-    return torch.cat(outs), state, saved
+    return torch.cat(outs) if len(outs) > 1 else outs[0], state, saved
 
 
 def check_places(save_at: Sequence[int], tokens: int) -> None:

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
+import triton.language as tl
 from torch import Tensor
 
 from kernels.kda_chunk_triton import chunk_kernel
 from kernels.kda_pass_triton import join_kernel, pass_kernel, segment_kernel
+
+TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 
 CHUNK = 64
 SPAN = 16_384
@@ -25,8 +28,8 @@ def prefill(
     q: Tensor, k: Tensor, v: Tensor, raw: Tensor, beta: Tensor,
     a_log: Tensor, dt_bias: Tensor, state: Tensor, save_at: Sequence[int] = (),
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`kda_prefill.prefill`. K and V are powers of two from 16 to 128; products in float16 and bfloat16, see the
-    kernels. The inputs may be views whose rows of [H, K] are whole."""
+    """`kda_prefill.prefill`. K and V are powers of two from 16 to 128; products in float16 and bfloat16
+    unless v is float32. The inputs may be views whose rows of [H, K] are whole."""
     if q.dim() == 3:
         q, k, v, raw, beta, state = (x[None] for x in (q, k, v, raw, beta, state))
         o, state, saved = prefill(q, k, v, raw, beta, a_log, dt_bias, state, save_at)
@@ -51,13 +54,15 @@ def _chunks(inputs: list[Tensor], a_log: Tensor, dt_bias: Tensor, bounds: Tensor
     """What `chunk_kernel` makes of inputs [tokens, H, .], chunk by chunk: tensors [N, H, C, .] and total [N, H, K]."""
     q, _, v, _, _ = inputs
     heads, keys, values = q.shape[1], q.shape[2], v.shape[2]
+    half, wide = (torch.float32, torch.float32) if v.dtype == torch.float32 else (torch.float16, torch.bfloat16)
     rows = [(CHUNK, values), (CHUNK, keys), (CHUNK, keys), (CHUNK, keys), (CHUNK, CHUNK)]
-    chunks = [torch.empty(len(bounds), heads, *row, dtype=torch.bfloat16, device=q.device) for row in rows]
+    chunks = [torch.empty(len(bounds), heads, *row, dtype=wide, device=q.device) for row in rows]
     chunks.append(torch.empty(len(bounds), heads, keys, device=q.device))
     chunk_kernel[(len(bounds), heads)](
         *(_whole_rows(x) for x in inputs), a_log, dt_bias, bounds, *chunks,
         *(x.stride(0) for x in inputs), keys**-0.5,
-        H=heads, K=keys, V=values, C=CHUNK, LEVELS=CHUNK.bit_length() - 1, num_warps=4,
+        H=heads, K=keys, V=values, C=CHUNK, LEVELS=CHUNK.bit_length() - 1, HALF=TYPES[half], WIDE=TYPES[wide],
+        num_warps=4 if wide == torch.bfloat16 else 8,
     )  # fmt: skip
     return chunks
 
@@ -71,19 +76,20 @@ def _pass(
     each = len(bounds) // batch
     cut = min(SLICE, columns)
     segments = segment_count(batch * heads * (columns // cut), each)
+    stages = 3 if keys.dtype == torch.bfloat16 else 1
     shape = {"H": heads, "K": width, "V": columns, "SLICE": cut}
     starts = state = state.contiguous()
     if segments > 1:
         maps = state.new_empty(batch, segments - 1, heads, width, columns + width)
         starts = state.new_empty(batch, segments, heads, width, columns)
         segment_kernel[(batch * (segments - 1), heads, (columns + width) // cut)](
-            values, keys, write, total, state, maps, each, segments, **shape, C=CHUNK, num_warps=4, num_stages=3
+            values, keys, write, total, state, maps, each, segments, **shape, C=CHUNK, num_warps=4, num_stages=stages
         )
         join_kernel[(batch, heads, columns // cut)](maps, state, starts, segments, **shape, num_warps=8)
     end, saved = torch.empty_like(state), state.new_empty(batch, places, heads, width, columns)
     pass_kernel[(batch * segments, heads, columns // cut)](
         values, keys, read, write, attention, total, bounds, slots, starts, o, end, saved, each, segments, places,
-        **shape, C=CHUNK, num_warps=4, num_stages=3,
+        **shape, C=CHUNK, num_warps=4, num_stages=stages,
     )  # fmt: skip
     return end, saved
 

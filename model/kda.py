@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from kernels import conv, kda, norm
+from kernels import backend, conv, kda_prefill, norm
+from kernels.kda_decode import DecodeWeights, decode
 from kernels.linear import linear
 from model.config import KimiConfig
 from model.state import KDAState
@@ -46,18 +47,24 @@ class KDA(nn.Module):
     def forward(self, x: Tensor, state: KDAState) -> Tensor:
         """x [T, D] -> [T, D]; `state` moves on by T tokens."""
         qkv, decay, gate, beta = linear(x, self.input).split(self.sizes, -1)
+        raw, gate = self._heads(linear(decay, self.decay_up)), self._heads(linear(gate, self.gate_up))
+        read = self._read_one if x.shape[0] == 1 and backend.use_triton(x) else self._read
+        return linear(read(qkv, raw, gate, beta, state).flatten(-2), self.output)
+
+    def _read(self, qkv: Tensor, raw: Tensor, gate: Tensor, beta: Tensor, state: KDAState) -> Tensor:
+        """Convolution, delta rule and gated norm of T tokens: -> [T, H, V]."""
         qkv, state.conv = conv.short_conv(qkv, self.conv, state.conv)
         q, k, v = qkv.unflatten(-1, (3, self.heads, self.dim)).unbind(-3)
-        g = kda.gate(self._heads(linear(decay, self.decay_up)), self.a_log, self.dt_bias.view(self.heads, self.dim))
-        scan = kda.recurrent if x.shape[0] < RECURRENT_BELOW else kda.chunked
-        q = norm.l2_norm(q) * self.dim**-0.5
-        o, state.recurrent = scan(q, norm.l2_norm(k), v, g, torch.sigmoid(beta.float()), state.recurrent)
-        gate = self._heads(linear(gate, self.gate_up))
-        return linear(norm.gated_rms_norm(o, gate, self.norm, self.eps).flatten(-2), self.output)
+        dt_bias = self.dt_bias.view(self.heads, self.dim)
+        o, state.recurrent, _ = kda_prefill.prefill(q, k, v, raw, beta, self.a_log, dt_bias, state.recurrent)
+        return norm.gated_rms_norm(o, gate, self.norm, self.eps)
+
+    def _read_one(self, qkv: Tensor, raw: Tensor, gate: Tensor, beta: Tensor, state: KDAState) -> Tensor:
+        """`_read` of one token as one kernel."""
+        weights = DecodeWeights(self.conv, self.a_log, self.dt_bias, self.norm, self.eps)
+        y, tail, recurrent = decode(qkv, raw, gate, beta, weights, state.conv[None], state.recurrent[None])
+        state.conv, state.recurrent = tail[0], recurrent[0]
+        return y
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, self.dim))
-
-
-RECURRENT_BELOW = 4
-"""Fewer tokens than this go through the recurrence: a chunk costs as much as several steps."""

@@ -27,8 +27,9 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, state: KDAState | MLAState) -> Tensor:
         """x [T, D] -> [T, D]; `state` moves on by T tokens."""
-        x = x + self.attention(norm.rms_norm(x, self.attention_norm, self.eps), state)
-        return x + self.feed_forward(norm.rms_norm(x, self.feed_forward_norm, self.eps))
+        attended = self.attention(norm.rms_norm(x, self.attention_norm, self.eps), state)
+        x, normed = norm.add_rms_norm(x, attended, self.feed_forward_norm, self.eps)
+        return x + self.feed_forward(normed)
 
 
 class Transformer(nn.Module):
