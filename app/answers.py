@@ -8,12 +8,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 
-from app import dialogue, reading
-from app.citations import Citation, cite, parse_reply
+from app import prompts, reading
+from app.citations import Citation, at, cite, parse_reply
+from app.dialogue import Exchange, question_ids
+from app.evidence import find, shown
 from app.home import Home
-from app.passages import Places
+from app.passages import Passage, Places
 from model.sampling import Sampling
 from storage.conversations import Message
+
+NEAREST = 3
+"""Places offered where nothing was found."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class Prepared:
 
     ids: tokens to read after the document's state; they end with the opening's own. opening: how the reply begins,
     chosen for the model ("" if it writes all of it). whole: the opening is the whole reply, nothing is to be generated.
+    evidence: the passages the model is shown behind the document. quote: the sentence that the opening quotes.
+    nearest: the sentences that fit the question best, whether shown or not.
     """
 
     document: str
@@ -29,6 +36,9 @@ class Prepared:
     ids: tuple[int, ...]
     opening: str = ""
     whole: bool = False
+    evidence: tuple[Passage, ...] = ()
+    quote: Passage | None = None
+    nearest: tuple[Passage, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
 
 
@@ -49,7 +59,8 @@ class Answer:
 
     tokens_reused: document tokens that came from saved state. tokens_read: tokens read now (the question, earlier
     turns, and document tokens if state was missing; `reason` says why). settings: how its tokens were chosen. model:
-    the fingerprint of the model that answered.
+    the fingerprint of the model that answered. evidence: passages shown with the question. nearest: where nothing was
+    found, the places that come closest to the question.
     """
 
     answer: str
@@ -68,14 +79,37 @@ class Answer:
     question: str
     settings: dict[str, float | int]
     model: str
+    evidence: tuple[Passage, ...]
+    nearest: tuple[Citation, ...]
 
 
 def prepare(
-    home: Home, document_id: str, question: str, earlier: Sequence[Message] = (), sampling: Sampling | None = None
+    home: Home,
+    document_id: str,
+    question: str,
+    earlier: Sequence[Exchange] = (),
+    sampling: Sampling | None = None,
+    evidence: int | None = None,
+    read: int = 0,
 ) -> Prepared:
-    """What the model is to read for a question about a document, after `earlier` questions and answers about it."""
-    ids = dialogue.question_ids(home.engine, earlier, question)
-    return Prepared(document_id, question, tuple(ids), sampling=sampling or Sampling())
+    """What the model is to read for a question about a document, after `earlier` questions and answers about it.
+
+    evidence: how many passages to show behind the document, 0 for none; by default what suits the model. read: how many
+    of the earlier exchanges the state has read already.
+    """
+    sampling = sampling or Sampling()
+    count = home.aids.evidence if evidence is None else evidence
+    if not count:
+        ids = question_ids(home.engine, earlier, question, read=read)
+        return Prepared(document_id, question, tuple(ids), sampling=sampling)
+    places = places_of(home, document_id)
+    found = find(home, document_id, places, question)
+    passages = tuple(one.passage for one in found[:count])
+    quote = found[0].sentence if found and home.aids.choose_quotes else None
+    opening = prompts.opening(" ".join(places.words(quote).split())) if quote else ""
+    ids = question_ids(home.engine, earlier, question, shown(places, passages), opening, read)
+    nearest = tuple(one.sentence for one in found[:NEAREST])
+    return Prepared(document_id, question, tuple(ids), opening, False, passages, quote, nearest, sampling)
 
 
 def finish(
@@ -83,12 +117,17 @@ def finish(
 ) -> Answer:
     """The answer a reply gives, with its quotes looked up in the document. `read`: how the state came to be."""
     raw = prepared.opening + generation.text
-    reply = parse_reply(raw)
-    text, places = text_and_places(home, prepared.document)
+    places = places_of(home, prepared.document)
+    if prepared.quote is None:
+        reply = parse_reply(raw)
+        citations = cite(reply.quotes, places.text, places)
+    else:  # its place is known, and what its words look like cannot confuse the reading of the reply
+        reply = parse_reply(prompts.ANSWER_PREFIX + generation.text)
+        citations = [at(prepared.quote, places), *cite(reply.quotes, places.text, places)] if reply.found else []
     return Answer(
         answer=reply.answer,
         raw=raw,
-        citations=tuple(cite(reply.quotes, text, places)),
+        citations=tuple(citations),
         found=reply.found,
         tokens_reused=read.tokens_reused,
         tokens_read=read.tokens_read + len(prepared.ids),
@@ -102,11 +141,22 @@ def finish(
         question=prepared.question,
         settings=asdict(prepared.sampling),
         model=home.engine.fingerprint,
+        evidence=prepared.evidence,
+        nearest=() if reply.found else tuple(at(sentence, places) for sentence in prepared.nearest),
     )
 
 
 @lru_cache(maxsize=4)
-def text_and_places(home: Home, document_id: str) -> tuple[str, Places]:
+def places_of(home: Home, document_id: str) -> Places:
     """A document's text with its places: the same for every question, and texts never change under an id."""
-    text = home.documents.text(document_id)
-    return text, Places(text, home.documents.get(document_id).segments)
+    return Places(home.documents.text(document_id), home.documents.get(document_id).segments)
+
+
+def exchanges(home: Home, document_id: str, messages: Sequence[Message]) -> list[Exchange]:
+    """The questions and replies of a conversation, with the evidence that was shown with each."""
+    places = places_of(home, document_id)
+    said = []
+    for question, reply in zip(messages[::2], messages[1::2], strict=True):
+        evidence = [Passage(**passage) for passage in reply.facts.get("evidence", ())]
+        said.append(Exchange(question.text, reply.text, shown(places, evidence)))
+    return said

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import islice
 
 from app.normal import Normal, normalise
-from app.passages import Place, Places
+from app.passages import Passage, Place, Places
 from app.prompts import NOT_FOUND
 
 _LABEL = re.compile(
@@ -136,6 +136,11 @@ def _declines(answer: str) -> bool:
 def cite(quotes: Iterable[str], text: str, places: Places) -> list[Citation]:
     """Look up each quote in the text, in order. `places` must be of the same text."""
     return [_cite(quote, text, places) for quote in quotes]
+
+
+def at(passage: Passage, places: Places) -> Citation:
+    """A citation of a stretch that is known to stand in the text."""
+    return Citation(places.words(passage), True, places.locate(passage.char_start, passage.char_end))
 
 
 def _cite(quote: str, text: str, places: Places) -> Citation:

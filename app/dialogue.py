@@ -1,12 +1,21 @@
 """A document and the conversation about it, as token ids: first the part whose state is saved, then the rest."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from app import prompts
 from model.chat import Turn
 from model.engine import Engine
-from storage.conversations import Message
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An earlier question, the evidence shown with it, and the reply."""
+
+    question: str
+    reply: str
+    evidence: str = ""
 
 
 def document_ids(engine: Engine, text: str) -> list[int]:
@@ -15,12 +24,19 @@ def document_ids(engine: Engine, text: str) -> list[int]:
     return list(chain.from_iterable(opening[:2]))
 
 
-def question_ids(engine: Engine, earlier: Sequence[Message], question: str) -> list[int]:
-    """The ids that follow the document: earlier questions and replies, this question, the opening of the reply."""
-    said = [message.text for message in earlier]
-    said = [prompts.question_turn(text) if n % 2 == 0 else text for n, text in enumerate(said)]
-    pieces = engine.chat.encode(_turns("", [*said, prompts.question_turn(question)]), reply=True)
-    return list(chain.from_iterable(pieces[2:]))
+def question_ids(
+    engine: Engine, earlier: Sequence[Exchange], question: str, evidence: str = "", opening: str = "", read: int = 0
+) -> list[int]:
+    """The ids that follow the document: earlier questions and replies, this question, the opening of the reply.
+
+    read: how many of the earlier exchanges the state has read already; their ids are left out.
+    """
+    said = []
+    for exchange in earlier:
+        said += [prompts.evidence(exchange.evidence) + prompts.question_turn(exchange.question), exchange.reply]
+    said.append(prompts.evidence(evidence) + prompts.question_turn(question))
+    pieces = engine.chat.encode(_turns("", said), reply=True)
+    return list(chain.from_iterable(pieces[2 + 2 * read :])) + (engine.tokenizer.encode(opening) if opening else [])
 
 
 def _turns(text: str, said: Sequence[str]) -> list[Turn]:

@@ -4,7 +4,9 @@ import copy
 import threading
 from functools import cached_property
 
+from app.aids import Aids
 from app.errors import OncereadError
+from app.kept import KeptStates
 from app.settings import Settings
 from app.turns import Turns
 from model.engine import Engine, choose_device, choose_dtype
@@ -13,6 +15,7 @@ from model.fingerprint import fingerprint
 from storage.conversations import Conversations
 from storage.database import Database
 from storage.documents import Documents
+from storage.evidence import PassageIndex
 from storage.jobs import Cells, Jobs
 from storage.leases import Leases
 from storage.people import People
@@ -33,6 +36,8 @@ class Home:
         self.people = People(self.database)
         self.cells = Cells(self.database)
         self.leases = Leases(self.database)
+        self.evidence = PassageIndex(self.database)
+        self.kept = KeptStates()
         self._own(None)
         self._engine: Engine | None = None
         self._loading = threading.Lock()
@@ -53,6 +58,11 @@ class Home:
             return fingerprint(self.settings.model, choose_dtype(device), device)
         except (ModelError, OSError):
             return None  # whoever needs the model itself is told why it cannot be loaded
+
+    @cached_property
+    def aids(self) -> Aids:
+        """What helps the model in use to answer. Raises ModelError."""
+        return Aids.of(self.settings.model)
 
     def of(self, person: str) -> "Home":
         """The same home as one person sees it: others' documents, conversations and jobs are not there.

@@ -119,6 +119,7 @@ def remove(home: Home, document_id: str) -> None:
     """Forget a document: text, saved states, conversations, report cells."""
     home.jobs.remove(document_id)
     home.documents.remove(document_id)
+    home.evidence.remove(document_id)
 
 
 def check(home: Home) -> Check:

@@ -63,6 +63,21 @@ class Places:
         self._segments = self._segments or list(segments[:1])
         self._starts = [segment.char_start for segment in self._segments]
 
+    def words(self, passage: Passage) -> str:
+        """The characters of a passage."""
+        return self.text[passage.char_start : passage.char_end]
+
+    @property
+    def files(self) -> list[tuple[str, int, int]]:
+        """Each file of the text with where it begins and ends, in order."""
+        found: list[tuple[str, int, int]] = []
+        for segment in self._segments:
+            start = segment.char_start
+            if found and found[-1][0] == segment.path:
+                start = found.pop()[1]
+            found.append((segment.path, start, segment.char_end))
+        return found
+
     def locate(self, char_start: int, char_end: int) -> Place:
         """The place of characters `char_start` to `char_end`. Raises ValueError outside the text."""
         if not 0 <= char_start <= char_end <= len(self.text):

@@ -27,6 +27,16 @@ def question_turn(question: str) -> str:
     return f"\n\nQuestion: {question.strip()}"
 
 
+def evidence(words: str) -> str:
+    """Passages shown again behind the document, before the question: text of the document like any other."""
+    return f"\n\n{words}" if words else ""
+
+
+def opening(quote: str) -> str:
+    """How a reply begins whose quote was chosen for the model: it goes on with the answer."""
+    return f"{QUOTE_PREFIX}{quote}{QUOTE_SUFFIX}\n{ANSWER_PREFIX.rstrip()}"
+
+
 def reply(quote: str, answer: str) -> str:
     """The reply the model is trained to give: one verbatim quote, then the answer, each on a line of its own."""
     return f"{QUOTE_PREFIX}{quote}{QUOTE_SUFFIX}\n{ANSWER_PREFIX}{answer}"

@@ -1,6 +1,6 @@
 """The engine: reads tokens into a state and generates from one. States are values: what is passed in is not changed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,18 +96,22 @@ class Engine:
         ids: Sequence[int],
         sampling: Sampling,
         should_stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[int]:
-        """Read `ids` after `state`, then yield token after token, until a stop token, the limit, or `should_stop`."""
+    ) -> Generator[int, None, ModelState]:
+        """Read `ids` after `state`, then yield token after token, until a stop token, the limit, or `should_stop`.
+
+        Returns the state at the end. It has read every token but one that was yielded last, at the limit.
+        """
         sampler = Sampler(sampling)
         state, logits = self.next_logits(state, ids)
         room = min(sampling.max_tokens, self.config.max_length - state.tokens)
         for count in range(room):
             token = sampler.choose(logits)
             if token in self.stop_ids or should_stop():
-                return
+                break
             yield token
             if count + 1 < room:
                 logits = self.model.logits(self._forward([token], state))[0]
+        return state
 
     @torch.no_grad()
     def generate_many(

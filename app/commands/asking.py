@@ -18,10 +18,23 @@ def register(command: Command) -> None:
     parser.add_argument("document", metavar="DOCUMENT", help="an id, a unique id prefix, or an exact title")
     parser.add_argument("question", metavar="QUESTION")
     parser.add_argument("--conversation", type=int, metavar="ID", help="go on with an earlier conversation")
+    parser.add_argument(
+        "--evidence", type=evidence_count, metavar="none|auto|N", default=None,
+        help="passages shown to the model with the question: none, a number, or what suits the model (the default)",
+    )
     parser.add_argument("--temperature", type=float, default=0.0, help="0 (the default) takes the likeliest words")
     parser.add_argument("--top-p", type=float, default=1.0, help="sample from the likeliest tokens of this total mass")
     parser.add_argument("--seed", type=int, default=0, help="makes sampling repeatable")
     parser.add_argument("--max-tokens", type=int, default=256, help="longest answer, in tokens")
+
+
+def evidence_count(words: str) -> int | None:
+    """How many passages `none`, `auto` (None: what suits the model) or a number means. Raises ArgumentTypeError."""
+    if words in ("none", "auto"):
+        return 0 if words == "none" else None
+    if not words.isdigit():
+        raise argparse.ArgumentTypeError(f"{words!r} is not none, auto or a number")
+    return int(words)
 
 
 def ask(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
@@ -33,7 +46,9 @@ def ask(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
         raise OncereadError(str(error)) from error
     answer: session.Answer | None = None
     with ReadingBar() as bar:
-        for piece in session.ask(home, document.id, options.question, options.conversation, sampling, stop, bar):
+        for piece in session.ask(
+            home, document.id, options.question, options.conversation, sampling, stop, bar, evidence=options.evidence
+        ):
             if isinstance(piece, session.Answer):
                 answer = piece
             elif not options.json:

@@ -4,17 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import prompts
-from app.dialogue import document_ids, question_ids
+from app.dialogue import Exchange, document_ids, question_ids
 from model.chat import Turn
 from model.engine import Engine
-from storage.conversations import Message
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=60)
 
 
 @given(TEXTS, TEXTS, TEXTS)
 def test_document_and_question_make_up_the_whole_prompt(tiny_engine: Engine, text: str, first: str, reply: str) -> None:
-    earlier = [Message.now("user", first, {}), Message.now("assistant", reply, {})]
+    earlier = [Exchange(first, reply)]
     ids = document_ids(tiny_engine, text) + question_ids(tiny_engine, earlier, "And then?")
     turns = [
         Turn("system", (prompts.SYSTEM,)),

@@ -3,17 +3,18 @@
 import hashlib
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app import library, reading, session
+from app import answers, library, reading, session
 from app.dialogue import document_ids, question_ids
 from app.errors import OncereadError
 from app.home import Home
 from model.engine import Engine
-from model.sampling import Sampling
+from model.sampling import Sampler, Sampling
 from storage.errors import NotFound
 
 SHORT = Sampling(max_tokens=12)
@@ -68,7 +69,7 @@ def test_next_logits_in_a_new_process_are_bit_identical_to_never_having_stopped(
 def test_only_the_question_is_read(home: Home, document: str) -> None:
     answer = ask(home, document)
     assert answer.tokens_reused == home.documents.get(document).tokens
-    assert answer.tokens_read == len(question_ids(home.engine, (), "Who?"))
+    assert answer.tokens_read == len(answers.prepare(home, document, "Who?").ids)
     assert answer.reason == "saved state found"
     assert 0 < answer.seconds_to_first_token <= answer.seconds
     assert answer.tokens_generated <= SHORT.max_tokens
@@ -89,7 +90,7 @@ def test_an_unread_document_is_read_first(home: Home, book: Path) -> None:
     answer = ask(home, document.id, on_progress=seen.append)
     assert answer.tokens_reused == 0
     assert answer.reason == "not read before"
-    assert answer.tokens_read == seen[-1].total + len(question_ids(home.engine, (), "Who?"))
+    assert answer.tokens_read == seen[-1].total + len(answers.prepare(home, document.id, "Who?").ids)
 
 
 def test_a_conversation_goes_on_with_its_earlier_turns(home: Home, document: str) -> None:
@@ -99,8 +100,33 @@ def test_a_conversation_goes_on_with_its_earlier_turns(home: Home, document: str
     talk = home.conversations.get(first.conversation)
     assert [message.text for message in talk.messages] == ["Who?", first.raw, "And then?", second.raw]
     assert talk.messages[1].facts["model"] == home.engine.fingerprint
-    assert second.tokens_read == len(question_ids(home.engine, talk.messages[:2], "And then?"))
-    assert second.tokens_reused == first.tokens_reused
+    earlier = answers.exchanges(home, document, talk.messages[:2])
+    assert second.tokens_read < len(answers.prepare(home, document, "And then?", earlier).ids)
+    assert (second.tokens_reused, second.reason) == (first.tokens_reused, session.KEPT)
+
+
+@pytest.mark.parametrize("limit", [5, 40])
+def test_a_conversations_state_in_memory_and_one_rebuilt_from_its_text_are_the_same(
+    home: Home, document: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the first reply was cut off at the limit or not."""
+    words = home.engine.tokenizer.encode("a mill by the river")
+    ends = [*words, *home.engine.stop_ids]
+    monkeypatch.setattr(Sampler, "choose", lambda self, _: ends[min(len(ends) - 1, next(self.count))])
+    monkeypatch.setattr(Sampler, "count", property(lambda self: self.__dict__.setdefault("n", count())), raising=False)
+    first = list(session.ask(home, document, "Who?", sampling=Sampling(max_tokens=limit)))[-1]
+    assert isinstance(first, session.Answer)
+    talk = home.conversations.get(first.conversation)
+    kept = home.kept.find(talk.id, 2)
+    assert kept is not None
+    earlier = answers.exchanges(home, document, talk.messages)
+    going_on = answers.prepare(home, document, "And then?", earlier, read=1)
+    again = answers.prepare(home, document, "And then?", earlier)
+    _, goes_on = home.engine.next_logits(kept.state, [*kept.left, *going_on.ids])
+    _, rebuilt = home.engine.next_logits(reading.read_state(home, document)[1], again.ids)
+    assert (goes_on - rebuilt).norm() < 0.05 * rebuilt.norm()
+    _, lost = home.engine.next_logits(kept.state, [*kept.left, *going_on.ids][1:])
+    assert (lost - rebuilt).norm() > 0.05 * rebuilt.norm()
 
 
 def test_a_stopped_answer_is_kept_as_far_as_it_came(home: Home, document: str) -> None:

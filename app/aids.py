@@ -1,0 +1,31 @@
+"""What helps a model to answer, as its own folder says: how much evidence it is shown, and who chooses its quotes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Aids:
+    """evidence: passages shown behind the document. choose_quotes: the reply opens with a quote chosen for the model.
+
+    They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
+    answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
+    """
+
+    evidence: int = 4
+    choose_quotes: bool = False
+
+    @staticmethod
+    def of(folder: Path) -> "Aids":
+        """The aids of a checkpoint folder. Raises ConfigError for a file that cannot be understood."""
+        path = folder / "generation_config.json"
+        try:
+            said = json.loads(path.read_text("utf-8")).get("onceread", {})
+            return Aids(**said)
+        except FileNotFoundError:
+            return Aids()
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{path}: what stands under `onceread` cannot be used ({error})") from error

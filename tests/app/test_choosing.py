@@ -1,0 +1,59 @@
+"""Choosing a sentence by its words."""
+
+import pytest
+
+from app.choosing import Asked, Chooser
+
+
+def best(question: str, *sentences: str, spread: int = 1) -> str:
+    """The sentence chosen, with every word of the question in `spread` of ten passages."""
+    asked = Asked.of(question)
+    chooser = Chooser(asked, 10, [spread] * len(asked.words))
+    return max(sentences, key=chooser.score)
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [
+        ("How many brothers were there?", "number"),
+        ("When did the mill burn?", "time"),
+        ("In what year did it burn?", "time"),
+        ("Who built the mill?", "name"),
+        ("Which file defines read_state?", "definition"),
+        ("Why did they leave?", ""),
+    ],
+)
+def test_a_question_says_what_kind_of_thing_it_asks_for(question: str, kind: str) -> None:
+    assert Asked.of(question).kind == kind
+
+
+def test_small_words_do_not_count_unless_there_are_no_others() -> None:
+    assert Asked.of("Who built the old mill?").words == ("built", "old", "mill")
+    assert Asked.of("Who was he?").words == ("who", "was", "he")
+
+
+def test_the_sentence_with_more_of_the_questions_words_wins() -> None:
+    right = "The old mill at Corbel was built by Anna Reed in 1820."
+    assert best("Who built the mill at Corbel?", "The river runs past the mill.", right) == right
+
+
+def test_stems_and_beginnings_count() -> None:
+    right = "Its construction finished after many long years of work."
+    assert best("When was it constructed?", "It stood there for a long time then.", right) == right
+
+
+def test_a_rare_word_counts_more_than_a_common_one() -> None:
+    asked = Asked.of("mill heron")
+    chooser = Chooser(asked, 100, [90, 1])
+    assert chooser.cover_of("a heron") > 0.9 > 0.1 > chooser.cover_of("a mill")
+
+
+def test_between_equals_the_kind_of_thing_decides() -> None:
+    right = "The mill burned down in 1871 with all its grain."
+    assert best("When did the mill burn?", "The mill burned down with all of its grain.", right) == right
+
+
+def test_a_definition_is_preferred_to_a_use() -> None:
+    right = "def read_state(home, document):"
+    use = "    result, state = reading.read_state(home, document_id)  # read_state is defined elsewhere"
+    assert best("Where is read_state defined?", use, right) == right

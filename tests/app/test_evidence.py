@@ -1,0 +1,59 @@
+"""Evidence from a document: the right passage first, each under its file."""
+
+from pathlib import Path
+
+import pytest
+
+from app import library
+from app.answers import places_of
+from app.evidence import find, shown
+from app.home import Home
+
+FILES = {
+    "mill.py": "def grind(corn):\n    return corn * 2\n" + "# a note on nothing\n" * 60,
+    "notes.txt": "The mill was built by Anna Reed.\n\n" + "Herons live by the river all winter. " * 60,
+}
+
+
+@pytest.fixture
+def document(home: Home, tmp_path: Path) -> str:
+    """A document of two files."""
+    for name, text in FILES.items():
+        (tmp_path / "src" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "src" / name).write_text(text, "utf-8")
+    return library.add(home, [tmp_path / "src"]).id
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "path"),
+    [
+        ("Who built the mill?", "The mill was built by Anna Reed.", "notes.txt"),
+        ("Where is grind defined?", "def grind(corn):", "mill.py"),
+    ],
+)
+def test_the_best_sentence_comes_first(home: Home, document: str, question: str, sentence: str, path: str) -> None:
+    places = places_of(home, document)
+    first = find(home, document, places, question)[0]
+    assert places.words(first.sentence) == sentence
+    place = places.locate(first.passage.char_start, first.passage.char_end)
+    assert place.path.endswith(path)
+    assert places.words(first.sentence) in places.words(first.passage)
+    assert shown(places, [first.passage]).startswith(f"# File: {place.path}\n")
+
+
+def test_a_question_of_other_things_finds_nothing(home: Home, document: str) -> None:
+    assert find(home, document, places_of(home, document), "Which galaxy collides?") == []
+
+
+def test_passages_are_shown_in_the_documents_order(home: Home, document: str) -> None:
+    places = places_of(home, document)
+    found = find(home, document, places, "herons, and who built the mill")
+    words = shown(places, [one.passage for one in found])
+    assert words.index("Anna Reed") < words.rindex("Herons")
+
+
+def test_the_index_goes_with_the_document(home: Home, document: str) -> None:
+    find(home, document, places_of(home, document), "mill")
+    assert home.evidence.ready(document)
+    library.remove(home, document)
+    assert not home.evidence.ready(document)
