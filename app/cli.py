@@ -9,9 +9,10 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from app.commands import asking, documents, people, reading, reporting, service
+from app.commands import asking, documents, moving, people, reading, reporting, service
 from app.commands.outcome import Run
 from app.errors import EXPLAINED
 from app.home import Home, open_home
@@ -25,9 +26,9 @@ def main(argv: Sequence[str] | None = None, page: Page | None = None) -> int:
     options = _parser().parse_args(argv)
     options.page = page
     try:
-        settings = Settings.from_environment(options.device)
+        settings = Settings.from_environment(options.device, options.max_state)
         if getattr(options, "path", None) is not None and options.command == "model":
-            settings = Settings(settings.home, model_folder(options.path), settings.device)
+            settings = replace(settings, model=model_folder(options.path))
         home = open_home(settings)
         try:
             result, text, code = options.run(home, options, _stop_on_ctrl_c())
@@ -66,6 +67,7 @@ def _stop_on_ctrl_c() -> Callable[[], bool]:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    common.add_argument("--max-state", metavar="SIZE", help="all saved states together, like 20GB (default: any)")
     common.add_argument("--device", help="where the model runs: cpu, cuda, cuda:1 (default: cpu)")
     parser = argparse.ArgumentParser(
         prog="onceread", description="Read a book or a codebase once; ask it anything, any time after.",
@@ -78,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    for module in (reading, asking, documents, reporting, service, people):
+    for module in (reading, asking, documents, moving, reporting, service, people):
         module.register(command)
     return parser
 

@@ -21,6 +21,10 @@ from model.state import ModelState
 from storage.blocks import Maker, Piece
 from storage.errors import SnapshotDamaged
 from storage.snapshots import Eviction, Snapshot
+from storage.tensors import Encoding
+
+WHAT_DIFFERS = {"model": "model", "tokenizer": "tokenizer", "prompt_format": "prompt"}
+"""The parts of a maker, as people are told of them."""
 
 OVERHEAD = 0.1
 """Checkpoints take at most this share of what the latents take; but one is always kept."""
@@ -96,7 +100,7 @@ def save(home: Home, document_id: str, prefixes: Mapping[int, str], state: Model
     last = Piece(prefixes[state.tokens], state.tokens, tensors)
     total = max(prefixes)
     keep = [prefixes[n] for n in checkpoints(engine, total)]
-    return home.snapshots.save(document_id, maker_of(engine), pages, last, state.tokens == total, keep)
+    return home.snapshots.save(document_id, maker_of(engine), pages, last, state.tokens == total, keep, _encoding(home))
 
 
 def check_budget(home: Home, tokens: int) -> None:
@@ -189,10 +193,20 @@ def _mend(home: Home, block: int, end: int, ids: Sequence[int], damage: Snapshot
         with home.turns.reading():
             state = next(chunks)
     names = ModelState.page_names(home.engine.config, start // layout.PAGE)
-    if not home.snapshots.mend(block, {name: x for name, x in state.to_tensors().items() if name in names}):
+    tensors = {name: x for name, x in state.to_tensors().items() if name in names}
+    if not home.snapshots.mend(block, tensors, _encoding(home)):
         damage.blocks = (block,)
         raise damage
     return end - before.state.tokens + before.tokens_mended
+
+
+def what_differs(one: Maker, other: Maker) -> str:
+    """Which parts of two makers differ, in words."""
+    return " and ".join(words for part, words in WHAT_DIFFERS.items() if getattr(one, part) != getattr(other, part))
+
+
+def _encoding(home: Home) -> Encoding:
+    return "zstd" if home.settings.pack_state else "raw"
 
 
 def _why(home: Home, document_id: str, snapshot: Snapshot, tokens: int) -> str:
@@ -218,10 +232,4 @@ def _why_none(home: Home, document_id: str) -> str:
             return "not read before"
         return f"its state ({evicted.bytes / 1e6:,.1f} MB) had made room for others and is read again"
     maker, other = maker_of(home.engine), others[-1].maker
-    parts = {
-        "model": other.model != maker.model,
-        "tokenizer": other.tokenizer != maker.tokenizer,
-        "prompt": other.prompt_format != maker.prompt_format,
-    }
-    differing = " and ".join(part for part, differs in parts.items() if differs) or "text"
-    return f"the saved state was made with a different {differing}"
+    return f"the saved state was made with a different {what_differs(other, maker) or 'text'}"

@@ -64,8 +64,13 @@ def test_read_ask_show_remove(capsys: pytest.CaptureFixture[str], book: Path) ->
     shown = run(capsys, "show", "book")
     assert (shown["complete"], shown["tokens_read"]) == (True, read["tokens"])
     assert run(capsys, "check") == {"snapshots": 2, "damaged": [], "orphaned": [], "texts": [], "file": []}
+    file = book.with_name("book.onceread")
+    assert run(capsys, "export", "book", file)["tokens"] == read["tokens"]
     assert run(capsys, "remove", "book")["document"] == read["document"]
     assert run(capsys, "list") == {"documents": []}
+    back = run(capsys, "import", file, "--max-state", "1GB")
+    assert (back["document"], back["tokens"], back["conversations"]) == (read["document"], read["tokens"], 1)
+    assert "no size" in fail(capsys, "list", "--max-state", "much")
 
 
 def test_the_model_says_what_it_is(capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path) -> None:

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,43 @@ def test_a_damaged_state_is_named_and_read_again(home: Home, book: Path) -> None
     assert again.reason.startswith("the saved state was damaged and is read again")
     assert "layers.0.conv" in again.reason
     assert saved(home, document.id) == bits
+
+
+def test_two_readers_of_a_new_document_do_the_work_once(home: Home, book: Path) -> None:
+    """Two programs at once: one reads, the other waits and takes what was read."""
+    document = library.add(home, [book])
+    other = Home(home.settings)
+    results: list[reading.ReadResult] = []
+    waiting: list[reading.Progress] = []
+    home.engine, other.engine  # loaded before the race  # noqa: B018
+
+    def read_second(progress: reading.Progress) -> None:
+        if progress.done == 0 and not second.is_alive():
+            second.start()
+            time.sleep(0.5)
+
+    second = threading.Thread(target=lambda: results.append(reading.read(other, document.id, waiting.append)))
+    results.append(reading.read(home, document.id, read_second))
+    second.join()
+    assert sorted(result.tokens_read for result in results) == [0, results[0].tokens]
+    assert results[1].reason == "another Onceread was reading it; saved state found"
+    assert waiting
+    assert {progress.total for progress in waiting} == {results[0].tokens}
+    assert saved(home, document.id) == saved(other, document.id)
+    other.close()
+
+
+def test_who_waits_can_stop_waiting(home: Home, book: Path) -> None:
+    document = library.add(home, [book])
+    other = Home(home.settings)
+    stopped: list[str] = []
+
+    def stop_second(progress: reading.Progress) -> None:
+        if progress.done == 0:
+            with pytest.raises(ReadingStopped, match="another Onceread was reading it") as caught:
+                reading.read(other, document.id, should_stop=lambda: True)
+            stopped.append(str(caught.value))
+
+    reading.read(home, document.id, stop_second)
+    assert len(stopped) == 1
+    other.close()

@@ -5,7 +5,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from app.settings import MINI, Settings, model_folder
+from app.errors import OncereadError
+from app.settings import MINI, Settings, model_folder, size
 
 
 def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -23,6 +24,27 @@ def test_without_it_mini_and_the_users_folder(monkeypatch: pytest.MonkeyPatch) -
     assert (settings.model, settings.model_name) == (MINI, "mini")
     assert settings.device == "cpu"
     assert settings.home == Path(platformdirs.user_data_dir("onceread", appauthor=False))
+
+
+def test_budget_database_and_packing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONCEREAD_MAX_STATE", "20GB")
+    monkeypatch.setenv("ONCEREAD_DATABASE", "postgresql://host/name")
+    monkeypatch.setenv("ONCEREAD_PACK_STATE", "1")
+    settings = Settings.from_environment()
+    assert (settings.max_state, settings.database) == (20_000_000_000, "postgresql://host/name")
+    assert settings.pack_state
+    assert Settings.from_environment(max_state="5 mb").max_state == 5_000_000
+
+
+@pytest.mark.parametrize(("words", "count"), [("1", 1), ("1.5k", 1500), ("2 TB", 2 * 10**12), ("3m", 3_000_000)])
+def test_sizes(words: str, count: int) -> None:
+    assert size(words) == count
+
+
+@pytest.mark.parametrize("words", ["", "much", "-1GB", "1 PB", "1e9", "GB"])
+def test_no_sizes(words: str) -> None:
+    with pytest.raises(OncereadError, match="say it like 500MB"):
+        size(words)
 
 
 def test_mini_is_in_the_package() -> None:
