@@ -31,6 +31,8 @@ def read_epub(data: bytes, _path: str) -> FileText:
     package = Package(data)
     container = package.tree(_CONTAINER)
     root = next((each.get("full-path", "") for each in container.iter() if local(each) == "rootfile"), "")
+    if not root:
+        raise Unreadable("it is no EPUB: it does not say where its book is")
     book = package.tree(root)
     items = {each.get("id", ""): each for each in book.iter() if local(each) == "item"}
     spine = [each for each in book.iter() if local(each) == "itemref"]

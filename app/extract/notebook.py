@@ -10,14 +10,16 @@ from typing import Any
 from app.extract.clean import clean, replaced_note
 from app.extract.headings import markdown_headings
 from app.extract.parts import GAP, FileText, Heading, Reader, Unreadable
+from app.extract.text import decode
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def read_notebook(data: bytes, _path: str) -> FileText:
     """The text of every cell. Raises `Unreadable` if it is no notebook or has no text."""
+    text, guess = decode(data)
     try:
-        book = json.loads(data)
+        book = json.loads(text, strict=False)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"it is no notebook ({' '.join(str(error).split())[:100]})") from error
     pieces: list[str] = []
@@ -48,7 +50,7 @@ def read_notebook(data: bytes, _path: str) -> FileText:
         raise Unreadable("the notebook has no text in it")
     title = outline[0].title if outline else None
     skipped = (f"{pictures} picture{'s' * (pictures > 1)} among the outputs not read",) if pictures else ()
-    notes = (replaced_note(replaced),) if replaced else ()
+    notes = tuple(note for note in (guess, replaced_note(replaced) if replaced else None) if note)
     return FileText("notebook", (GAP.join(pieces) + "\n",), False, title, tuple(outline), (), skipped, notes)
 
 

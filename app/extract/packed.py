@@ -81,4 +81,4 @@ def beside(base: str, reference: str) -> str:
 
 def local(element: etree._Element) -> str:
     """An element's name without its namespace."""
-    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""

@@ -31,21 +31,27 @@ def survey(data: bytes) -> Iterator[dict[str, Any]]:
 def pages(data: bytes, numbers: Sequence[int]) -> Iterator[tuple[int, str, bool, str | None, list[str]]]:
     """As `pdf.pages`; PDFium complains of nothing."""
     from pypdfium2 import PdfiumError
-    from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
-
     document = _open(data)
     for number in numbers:
         try:
             page = document[number - 1]
             shown = page.get_textpage()
             text = _lines(shown.get_text_range())
-            image = next(page.get_objects(filter=[FPDF_PAGEOBJ_IMAGE], max_depth=3), None) is not None
+            image = _has_image(page)
             shown.close()
             page.close()
         except PdfiumError as error:
             yield number, "", False, f"could not be read ({one_line(error)})", []
         else:
             yield number, text[:PAGE_CHARACTERS], image, too_long(text), []
+
+
+def _has_image(page: Any) -> bool:
+    """Whether an image is among the page's own objects. (`page.get_objects` takes six times as long for this.)"""
+    from pypdfium2 import raw
+
+    objects = (raw.FPDFPage_GetObject(page.raw, n) for n in range(raw.FPDFPage_CountObjects(page.raw)))
+    return any(raw.FPDFPageObj_GetType(each) == raw.FPDF_PAGEOBJ_IMAGE for each in objects)
 
 
 def _lines(text: str) -> str:

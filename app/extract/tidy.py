@@ -21,10 +21,10 @@ _FEWEST = 3
 _LONGEST = 150
 _LIGATURES = {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl", 0xFB05: "st", 0xFB06: "st"}
 _ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
-_BROKEN = re.compile(
-    r"(?<!\w)(\w*[^\W\d_])([-\u00ad‐])[ \t]*\n[ \t]*((?![A-ZÀ-ÖØ-Þ\d_])\w+(?:[-’']\w+)*)([^\w\s-]*)[ \t]?"
-)
-"""A word broken at a line's end: its beginning, the hyphen, its rest, and the marks that close it."""
+_BROKEN = re.compile(r"(?<=[^\W\d_])([-\u00ad‐])[ \t]*\n[ \t]*((?![A-ZÀ-ÖØ-Þ\d_])\w+(?:[-’']\w+)*)([^\w\s-]*)[ \t]?")
+"""Where a word is broken at a line's end: the hyphen, the rest of the word, and the marks that close it."""
+_BEGINNING = re.compile(r"\w+$")
+_LONGEST_BEGINNING = 60
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
 
@@ -110,16 +110,24 @@ def _join_words(pages: Sequence[str]) -> tuple[list[str], int]:
     The hyphen stays where the document writes the word with it elsewhere, or both halves are words of it and the whole
     is not.
     """
-    broken = [match for page in pages for match in _BROKEN.finditer(page)]
+    broken = [_halves(match) for page in pages for match in _BROKEN.finditer(page)]
     if not broken:
         return list(pages), 0
-    words = Counter(word for page in pages for word in _WORD.findall(page.casefold()))
-    words.subtract(half.casefold() for match in broken for half in (match[1], match[3]))
+    asked = {word for first, rest in broken for word in (first, rest, first + rest, f"{first}-{rest}")}
+    words = Counter(word for page in pages for word in _WORD.findall(page.casefold()) if word in asked)
+    words.subtract(half for halves in broken for half in halves)
 
     def join(match: re.Match[str]) -> str:
-        first, rest = match[1].casefold(), match[3].casefold()
+        first, rest = _halves(match)
         whole, hyphened = words[first + rest] > 0, words[f"{first}-{rest}"] > 0
-        keep = match[2] != "\u00ad" and not whole and (hyphened or (words[first] > 0 and words[rest] > 0))
-        return f"{match[1]}{'-' * keep}{match[3]}{match[4]}\n"
+        keep = match[1] != "\u00ad" and not whole and (hyphened or (words[first] > 0 and words[rest] > 0))
+        return f"{'-' * keep}{match[2]}{match[3]}\n"
 
     return [_BROKEN.sub(join, page) for page in pages], len(broken)
+
+
+def _halves(match: re.Match[str]) -> tuple[str, str]:
+    """The two halves of a broken word, in small letters."""
+    before = match.string[max(0, match.start() - _LONGEST_BEGINNING) : match.start()]
+    beginning = _BEGINNING.search(before)
+    return (beginning[0] if beginning else "").casefold(), match[2].casefold()

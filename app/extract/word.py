@@ -37,8 +37,9 @@ def read_word(data: bytes, _path: str) -> FileText:
     if n := document.deleted:
         notes.append(f"{n} deleted passage{'s' * (n > 1)} (tracked changes) left out")
     n = document.pictures
-    skipped = (f"{n} picture{'s' * (n > 1)} not read",) if n else ()
-    return FileText("docx", (text,), False, document.title, tuple(document.flow.headings), (), skipped, tuple(notes))
+    skipped = [*document.damaged, *([f"{n} picture{'s' * (n > 1)} not read"] if n else [])]
+    headings = tuple(document.flow.headings)
+    return FileText("docx", (text,), False, document.title, headings, (), tuple(skipped), tuple(notes))
 
 
 class _Document:
@@ -47,6 +48,7 @@ class _Document:
     def __init__(self, package: Package) -> None:
         self.flow = Flow()
         self.pictures = self.deleted = 0
+        self.damaged: list[str] = []
         self.title: str | None = None
         self._package = package
         self._numbering = Numbering(self._part("numbering"))
@@ -60,8 +62,13 @@ class _Document:
             self._write_notes(part, ids)
 
     def _part(self, name: str) -> etree._Element | None:
+        """One of the parts beside the text, if there is one; the text is read without a damaged one."""
         member = f"word/{name}.xml"
-        return _plain_names(self._package.tree(member)) if member in self._package.names else None
+        try:
+            return _plain_names(self._package.tree(member)) if member in self._package.names else None
+        except Unreadable as reason:
+            self.damaged.append(str(reason))
+            return None
 
     def _write(self, root: etree._Element) -> None:
         """Go through a part without recursion."""
