@@ -149,7 +149,8 @@ def finish(
 @lru_cache(maxsize=4)
 def places_of(home: Home, document_id: str) -> Places:
     """A document's text with its places: the same for every question, and texts never change under an id."""
-    return Places(home.documents.text(document_id), home.documents.get(document_id).segments)
+    documents = home.documents
+    return Places(documents.text(document_id), documents.get(document_id).segments, documents.outline(document_id))
 
 
 def exchanges(home: Home, document_id: str, messages: Sequence[Message]) -> list[Exchange]:

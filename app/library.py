@@ -1,10 +1,13 @@
 """The library: take documents in, say what reading them will cost, list them, remove them."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from app import dialogue, states
+from app.coverage import NOTE, Coverage, coverage
+from app.errors import OncereadError
 from app.extract import Extracted, Progress, Skip, extract
 from app.home import Home
 from app.prompts import PROMPT_FORMAT
@@ -15,8 +18,22 @@ from storage.snapshots import Eviction
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """A document that a text is a new version of, by the name of its files."""
+
+    document: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Estimate:
-    """What reading would take, before anything is read. tokens_reused: already in saved state."""
+    """What reading would take, before anything is read.
+
+    tokens_reused: in saved state already, of this text or of one that begins like it; extract_seconds: what getting the
+    text took; known: the document that this text is already; update_of: the one it is a new version of; evicts: the
+    titles of the documents whose state would have to make room, with its bytes; over_budget: why its state could not
+    be kept at all.
+    """
 
     title: str
     kind: str
@@ -28,6 +45,13 @@ class Estimate:
     seconds_estimate: float
     skipped: tuple[Skip, ...]
     notes: tuple[tuple[str, str], ...]
+    outline: tuple[Heading, ...]
+    coverage: Coverage
+    extract_seconds: float
+    known: Earlier | None
+    update_of: Earlier | None
+    evicts: tuple[tuple[str, int], ...]
+    over_budget: str | None
 
 
 @dataclass(frozen=True)
@@ -63,9 +87,14 @@ class Check:
 
 def estimate(home: Home, paths: Sequence[Path], on_progress: Progress | None = None) -> Estimate:
     """Extract and count, without reading into state and without keeping anything. Raises SourceError, ModelError."""
+    begun = time.perf_counter()
     extracted = extract(paths, on_progress)
+    extract_seconds = time.perf_counter() - begun
     ids = dialogue.document_ids(home.engine, extracted.text)
     reused = states.reusable(home, ids).tokens
+    known, update_of = _kin(home, extracted)
+    titles = {document.id: document.title for document in home.documents.list()}
+    evicted = [] if known else states.would_drop(home, len(ids))
     return Estimate(
         title=extracted.title,
         kind=extracted.kind,
@@ -77,6 +106,13 @@ def estimate(home: Home, paths: Sequence[Path], on_progress: Progress | None = N
         seconds_estimate=speed(home).seconds(len(ids), reused),
         skipped=extracted.skipped,
         notes=extracted.notes,
+        outline=_headings(extracted),
+        coverage=coverage((part.path for part in extracted.parts), extracted.pages, _left_out(extracted)),
+        extract_seconds=extract_seconds,
+        known=known,
+        update_of=update_of,
+        evicts=tuple((titles.get(each.document_id, "a document"), each.bytes) for each in evicted),
+        over_budget=_over_budget(home, len(ids)),
     )
 
 
@@ -94,13 +130,25 @@ def keep(home: Home, extracted: Extracted, title: str | None = None) -> Document
         Segment(n, part.char_start, part.char_end, part.path, part.page, part.line_start)
         for n, part in enumerate(extracted.parts)
     ]
-    left_out = [SkippedPart(skip.path, skip.reason) for skip in extracted.skipped]
-    noted = [SkippedPart(path, f"note: {note}") for path, note in extracted.notes]
     return home.documents.add(
-        title or extracted.title, extracted.kind, extracted.text, segments, left_out + noted, extracted.pages,
-        [Heading(each.level, each.title, each.char_start) for each in extracted.outline],
-        extracted.origin, extracted.digest,
+        title or extracted.title, extracted.kind, extracted.text, segments,
+        [SkippedPart(*each) for each in _left_out(extracted)], extracted.pages, _headings(extracted), extracted.origin,
+        extracted.digest,
     )
+
+
+def covered(document: Document) -> Coverage:
+    """How much of its sources a document holds."""
+    skipped = ((part.path, part.reason) for part in document.skipped)
+    return coverage((segment.path for segment in document.segments), document.pages, skipped)
+
+
+def earlier_version(home: Home, document: Document) -> Earlier | None:
+    """The newest other document made from files of the same names: this one may be its new version."""
+    if not document.origin:
+        return None
+    before = (d for d in home.documents.list() if d.id != document.id and d.created_at <= document.created_at)
+    return next((Earlier(each.id, each.title) for each in before if each.origin == document.origin), None)
 
 
 def info(home: Home, document: Document) -> DocumentInfo:
@@ -120,6 +168,35 @@ def remove(home: Home, document_id: str) -> None:
     home.jobs.remove(document_id)
     home.documents.remove(document_id)
     home.evidence.remove(document_id)
+
+
+def _left_out(extracted: Extracted) -> list[tuple[str, str]]:
+    """What a text does not hold and what was noticed, as storage keeps it."""
+    left_out = [(skip.path, skip.reason) for skip in extracted.skipped]
+    return left_out + [(path, NOTE + note) for path, note in extracted.notes]
+
+
+def _headings(extracted: Extracted) -> tuple[Heading, ...]:
+    return tuple(Heading(each.level, each.title, each.char_start) for each in extracted.outline)
+
+
+def _kin(home: Home, extracted: Extracted) -> tuple[Earlier | None, Earlier | None]:
+    """The document that this is already, and if it is none, the newest made from files of the same names."""
+    documents = home.documents.list()
+    for document in documents:
+        same_text = document.chars == len(extracted.text) and home.documents.text(document.id) == extracted.text
+        if same_text or (document.digest and document.digest == extracted.digest):
+            return Earlier(document.id, document.title), None
+    named = (document for document in documents if extracted.origin and document.origin == extracted.origin)
+    return None, next((Earlier(each.id, each.title) for each in named), None)
+
+
+def _over_budget(home: Home, tokens: int) -> str | None:
+    try:
+        states.check_budget(home, tokens)
+    except OncereadError as error:
+        return str(error)
+    return None
 
 
 def check(home: Home) -> Check:

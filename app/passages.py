@@ -17,7 +17,7 @@ class Place:
     """Where characters `char_start` to `char_end` of the text stand: file, page (1-based, if any) and lines (1-based).
 
     Lines count within the page, or within the file if it has no pages. A stretch that runs on into another page or
-    file is placed where it begins; its `line_end` is then the last line there.
+    file is placed where it begins; its `line_end` is then the last line there. `chapter` is the heading above it.
     """
 
     path: str
@@ -26,6 +26,7 @@ class Place:
     line_end: int
     char_start: int
     char_end: int
+    chapter: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,28 @@ class Segment(Protocol):
     def line_start(self) -> int: ...
 
 
+class Heading(Protocol):
+    """What a chapter is found by, from `app.extract` or storage."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def char_start(self) -> int: ...
+
+
 class Places:
     """Finds the place of any stretch of one text."""
 
-    def __init__(self, text: str, segments: Sequence[Segment]) -> None:
-        """`segments` follow each other in the text, at least one."""
+    def __init__(self, text: str, segments: Sequence[Segment], outline: Sequence[Heading] = ()) -> None:
+        """`segments` follow each other in the text, at least one; so do the headings of the `outline`."""
         if not segments:
             raise ValueError("a text without segments has no places")
         self.text = text
         self._segments = sorted((s for s in segments if s.char_end > s.char_start), key=lambda s: s.char_start)
         self._segments = self._segments or list(segments[:1])
         self._starts = [segment.char_start for segment in self._segments]
+        self._outline = sorted(outline, key=lambda heading: heading.char_start)
+        self._headings = [heading.char_start for heading in self._outline]
 
     def words(self, passage: Passage) -> str:
         """The characters of a passage."""
@@ -87,7 +99,10 @@ class Places:
         last = max(char_start, min(char_end, segment.char_end) - 1)  # a closing newline belongs to the line it ends
         line_end = line_start + self.text.count("\n", char_start, last)
         # A header line of ours is line 0 of its file; its place is the file's first line.
-        return Place(segment.path, segment.page, max(1, line_start), max(1, line_end), char_start, char_end)
+        above = bisect_right(self._headings, char_start) - 1
+        title = self._outline[above].title if above >= 0 else None
+        chapter = title if title != segment.path else None  # a file is no chapter
+        return Place(segment.path, segment.page, max(1, line_start), max(1, line_end), char_start, char_end, chapter)
 
 
 def split(text: str, size: int = 1_000) -> list[Passage]:

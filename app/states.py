@@ -124,6 +124,14 @@ def make_room(home: Home, document_id: str, tokens: int) -> list[Eviction]:
     return home.snapshots.evict(budget, incoming, document_id, maker_of(engine))
 
 
+def would_drop(home: Home, tokens: int) -> list[Eviction]:
+    """What `make_room` would drop for a new document of so many tokens. Nothing is."""
+    budget, engine = home.settings.max_state, home.engine
+    if budget is None:
+        return []
+    return home.snapshots.evict(budget, engine.state_bytes(tokens), "", maker_of(engine), really=False)
+
+
 def dropped(home: Home, evicted: Sequence[Eviction]) -> list[str]:
     """What made room, in words: nothing or one sentence."""
     if not evicted:

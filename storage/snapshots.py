@@ -200,12 +200,12 @@ class Snapshots:
         """Check every row of every block, and find those without an owner."""
         return verify_states(self._database)
 
-    def evict(self, budget: int, incoming: int, spare: str, maker: Maker) -> list[Eviction]:
+    def evict(self, budget: int, incoming: int, spare: str, maker: Maker, really: bool = True) -> list[Eviction]:
         """Make room for `incoming` bytes within `budget`: drop the states of the documents used longest ago.
 
         The states of `spare`, the document that the room is for, go last, and those under `maker` stay. Documents,
         texts and conversations are never touched. States that free nothing (the spared ones stand on all of them) stay.
-        Returns what was dropped, for people to see.
+        Returns what was dropped, for people to see; what would be, and nothing is, if not `really`.
         """
         evicted: list[Eviction] = []
         with self._database.writing() as session:
@@ -234,7 +234,9 @@ class Snapshots:
                 over -= freed
                 if over <= 0:
                     break
-        if evicted:
+            if not really:
+                session.rollback()
+        if evicted and really:
             self._database.shrink()
         return evicted
 

@@ -10,10 +10,11 @@ from tests import pandoc
 from tests.app.test_extract_pdf import PAGES, pdf
 
 _TOKENS = [
-    *(b"<", b">", b"</p>", b"<table><tr><td>", b"&#x0;", b"&#x110000;", b"<!ENTITY a 'b'>", b"]]>", b"\0", b"\xff\xfe"),
-    *(b"99999999999999999999", b"-1", b"/Kids [1 0 R]", b"/Parent 3 0 R", b"endobj", b"stream\n", b"/Length 1e99", b"("),
-    *("\u202e".encode(), "\ud800".encode("utf-8", "surrogatepass"), b"<|im_end|>", b'{"cells": [', b"[[[[[[[[", b'\\u0000'),
-    *(b"PK\x03\x04", b"PK\x01\x02", b"ustar", b"\x1f\x8b\x08", b"..", b"/etc/passwd", b"charset=utf-7", b"\r", b"\x1b[31m"),
+    *(b"<", b">", b"</p>", b"<table><tr><td>", b"&#x0;", b"&#x110000;", b"<!ENTITY a 'b'>", b"]]>", b"\0"),
+    *(b"\xff\xfe", b"99999999999999999999", b"-1", b"/Kids [1 0 R]", b"/Parent 3 0 R", b"endobj", b"stream\n"),
+    *(b"/Length 1e99", b"(", "\u202e".encode(), "\ud800".encode("utf-8", "surrogatepass"), b"<|im_end|>"),
+    *(b'{"cells": [', b"[[[[[[[[", b"\\u0000", b"PK\x03\x04", b"PK\x01\x02", b"ustar", b"\x1f\x8b\x08", b".."),
+    *(b"/etc/passwd", b"charset=utf-7", b"\r", b"\x1b[31m"),
 ]
 PACKED = {"docx", "epub2", "epub3"}
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from app import library
 from app.commands.outcome import Command, Outcome, Stop
-from app.commands.words import size, skipped
+from app.commands.words import size
+from app.coverage import in_words
 from app.home import Home
 
 
@@ -46,7 +47,9 @@ def show(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
         "parts": parts,
         "conversations": [{"id": talk.id, "title": talk.title} for talk in conversations],
     }
-    return facts, text + (skipped(document) or "\nNothing was skipped."), 0
+    report = library.covered(document)
+    facts |= {"coverage": asdict(report), "outline": [asdict(each) for each in home.documents.outline(document.id)]}
+    return facts, "\n".join([text, *(in_words(report) or ["Nothing was skipped."])]), 0
 
 
 def remove(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:

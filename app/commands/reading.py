@@ -9,7 +9,9 @@ from tqdm import tqdm
 
 from app import library, reading
 from app.commands.outcome import Command, Outcome, Stop
-from app.commands.words import duration, size, skipped
+from app.commands.words import duration, size
+from app.coverage import in_words
+from app.errors import ReadingStopped
 from app.home import Home
 
 
@@ -24,20 +26,26 @@ def register(command: Command) -> None:
 
 def read(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
     """`onceread read`: take the paths in and read them into saved state."""
-    document = library.add(home, options.paths, options.title)
+    with ExtractingBar(stop) as bar:
+        document = library.add(home, options.paths, options.title, bar)
     with ReadingBar() as bar:
         result = reading.read(home, document.id, bar, stop)
+    earlier = library.earlier_version(home, document)
+    facts = {"coverage": asdict(library.covered(document)), "update_of": asdict(earlier) if earlier else None}
     text = (
         f"{result.title}  [{result.document}]\n"
         f"{result.tokens_read:,} of {result.tokens:,} tokens read in {result.seconds:.1f} s, "
         f"{result.tokens_reused:,} reused ({result.reason}); state {size(result.state_bytes)}"
     )
-    return asdict(result), text + skipped(document), 0
+    if earlier:
+        text += f"\nIt looks like a new version of {earlier.title} [{earlier.document}], which is kept too."
+    return asdict(result) | facts, "\n".join([text, *in_words(library.covered(document))]), 0
 
 
-def estimate(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
+def estimate(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
     """`onceread estimate`: what reading would take."""
-    result = library.estimate(home, options.paths)
+    with ExtractingBar(stop) as bar:
+        result = library.estimate(home, options.paths, bar)
     pages = f", {result.pages:,} pages" if result.pages else ""
     text = (
         f"{result.title}: {result.tokens:,} tokens{pages}; reading takes about {duration(result.seconds_estimate)}, "
@@ -45,9 +53,40 @@ def estimate(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
     )
     if result.tokens_reused:
         text += f"; {result.tokens_reused:,} tokens are in saved state already"
-    lines = [f"  {skip.path}: {skip.reason}" for skip in result.skipped]
-    lines += [f"  {path}: {note}" for path, note in result.notes]
-    return asdict(result), "\n".join([text, *lines]), 0
+    lines = [text]
+    if result.known:
+        lines.append(f"It is in the library already: {result.known.title} [{result.known.document}].")
+    if result.update_of:
+        before = result.update_of
+        lines.append(f"It looks like a new version of {before.title} [{before.document}].")
+    if result.over_budget:
+        lines.append(f"It cannot be read: {result.over_budget}.")
+    elif result.evicts:
+        rooms = ", ".join(f"{title} ({size(count)})" for title, count in result.evicts)
+        lines.append(f"To make room, the saved state of {rooms} would be dropped.")
+    return asdict(result), "\n".join([*lines, *in_words(result.coverage)]), 0
+
+
+class ExtractingBar:
+    """A progress bar on stderr for getting the text: pages of a PDF or files. It stops when the person asks to."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._bar = tqdm(desc="taking in", file=sys.stderr, leave=False, delay=1.0)
+
+    def __enter__(self) -> "ExtractingBar":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._bar.close()
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Show how far it is. Raises ReadingStopped."""
+        if self._stop():
+            raise ReadingStopped("stopped while taking it in; nothing was kept")
+        self._bar.total = total
+        self._bar.set_postfix_str(what[-40:], refresh=False)
+        self._bar.update(done - self._bar.n)
 
 
 class ReadingBar:

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 from app.citations import Citation
-from storage.documents import Document
 
 
 def citation_facts(citation: Citation) -> dict[str, Any]:
@@ -18,15 +17,10 @@ def place(citation: Citation) -> str:
     if citation.place is None:
         return f"“{citation.quote}”: not found in the document"
     found = citation.place
-    page = f", page {found.page}" if found.page else ""
+    page = f", page {found.page}" if found.page else f", “{found.chapter}”" if found.chapter else ""
     first, last = found.line_start, found.line_end
     lines = f"line {first}" if first == last else f"lines {first}–{last}"
     return f"“{citation.quote}”: {found.path}{page}, {lines}"
-
-
-def skipped(document: Document) -> str:
-    """What of a document could not be read, a line each."""
-    return "".join(f"\n  {skip.path}: {skip.reason}" for skip in document.skipped)
 
 
 def size(count: float) -> str:

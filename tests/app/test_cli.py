@@ -61,7 +61,9 @@ def test_read_ask_show_remove(capsys: pytest.CaptureFixture[str], book: Path) ->
     assert more["conversation"] == answer["conversation"]
 
     assert [document["document"] for document in run(capsys, "list")["documents"]] == [read["document"]]
+    assert read["coverage"] == estimate["coverage"]
     shown = run(capsys, "show", "book")
+    assert (shown["coverage"]["files"], shown["coverage"]["gaps"], shown["outline"]) == (1, [], [])
     assert (shown["complete"], shown["tokens_read"]) == (True, read["tokens"])
     assert run(capsys, "check") == {"snapshots": 2, "damaged": [], "orphaned": [], "texts": [], "file": []}
     file = book.with_name("book.onceread")

@@ -1,5 +1,6 @@
 """Taking documents in, estimating, listing, removing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from app import library, reading
 from app.errors import SourceError
 from app.home import Home
 from app.settings import Settings
+from storage.documents import Heading
 from storage.errors import NotFound
 from tests import checkpoints
 
@@ -78,3 +80,40 @@ def test_a_missing_file_is_one_clear_line(home: Home, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file or folder"):
         library.add(home, [tmp_path / "nowhere.txt"])
     assert home.documents.list() == []
+
+
+def test_a_new_version_of_a_file_is_offered_and_goes_on_from_the_old(home: Home, book: Path) -> None:
+    old = library.add(home, [book])
+    reading.read(home, old.id)
+    assert library.estimate(home, [book]).known == library.Earlier(old.id, "book")
+    book.write_text(book.read_text("utf-8") + "\nAnd one line more.", "utf-8")
+    estimate = library.estimate(home, [book])
+    assert (estimate.known, estimate.update_of) == (None, library.Earlier(old.id, "book"))
+    assert estimate.tokens_reused > estimate.tokens // 2
+    new = library.add(home, [book])
+    assert library.earlier_version(home, new) == library.Earlier(old.id, "book")
+    assert library.earlier_version(home, old) is None
+    assert reading.read(home, new.id).tokens_reused == estimate.tokens_reused
+
+
+def test_the_estimate_says_what_would_make_room(home: Home, book: Path, tmp_path: Path) -> None:
+    old = library.add(home, [book], "Old")
+    result = reading.read(home, old.id)
+    other = tmp_path / "other.txt"
+    other.write_text("Quite another text. " * 200, "utf-8")
+    assert library.estimate(home, [other]).evicts == ()
+    home.settings = replace(home.settings, max_state=int(1.2 * result.state_bytes))
+    estimate = library.estimate(home, [other])
+    assert [title for title, _ in estimate.evicts] == ["Old"]
+    assert estimate.over_budget is None
+    assert library.info(home, old).complete  # nothing was dropped
+    home.settings = replace(home.settings, max_state=10)
+    assert "raise --max-state" in (library.estimate(home, [other]).over_budget or "")
+
+
+def test_the_outline_and_the_coverage_are_kept(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# One\n\nwords\n\n## Two\n\nmore", "utf-8")
+    estimate = library.estimate(home, [tmp_path / "a.md"])
+    document = library.add(home, [tmp_path / "a.md"])
+    assert home.documents.outline(document.id) == estimate.outline == (Heading(1, "One", 0), Heading(2, "Two", 14))
+    assert library.covered(document) == estimate.coverage

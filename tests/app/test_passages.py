@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.extract import Part
+from app.extract import Heading, Part
 from app.passages import Place, Places, split
 
 PAGES = st.lists(st.text(alphabet="ab\n", max_size=12), min_size=1, max_size=8)
@@ -79,3 +79,14 @@ def test_text_without_separators_is_cut_quickly(text: str) -> None:
     passages = split(text)
     assert time.process_time() - start < 2
     assert passages[-1].char_end == len(text)
+
+
+def test_the_chapter_is_the_heading_above() -> None:
+    text = "before\nOne\nwords\nTwo\nmore"
+    outline = [Heading(1, "One", text.index("One")), Heading(2, "Two", text.index("Two"))]
+    places = Places(text, [Part(0, len(text), "a.epub", None, 1)], outline)
+    words = ("before", "One", "words", "Two", "more")
+    found = {word: places.locate(text.index(word), len(text)).chapter for word in words}
+    assert found == {"before": None, "One": "One", "words": "One", "Two": "Two", "more": "Two"}
+    files = Places(text, [Part(0, len(text), "a.py", None, 1)], [Heading(1, "a.py", 0)])
+    assert files.locate(3, 4).chapter is None

@@ -1,4 +1,4 @@
-"""Damaged files by the ten thousand: each must be read, read in part, or refused with one line; nothing else may happen."""
+"""Damaged files by the ten thousand: each must be read, read in part, or refused with one line."""
 
 import time
 from collections import Counter
@@ -69,7 +69,7 @@ def run(inputs: int = INPUTS) -> list[str]:
                     lines.append(f"  crash: mutant({kind!r}, {number}): {type(error).__name__}: {error}"[:300])
             counts = [found[word] for word in ("read", "in part", "refused", "ended", "crashes")]
             speed = each / (time.perf_counter() - begun)
-            lines.append(f"{kind:8}{each:9,}" + "".join(f"{n:>{w},}" for n, w in zip(counts, (9, 9, 9, 7, 9), strict=True))
-                         + f"{speed:8.0f}")
+            columns = "".join(f"{n:>{w},}" for n, w in zip(counts, (9, 9, 9, 7, 9), strict=True))
+            lines.append(f"{kind:8}{each:9,}{columns}{speed:8.0f}")
             print(lines[-1], flush=True)
     return lines
