@@ -76,6 +76,8 @@ def in_words(report: Coverage) -> list[str]:
         lines.append(f"{report.files:,} file{'s' * (report.files != 1)} read, {report.files_skipped:,} left out")
     for gap in report.gaps:
         lines.append(f"  {f'{gap.count:,} × ' if gap.count > 1 else ''}{gap.reason}: {gap.where}")
+    if any(gap.pages and "image" in gap.reason for gap in report.gaps):
+        lines.append("  (scanned pages can be read with --ocr)")
     lines += [f"  {count:,} file{'s' * (count != 1)} read as {name} (guessed)" for name, count in report.encodings]
     return lines + [f"  {note}" for note in report.notes]
 

@@ -85,10 +85,12 @@ class Check:
         return not (self.damaged or self.orphaned or self.texts or self.file)
 
 
-def estimate(home: Home, paths: Sequence[Path], on_progress: Progress | None = None) -> Estimate:
+def estimate(
+    home: Home, paths: Sequence[Path], on_progress: Progress | None = None, ocr_language: str | None = None
+) -> Estimate:
     """Extract and count, without reading into state and without keeping anything. Raises SourceError, ModelError."""
     begun = time.perf_counter()
-    extracted = extract(paths, on_progress)
+    extracted = extract(paths, on_progress, ocr_language)
     extract_seconds = time.perf_counter() - begun
     ids = dialogue.document_ids(home.engine, extracted.text)
     reused = states.reusable(home, ids).tokens
@@ -116,12 +118,18 @@ def estimate(home: Home, paths: Sequence[Path], on_progress: Progress | None = N
     )
 
 
-def add(home: Home, paths: Sequence[Path], title: str | None = None, on_progress: Progress | None = None) -> Document:
+def add(
+    home: Home,
+    paths: Sequence[Path],
+    title: str | None = None,
+    on_progress: Progress | None = None,
+    ocr_language: str | None = None,
+) -> Document:
     """Extract files, folders or archives into one document and keep its text; the same text is the same document.
 
     Raises SourceError and StorageError. Reading it into state is `reading.read`.
     """
-    return keep(home, extract(paths, on_progress), title)
+    return keep(home, extract(paths, on_progress, ocr_language), title)
 
 
 def keep(home: Home, extracted: Extracted, title: str | None = None) -> Document:

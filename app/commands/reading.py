@@ -4,6 +4,7 @@ import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -14,20 +15,27 @@ from app.coverage import in_words
 from app.errors import ReadingStopped
 from app.home import Home
 
+_OCR: dict[str, Any] = {
+    "nargs": "?", "const": "eng", "metavar": "LANGUAGE",
+    "help": "read scanned pages of PDFs with tesseract (default: eng)",
+}
+
 
 def register(command: Command) -> None:
     """Add the commands."""
     parser = command("read", read, "read files, folders or zip archives into saved state")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     parser.add_argument("--title", help="what to call the document")
+    parser.add_argument("--ocr", **_OCR)
     parser = command("estimate", estimate, "tokens, state size and reading time, without reading")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    parser.add_argument("--ocr", **_OCR)
 
 
 def read(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
     """`onceread read`: take the paths in and read them into saved state."""
     with ExtractingBar(stop) as bar:
-        document = library.add(home, options.paths, options.title, bar)
+        document = library.add(home, options.paths, options.title, bar, options.ocr)
     with ReadingBar() as bar:
         result = reading.read(home, document.id, bar, stop)
     earlier = library.earlier_version(home, document)
@@ -45,7 +53,7 @@ def read(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
 def estimate(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
     """`onceread estimate`: what reading would take."""
     with ExtractingBar(stop) as bar:
-        result = library.estimate(home, options.paths, bar)
+        result = library.estimate(home, options.paths, bar, options.ocr)
     pages = f", {result.pages:,} pages" if result.pages else ""
     text = (
         f"{result.title}: {result.tokens:,} tokens{pages}; reading takes about {duration(result.seconds_estimate)}, "

@@ -15,6 +15,7 @@ from app.extract.archive import is_archive, open_archive
 from app.extract.clean import label
 from app.extract.codebase import INDEX, in_order, index_of, is_codebase
 from app.extract.folder import source_file, walk_folder
+from app.extract.ocr import check_ocr
 from app.extract.parts import GAP, Extracted, FileText, Heading, Part, Progress, Skip, SourceFile, Unreadable
 from app.extract.reading import OnPage, read_file
 from app.extract.sandbox import Sandbox
@@ -24,23 +25,28 @@ HEADER = "# File: {}\n"
 _MOST_PROCESSES = 8
 
 
-def extract(paths: Sequence[Path], on_progress: Progress | None = None) -> Extracted:
+def extract(
+    paths: Sequence[Path], on_progress: Progress | None = None, ocr_language: str | None = None
+) -> Extracted:
     """The text of files, folders, repositories and archives, with places and an account of what was left out.
 
     One file gives its own text (a PDF: its pages, a blank line between them). Anything else gives a collection: the
     files sorted by path, each under a header line; if it is a codebase, those that changed last come last, and an index
-    stands first. Raises `SourceError`, one line, when there is nothing to read.
+    stands first. With an `ocr_language` scanned pages are read by OCR. Raises `SourceError`, one line, when there is
+    nothing to read.
     """
+    if ocr_language:
+        check_ocr(ocr_language)
     if not paths:
         raise SourceError("nothing to read: name a file, a folder or an archive")
     paths = [Path(path) for path in paths]
     kinds = [_what_is(path) for path in paths]
     with _sandboxes() as sandboxes:
         if kinds == ["file"]:
-            return _single(paths[0], sandboxes, on_progress)
+            return _single(paths[0], sandboxes, on_progress, ocr_language)
         with ExitStack() as opened:
             files, skipped = _gather(paths, kinds, opened)
-            return _collection(paths, files, skipped, sandboxes, on_progress)
+            return _collection(paths, files, skipped, sandboxes, on_progress, ocr_language)
 
 
 @contextmanager
@@ -76,12 +82,14 @@ def _os_error(path: Path, error: OSError) -> SourceError:
     return SourceError(f"{label(str(path))}: {(error.strerror or str(error)).lower()}")
 
 
-def _single(path: Path, sandboxes: Sequence[Sandbox], on_progress: Progress | None) -> Extracted:
+def _single(
+    path: Path, sandboxes: Sequence[Sandbox], on_progress: Progress | None, ocr_language: str | None
+) -> Extracted:
     """A document made of one file: its text as it is."""
     try:
         source = source_file(path, path.name)
         on_page: OnPage | None = partial(_pages_of, on_progress, source.path) if on_progress else None
-        read, digest = read_file(source, sandboxes, on_page)
+        read, digest = read_file(source, sandboxes, on_page, ocr_language=ocr_language)
     except Unreadable as error:
         raise SourceError(f"{label(str(path))}: {error}") from error
     except OSError as error:
@@ -142,6 +150,7 @@ def _collection(
     skipped: list[Skip],
     sandboxes: Sequence[Sandbox],
     on_progress: Progress | None,
+    ocr_language: str | None,
 ) -> Extracted:
     """A document made of several files, each under its header line."""
     code = is_codebase(files)
@@ -152,7 +161,7 @@ def _collection(
         if on_page:
             on_page(0, 1)
         try:
-            file_text, digest = read_file(file, sandboxes, on_page, as_source=code)
+            file_text, digest = read_file(file, sandboxes, on_page, code, ocr_language)
             read.append((file.path, HEADER.format(file.path), file_text))
             digests.append(f"{digest} {file.path}")
         except Unreadable as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from app.extract import pdf, pdfium
+from app.extract import ocr, pdf, pdfium
 from app.extract.clean import clean, replaced_note
 from app.extract.headings import book_headings
 from app.extract.parts import GAP, FileText, Heading, Reader, Unreadable
@@ -24,12 +24,19 @@ _GARBLED = re.compile("\\(cid:\\d+\\)|[\ufffd\ue000-\uf8ff]")
 """What a font without a character map leaves behind."""
 _GARBLED_SHARE = 0.05
 _FEW_CHARACTERS = 10
+_DRAWN = ("no text (an image", "almost no text", "garbled text")
+"""The troubles that reading what is drawn may help against."""
 _WORTH_A_PROCESS = 24
 """Pages that take pypdf about as long as starting another process."""
 
 
-def read_pdf(data: bytes, sandboxes: Sequence[Sandbox], on_page: OnPage | None = None) -> FileText:
-    """The text of every page. Raises `Unreadable` if the file is broken, needs a password, or has no text at all."""
+def read_pdf(
+    data: bytes, sandboxes: Sequence[Sandbox], on_page: OnPage | None = None, ocr_language: str | None = None
+) -> FileText:
+    """The text of every page; with an `ocr_language`, what is drawn on those without a sound text is read by tesseract.
+
+    Raises `Unreadable` if the file is broken, needs a password, or has no text at all.
+    """
     if not data:
         raise Unreadable("the file is empty")
     parser = _parser()
@@ -40,7 +47,8 @@ def read_pdf(data: bytes, sandboxes: Sequence[Sandbox], on_page: OnPage | None =
     texts, complaints, replaced = [""] * total, list(facts["complaints"]), 0
     any_image = False
     found: dict[int, str] = {}
-    for number, text, image, trouble, complained in _read_pages(parser, data, total, sandboxes, tick):
+    numbers = range(1, total + 1)
+    for number, text, image, trouble, complained in _read_pages(parser.pages, data, numbers, sandboxes, tick):
         texts[number - 1], count = clean(text)
         replaced += count
         any_image |= image
@@ -50,11 +58,19 @@ def read_pdf(data: bytes, sandboxes: Sequence[Sandbox], on_page: OnPage | None =
         done += 1
         if on_page:
             on_page(done, total)
-    skipped = [f"page {number}: {found[number]}" for number in sorted(found)]
+    drawn = sorted(number for number in found if found[number].startswith(_DRAWN)) if ocr_language else []
+    for number, text, _, trouble, _ in _read_pages(ocr.pages, data, drawn, sandboxes, tick, ocr_language):
+        texts[number - 1], _ = clean(text)
+        found[number] = trouble or ("OCR found no text" if not text else "")
+    skipped = [f"page {number}: {found[number]}" for number in sorted(found) if found[number]]
     if not any(_visible(text) for text in texts):
         where = f"no text in any of its {total} pages" if total != 1 else "no text on its only page"
-        raise Unreadable(f"{where}: it looks scanned; run OCR first" if any_image else skipped[0])
+        scanned = f"{where}: it looks scanned; OCR can read it (--ocr)"
+        raise Unreadable(scanned if any_image and not ocr_language else skipped[0])
+    by_ocr = sum(not found[number] for number in drawn)
     notes = [replaced_note(replaced)] if replaced else []
+    if by_ocr:
+        notes.append(f"{by_ocr} page{'s' * (by_ocr > 1)} read by OCR (tesseract, {ocr_language}): expect wrong letters")
     if complaints:
         notes.append(f"pypdf had {len(complaints)} complaint{'s' * (len(complaints) > 1)}, the first: {complaints[0]}")
     tidied = tidy(texts)
@@ -70,10 +86,15 @@ def _parser() -> ModuleType:
 
 
 def _read_pages(
-    parser: ModuleType, data: bytes, total: int, sandboxes: Sequence[Sandbox], tick: Tick | None
+    pages: Callable[..., Iterator[Any]],
+    data: bytes,
+    wanted: Sequence[int],
+    sandboxes: Sequence[Sandbox],
+    tick: Tick | None,
+    *arguments: Any,
 ) -> Iterator[Any]:
-    """What `parser.pages` says of every page, in no order; of a page that its sandbox did not survive, why."""
-    shares = min(len(sandboxes), 1 + total // _WORTH_A_PROCESS)
+    """What `pages` says of every page wanted, in no order; of a page that its sandbox did not survive, why."""
+    shares = min(len(sandboxes), len(wanted), 1 + len(wanted) // _WORTH_A_PROCESS)
     results: queue.Queue[Any] = queue.Queue()
     stopped = threading.Event()
 
@@ -84,7 +105,7 @@ def _read_pages(
     def read_share(sandbox: Sandbox, numbers: list[int]) -> None:
         while numbers and not stopped.is_set():
             try:
-                for page in sandbox.call(parser.pages, data, numbers, tick=check):
+                for page in sandbox.call(pages, data, numbers, *arguments, tick=check):
                     results.put(page)
                     numbers = numbers[1:]
             except Unreadable as reason:
@@ -97,13 +118,13 @@ def _read_pages(
                 return
 
     threads = [
-        threading.Thread(target=read_share, args=(sandboxes[n], list(range(n + 1, total + 1, shares))), daemon=True)
+        threading.Thread(target=read_share, args=(sandboxes[n], list(wanted[n::shares])), daemon=True)
         for n in range(shares)
     ]
     for thread in threads:
         thread.start()
     try:
-        for _ in range(total):
+        for _ in wanted:
             yield _next(results, tick)
     finally:
         stopped.set()

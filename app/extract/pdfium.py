@@ -17,7 +17,7 @@ _HYPHEN = re.compile("[\x02\ufffe](?:\r?\n)?")
 
 def survey(data: bytes) -> Iterator[dict[str, Any]]:
     """As `pdf.survey`."""
-    document = _open(data)
+    document = open_pdf(data)
     bookmarks = []
     for entry in document.get_toc(max_depth=12):
         target = entry.get_dest()
@@ -31,7 +31,7 @@ def survey(data: bytes) -> Iterator[dict[str, Any]]:
 def pages(data: bytes, numbers: Sequence[int]) -> Iterator[tuple[int, str, bool, str | None, list[str]]]:
     """As `pdf.pages`; PDFium complains of nothing."""
     from pypdfium2 import PdfiumError
-    document = _open(data)
+    document = open_pdf(data)
     for number in numbers:
         try:
             page = document[number - 1]
@@ -60,7 +60,8 @@ def _lines(text: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _open(data: bytes) -> Any:
+def open_pdf(data: bytes) -> Any:
+    """A document of pypdfium2. Raises `Unreadable` if it is broken or needs a password."""
     from pypdfium2 import PdfDocument, PdfiumError
 
     try:

@@ -14,9 +14,14 @@ from app.extract.sandbox import Sandbox, Tick
 
 
 def read_file(
-    source: SourceFile, sandboxes: Sequence[Sandbox], on_page: OnPage | None = None, as_source: bool = False
+    source: SourceFile,
+    sandboxes: Sequence[Sandbox],
+    on_page: OnPage | None = None,
+    as_source: bool = False,
+    ocr_language: str | None = None,
 ) -> tuple[FileText, str]:
-    """The text of a file and the hash of its bytes; `as_source` shows web pages as they are written.
+    """The text of a file and the hash of its bytes; `as_source` shows web pages as they are written, `ocr_language`
+    has scanned pages read by OCR.
 
     `on_page` hears of each page, and while waiting. Raises `Unreadable`, or OSError from the file itself.
     """
@@ -35,7 +40,9 @@ def read_file(
         raise Unreadable("the file is empty")
     digest = hashlib.sha256(data).hexdigest()
     if reader.kind == "pdf":
-        return read_pdf(data, sandboxes, on_page), digest
+        # With OCR the same bytes make another text.
+        how = f"{digest} {ocr_language}" if ocr_language else digest
+        return read_pdf(data, sandboxes, on_page, ocr_language), how
     if not reader.sandboxed:
         return reader.read(data, source.path), digest
     tick: Tick | None = (lambda: on_page(0, 1)) if on_page else None

@@ -24,6 +24,7 @@ def test_pages_are_grouped_by_reason_and_run_together() -> None:
         "6 of 20 pages are not or not rightly in the text",
         "  4 × no text (an image?): pages 3, 7–9",
         "  2 × garbled text (a font without a character map?): pages 4–5",
+        "  (scanned pages can be read with --ocr)",
         "  a.pdf: 12 running heads, feet and page numbers left out",
     ]
 

@@ -43,7 +43,7 @@ def test_pages_without_text_are_skips(sandboxes: list[Sandbox]) -> None:
 
 @pytest.mark.usefixtures("parser")
 def test_a_scan_says_what_to_do(sandboxes: list[Sandbox]) -> None:
-    with pytest.raises(Unreadable, match=r"^no text in any of its 12 pages: it looks scanned; run OCR first$"):
+    with pytest.raises(Unreadable, match=r"^no text in any of its 12 pages: it looks scanned; OCR can read it"):
         read_pdf(pdf([None] * 12), sandboxes)
     with pytest.raises(Unreadable, match="blank page"):
         read_pdf(pdf([""]), sandboxes)

@@ -7,16 +7,18 @@ from datetime import date
 
 import torch
 
-from tests.bench import resume
+from tests.bench import extract, fuzz, resume
 
-BENCHES: dict[str, Callable[[], list[str]]] = {"resume": resume.run}
+BENCHES: dict[str, Callable[[], list[str]]] = {"extract": extract.run, "fuzz": fuzz.run, "resume": resume.run}
 
 
 def main() -> None:
     """Run the named benches one after another, under a line that says where."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="+", choices=sorted(BENCHES))
-    names = parser.parse_args().names
+    parser.add_argument("--inputs", type=int, default=fuzz.INPUTS, help="fuzz: how many damaged files")
+    options = parser.parse_args()
+    names, fuzz.INPUTS = options.names, options.inputs
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     print(f"{date.today()}, {device}, {torch.get_num_threads()} threads, "
           f"Python {platform.python_version()}, torch {torch.__version__}\n")

@@ -52,7 +52,7 @@ def _checked_line(reason: Exception, word: str) -> str:
     return word
 
 
-def run(inputs: int = INPUTS) -> list[str]:
+def run() -> list[str]:
     """A line for each kind: what became of its mutants."""
     kinds = sorted(seeds())
     lines = [f"{'kind':8}{'inputs':>9}{'read':>9}{'in part':>9}{'refused':>9}{'ended':>7}{'crashes':>9}{'per s':>8}"]
@@ -60,7 +60,7 @@ def run(inputs: int = INPUTS) -> list[str]:
         for kind in kinds:
             found: Counter[str] = Counter()
             begun = time.perf_counter()
-            each = -(-inputs // len(kinds))
+            each = -(-INPUTS // len(kinds))
             for number in range(each):
                 try:
                     found[outcome(kind, mutant(kind, number), sandbox, Path(folder))] += 1
@@ -71,5 +71,4 @@ def run(inputs: int = INPUTS) -> list[str]:
             speed = each / (time.perf_counter() - begun)
             columns = "".join(f"{n:>{w},}" for n, w in zip(counts, (9, 9, 9, 7, 9), strict=True))
             lines.append(f"{kind:8}{each:9,}{columns}{speed:8.0f}")
-            print(lines[-1], flush=True)
     return lines
