@@ -16,9 +16,10 @@ from storage.conversations import Conversations
 from storage.database import Database
 from storage.documents import Documents
 from storage.evidence import PassageIndex
-from storage.jobs import Cells, Jobs
+from storage.jobs import Jobs
 from storage.leases import Leases
 from storage.people import People
+from storage.reports import Cells, Reports
 from storage.snapshots import Snapshots
 
 
@@ -79,6 +80,7 @@ class Home:
         self.conversations = Conversations(self.database, owner)
         self.jobs = Jobs(self.database, owner)
         self.snapshots = Snapshots(self.database, owner)
+        self.reports = Reports(self.database, owner)
 
     def close(self) -> None:
         """Close the database."""

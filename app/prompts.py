@@ -5,6 +5,8 @@ question forks that state and continues the same turn. The embedded model is tun
 and `PROMPT_FORMAT` with them, and every saved state is read again.
 """
 
+from collections.abc import Sequence
+
 PROMPT_FORMAT = "document-question/1"
 """Names the words below; part of every snapshot's key."""
 
@@ -40,3 +42,21 @@ def opening(quote: str) -> str:
 def reply(quote: str, answer: str) -> str:
     """The reply the model is trained to give: one verbatim quote, then the answer, each on a line of its own."""
     return f"{QUOTE_PREFIX}{quote}{QUOTE_SUFFIX}\n{ANSWER_PREFIX}{answer}"
+
+
+def report_question(ask: str, kind: str, options: Sequence[str] = (), length: int | None = None) -> str:
+    """A report's question with the form its answer is to have; one of free text and any length is asked as it is."""
+    form = {
+        "one of": f"Answer with one of these: {'; '.join(options)}.",
+        "list": "Answer with a list, its items separated by semicolons.",
+        "number": "Answer with a number.",
+        "date": "Answer with a date.",
+        "yes/no": "Answer yes or no.",
+    }.get(kind, "")
+    at_most = f"Use at most {length} words." if length else ""
+    return " ".join(part for part in (ask.strip(), form, at_most) if part)
+
+
+def report_entry(title: str, column: str, answer: str) -> str:
+    """One answer of a report, as a question across documents reads it."""
+    return f"{title}. {column}: {answer}"

@@ -1,4 +1,4 @@
-"""Work that outlives a page or a command: background reading, and the answered cells of reports."""
+"""Reading in the background: work that outlives a page or a command."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -8,10 +8,9 @@ from sqlalchemy import Select, delete, select
 
 from storage.database import Database
 from storage.documents import find_document
-from storage.schema import CellRow, DocumentRow, JobRow
+from storage.schema import DocumentRow, JobRow
 
 JobState = Literal["waiting", "reading", "paused", "done", "failed"]
-CellState = Literal["found", "not_found", "failed"]
 
 
 @dataclass(frozen=True)
@@ -71,38 +70,6 @@ class Jobs:
     def _owned(self) -> Select[Any]:
         jobs = select(JobRow)
         return jobs if self._owner is None else jobs.join(DocumentRow).where(DocumentRow.owner == self._owner)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The answer to one question of a report. key: a hash of all that the answer depends on."""
-
-    key: str
-    document_id: str
-    question_id: str
-    state: CellState
-    answer: dict[str, Any]
-
-
-class Cells:
-    """The answered cells of all reports."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def get(self, key: str) -> Cell | None:
-        """The cell of a key, if it was answered."""
-        with self._database.reading() as session:
-            row = session.get(CellRow, key)
-            if row is None:
-                return None
-            return Cell(row.key, row.document_id, row.question_id, cast(CellState, row.state), row.answer)
-
-    def put(self, cell: Cell) -> None:
-        """Write a cell, in place of an earlier one of its key. Raises NotFound if the document is gone."""
-        with self._database.writing() as session:
-            find_document(session, cell.document_id)
-            session.merge(CellRow(**asdict(cell)))
 
 
 def _job(row: JobRow) -> ReadingJob:

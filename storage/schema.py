@@ -173,14 +173,43 @@ class JobRow(Base):
     pace: Mapped[list[Any] | None]
 
 
+class ReportRow(Base):
+    """A report job. spec: its template, variables, documents, settings and folder."""
+
+    __tablename__ = "reports"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    title: Mapped[str] = mapped_column(Words)
+    state: Mapped[str]
+    done: Mapped[int]
+    total: Mapped[int]
+    failed: Mapped[int]
+    error: Mapped[str | None] = mapped_column(Words)
+    created_at: Mapped[float]
+    updated_at: Mapped[float]
+    spec: Mapped[dict[str, Any]]
+
+
 class CellRow(Base):
-    """One answered question of a report."""
+    """One question of a report about one document (none: across documents): answered, or claimed by a worker.
+
+    key: a hash of state_key, cell_hash and settings. worker: who claimed it, until lease_until.
+    """
 
     __tablename__ = "cells"
     key: Mapped[str] = mapped_column(primary_key=True)
-    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), index=True)
+    document_id: Mapped[str | None] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), index=True)
     question_id: Mapped[str] = mapped_column(Words)
+    state_key: Mapped[str]
+    cell_hash: Mapped[str]
     state: Mapped[str]
+    worker: Mapped[str] = mapped_column(index=True)
+    lease_until: Mapped[float]
+    seconds: Mapped[float]
+    answered_at: Mapped[float]
+    quote: Mapped[str | None] = mapped_column(Words)
+    place: Mapped[str | None] = mapped_column(Words)
+    settings: Mapped[dict[str, Any]]
     answer: Mapped[dict[str, Any]]
 
 

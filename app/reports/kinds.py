@@ -11,7 +11,7 @@ Kind = Literal["text", "one of", "list", "number", "date", "yes/no"]
 Value = str | float | int | bool | list[str]
 """text and one of: str; list: list[str]; number: int or float; date: ISO 8601, as exact as was said; yes/no: bool."""
 
-SMALL = "zero one two three four five six seven eight nine ten eleven twelve".split()
+SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 
 class NoValue(ValueError):

@@ -46,7 +46,7 @@ class Marked:
         problems = [problem for error in Draft202012Validator(schema).iter_errors(self.data)
                     for problem in _in_words(error)]
         if problems:
-            path, words = min(problems, key=lambda each: (self.lines.get(each[0], 0), each[1]))
+            path, words = min(problems, key=lambda each: (self.lines.get(each[0], 0), key(each[0])))
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise self.error(path, words + more)
 
@@ -60,9 +60,10 @@ class Marked:
         elif isinstance(node, yaml.MappingNode):
             for name, value in node.value:
                 inner = (*path, str(name.value))
-                if inner in self.lines:
-                    raise self.error(inner, f"given twice, first on line {self.lines[inner]}; keep one")
+                first = self.lines.get(inner)
                 self.lines[inner] = name.start_mark.line + 1
+                if first is not None:
+                    raise self.error(inner, f"given twice, first on line {first}; keep one")
                 self._note(value, inner)
 
 
@@ -78,13 +79,15 @@ def _in_words(error: ValidationError) -> Iterator[tuple[Path, str]]:
     """What a schema error means to the person who wrote the template, and where."""
     path: Path = tuple(error.absolute_path)
     wanted: Any = error.validator_value
+    rules: Any = error.schema
+    given: Any = error.instance
     match error.validator:
         case "additionalProperties" if isinstance(wanted, bool):
-            known = sorted(error.schema["properties"])
-            for name in sorted(map(str, set(error.instance) - set(known))):
+            known = sorted(rules["properties"])
+            for name in sorted(map(str, set(given) - set(known))):
                 yield (*path, name), f"unknown key; known here: {', '.join(known)}"
         case "required":
-            missing = [name for name in wanted if name not in error.instance]
+            missing = [name for name in wanted if name not in given]
             yield path, f"needs {' and '.join(missing)}"
         case "anyOf":
             yield path, "needs questions, or sections with questions"
@@ -92,10 +95,10 @@ def _in_words(error: ValidationError) -> Iterator[tuple[Path, str]]:
             names = {"string": "text (in quotes if YAML takes it for something else)", "object": "keys with values",
                      "array": "a list", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
             kinds = [wanted] if isinstance(wanted, str) else wanted
-            yield path, f"should be {' or '.join(names[kind] for kind in kinds)}, not {error.instance!r}"
+            yield path, f"should be {' or '.join(names[kind] for kind in kinds)}, not {given!r}"
         case "enum":
-            yield path, f"{error.instance!r} is none of: {', '.join(map(str, wanted))}"
-        case "pattern" | "minLength" | "minItems" if not error.instance or not str(error.instance).strip():
+            yield path, f"{given!r} is none of: {', '.join(map(str, wanted))}"
+        case "pattern" | "minLength" | "minItems" if not given or not str(given).strip():
             yield path, "is empty"
         case _:
             yield path, error.message

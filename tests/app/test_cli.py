@@ -95,8 +95,30 @@ def test_report_asks_each_cell_once(capsys: pytest.CaptureFixture[str], book: Pa
     again = run(capsys, "report", template, document, "-o", tmp_path / "out")
     assert (again["done"], again["reused"]) == (0, 2)
     assert again["job"] == first["job"]
-    assert [Path(file).name for file in again["files"]] == ["report.md", "report.json"]
+    names = ["report.md", "report.html", "report.csv", "report.xlsx", "report.json"]
+    assert [Path(file).name for file in again["files"]] == names
     assert all(Path(file).is_file() for file in again["files"])
+
+
+def test_report_jobs_are_listed_resumed_and_cancelled(
+    capsys: pytest.CaptureFixture[str], book: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "short.txt").write_text("A short text.", "utf-8")
+    ids = [run(capsys, "read", path)["document"] for path in (tmp_path / "short.txt", book)]
+    template = tmp_path / "t.yaml"
+    template.write_text("variables: {who: cook}\nquestions:\n  - {id: a, ask: 'Is the {who} there?', length: 1}\n")
+    sampled = run(
+        capsys, "report", template, *ids, "-o", tmp_path / "out", "--sample", "1", "--set", "who=miller"
+    )
+    assert (sampled["cells"], sampled["done"], sampled["rest"]["documents"]) == (1, 1, 1)
+    (job,) = run(capsys, "report", "--list")["jobs"]
+    assert (job["job"], job["state"]) == (sampled["job"], "stopped")
+    resumed = run(capsys, "report", "--resume", job["job"][:6])
+    assert (resumed["cells"], resumed["done"], resumed["reused"]) == (2, 1, 1)
+    assert "Is the miller there?" in (tmp_path / "out" / "report.md").read_text("utf-8")
+    assert run(capsys, "report", "--cancel", job["job"])["state"] == "done"
+    assert "no report job 'zz'" in fail(capsys, "report", "--resume", "zz")
+    assert "has no value" in fail(capsys, "report", template, ids[0], "-o", tmp_path, "--set", "who")
 
 
 def test_damage_is_found_by_check(capsys: pytest.CaptureFixture[str], book: Path, settings: Settings) -> None:
@@ -136,7 +158,9 @@ def test_sampling_out_of_range_is_one_line(capsys: pytest.CaptureFixture[str], b
     assert "temperature" in fail(capsys, "ask", "book", "Who?", "--temperature", "-1")
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["read"], ["ask", "book"], ["report", "a.yaml", "b"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["read"], ["ask", "book"], ["report", "a.yaml", "b"], ["report", "-o", "x"]]
+)
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         cli.main(arguments)

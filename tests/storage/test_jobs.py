@@ -1,4 +1,4 @@
-"""Reading jobs and report cells."""
+"""Reading jobs."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from storage.database import Database
 from storage.documents import Document, Documents
 from storage.errors import NotFound
-from storage.jobs import Cell, Cells, Jobs, ReadingJob
+from storage.jobs import Jobs, ReadingJob
 
 
 def test_a_job_is_written_over(database: Database, document: Document) -> None:
@@ -35,17 +35,6 @@ def test_jobs_come_longest_unchanged_first(database: Database, document: Documen
     assert [job.document_id for job in jobs.list()] == [other.id, document.id]
 
 
-def test_a_cell_is_written_over(database: Database, document: Document) -> None:
-    cells = Cells(database)
-    assert cells.get("k") is None
-    cells.put(Cell("k", document.id, "setting", "failed", {"error": "x"}))
-    answered = Cell("k", document.id, "setting", "found", {"answer": "Paris, 1789 é", "citations": []})
-    cells.put(answered)
-    assert cells.get("k") == answered
-
-
 def test_a_document_that_is_gone_is_said(database: Database) -> None:
     with pytest.raises(NotFound, match="no document gone"):
         Jobs(database).put(ReadingJob.new("gone"))
-    with pytest.raises(NotFound, match="no document gone"):
-        Cells(database).put(Cell("k", "gone", "q", "found", {}))
