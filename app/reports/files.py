@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from app.errors import OncereadError
-from app.reports import html, markdown, tables
+from app.reports import markdown, tables, web
 from app.reports.report import Finished
 
 WRITERS: dict[str, Callable[[Finished], str | bytes]] = {
     "report.md": markdown.write,
-    "report.html": html.write,
+    "report.html": web.write,
     "report.csv": tables.csv_text,
     "report.xlsx": tables.workbook,
     "report.json": lambda report: everything(report),

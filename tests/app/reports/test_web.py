@@ -3,10 +3,10 @@
 import re
 from html.parser import HTMLParser
 
-from app.reports import html
+from app.reports import web
 from tests.app.reports.finished import FINISHED
 
-PAGE = html.write(FINISHED)
+PAGE = web.write(FINISHED)
 
 
 class Tags(HTMLParser):
