@@ -91,11 +91,13 @@ def prepare(
     sampling: Sampling | None = None,
     evidence: int | None = None,
     read: int = 0,
+    look_up: str | None = None,
 ) -> Prepared:
     """What the model is to read for a question about a document, after `earlier` questions and answers about it.
 
     evidence: how many passages to show behind the document, 0 for none; by default what suits the model. read: how many
-    of the earlier exchanges the state has read already.
+    of the earlier exchanges the state has read already. look_up: the words to find passages by, if the question has
+    more than it asks.
     """
     sampling = sampling or Sampling()
     count = home.aids.evidence if evidence is None else evidence
@@ -103,7 +105,7 @@ def prepare(
         ids = question_ids(home.engine, earlier, question, read=read)
         return Prepared(document_id, question, tuple(ids), sampling=sampling)
     places = places_of(home, document_id)
-    found = find(home, document_id, places, question)
+    found = find(home, document_id, places, look_up or question)
     passages = tuple(one.passage for one in found[:count])
     quote = found[0].sentence if found and home.aids.choose_quotes else None
     opening = prompts.opening(" ".join(places.words(quote).split())) if quote else ""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from app.home import Home
 from app.passages import Place
 from app.reports import kinds
 from app.reports.generate import ROWS, generate
+from app.reports.states import WarmStates
 from app.reports.template import Question
 from model.sampling import Sampling
 from model.state import ModelState
@@ -31,16 +32,23 @@ def blank(home: Home, document: Document, question: Question, sampling: Sampling
     """The cell of a question about a document, not answered: its key says all that its answer depends on."""
     engine = home.engine
     state_key = digest(engine.fingerprint, engine.tokenizer.identity, prompts.PROMPT_FORMAT, document.text_hash)
-    return unanswered(document.id, question, state_key, sampling)
+    return unanswered(document.id, question, state_key, sampling, asdict(home.aids))
 
 
-def unanswered(document_id: str | None, question: Question, state_key: str, sampling: Sampling) -> Cell:
-    """A cell without an answer over any text the model reads, named by `state_key`."""
+def unanswered(
+    document_id: str | None, question: Question, state_key: str, sampling: Sampling, aids: Mapping[str, Any]
+) -> Cell:
+    """A cell without an answer over any text the model reads, named by `state_key`. aids: what else it is shown."""
     wanted = [words(question), question.kind, *question.options, "quote" if question.quote else ""]
-    settings: dict[str, Any] = asdict(sampling_of(question, sampling))
+    settings: dict[str, Any] = {**asdict(sampling_of(question, sampling)), **aids}
     cell_hash = digest(*wanted)
     key = digest(state_key, cell_hash, json.dumps(settings, sort_keys=True))
     return Cell(key, document_id, question.id, state_key, cell_hash, settings, "missing")
+
+
+def sampling_in(cell: Cell) -> Sampling:
+    """The sampling among a cell's settings."""
+    return Sampling(**{name: cell.settings[name] for name in Sampling.__dataclass_fields__})
 
 
 def words(question: Question) -> str:
@@ -61,14 +69,17 @@ def answer(
     wanted: Sequence[Wanted],
     should_stop: Callable[[], bool],
     on_read: reading.OnProgress | None = None,
+    states: WarmStates | None = None,
 ) -> Iterator[Cell]:
     """Answer a document's cells from one state, read or restored once; yields each as soon as it is answered.
+
+    states: where to look for the state first, and to leave it.
 
     What fails is a cell that says why, and the others go on. Ends early at `should_stop`; raises nothing that is meant
     for people.
     """
     try:
-        read, state = reading.read_state(home, document_id, on_read, should_stop)
+        read, state = (states or WarmStates()).get(home, document_id, should_stop, on_read)
     except ReadingStopped:
         return
     except Exception as error:
@@ -86,8 +97,8 @@ def _together(
     left = dict(enumerate(wanted))
     try:
         prepared = [
-            answers.prepare(home, read.document, words(question), sampling=Sampling(**cell.settings))
-            for question, cell in wanted
+            answers.prepare(home, read.document, words(q), sampling=sampling_in(cell), look_up=q.ask)
+            for q, cell in wanted
         ]
         for number, generation in generate(home, state, prepared, should_stop):
             found = answers.finish(home, prepared[number], read, generation)

@@ -12,6 +12,7 @@ from app.errors import OncereadError
 from app.home import Home
 from app.reading import Progress as ReadingProgress
 from app.reports import cells, synthesis
+from app.reports.states import WarmStates
 from app.reports.template import Question, Template, parse
 from app.reports.workers import LEASE, Claims, release_lost
 from model.sampling import Sampling
@@ -21,6 +22,8 @@ from storage.reports import Cell, Report
 
 NOTE_SECONDS = 1.0
 """How often the job's row is written and looked at while nothing is answered."""
+
+REMOVED = "the document was removed from the library"
 
 WAIT_SECONDS = 0.5
 """Between looks at cells that another worker has claimed."""
@@ -42,19 +45,23 @@ def create(
     home: Home,
     template: Template,
     document_ids: Sequence[str],
-    folder: Path | str,
+    folder: Path | str | None,
     sampling: Sampling | None = None,
 ) -> Report:
-    """Keep a job that waits to be run. The same template, documents, settings and folder are the same job."""
+    """Keep a job that waits to be run; folder None: one of its own in the data folder.
+
+    The same template, documents, settings and folder are the same job. Raises NotFound, OncereadError.
+    """
     documents = list(dict.fromkeys(document_ids))
     if not documents:
         raise OncereadError("a report needs at least one document: name some")
     spec = {
         "template": template.source, "name": template.title, "variables": dict(template.variables),
         "documents": documents, "titles": {id: home.documents.get(id).title for id in documents},
-        "sampling": asdict(sampling or Sampling()), "folder": str(Path(folder).absolute()),
+        "sampling": asdict(sampling or Sampling()), "folder": str(Path(folder).absolute()) if folder else "",
     }
     id = cells.digest(json.dumps({**spec, "titles": None}, sort_keys=True))[:12]
+    spec["folder"] = spec["folder"] or str(home.settings.home.absolute() / "reports" / id)
     total = len(documents) * len(template.questions) + len(template.across)
     return home.reports.put(Report(id, template.title, "waiting", spec, total=total))
 
@@ -76,10 +83,16 @@ class Job:
         for id in self.ids:
             with suppress(NotFound):
                 self.documents[id] = home.documents.get(id)
+        self.across: dict[str, Cell] = {}
         for id, document in self.documents.items():
             for question in self.template.questions:
                 self.blanks[id, question.id] = cells.blank(home, document, question, self.sampling)
-        self.across: dict[str, Cell] = {}
+
+    def forget_removed(self) -> None:
+        """Take notice of documents that were removed since the job was opened."""
+        there = {document.id for document in self.home.documents.list()}
+        self.documents = {id: document for id, document in self.documents.items() if id in there}
+        self.blanks = {(id, question): cell for (id, question), cell in self.blanks.items() if id in there}
 
     @property
     def total(self) -> int:
@@ -100,7 +113,7 @@ class Job:
         blank = self.blanks.get((id, question.id))
         if blank is None:
             gone = Cell("", id, question.id, "", "", {}, "missing")
-            return cells.failed(gone, "the document was removed from the library")
+            return cells.failed(gone, REMOVED)
         return answered.get(blank.key, blank)
 
     def sources(self, question: Question, answered: Mapping[str, Cell]) -> list[synthesis.Source]:
@@ -124,9 +137,15 @@ class Run:
     """One run over a job by one worker. Every answer is saved as it comes; what others have claimed is waited for."""
 
     def __init__(
-        self, job: Job, on_progress: OnProgress | None = None, should_stop: Callable[[], bool] | None = None
+        self,
+        job: Job,
+        on_progress: OnProgress | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        states: WarmStates | None = None,
     ) -> None:
+        """states: those that this worker keeps from one run to the next."""
         self.job, self.home = job, job.home
+        self._states = states
         self.claims = Claims(self.home.cells)
         self.answered: dict[str, Cell] = {}
         self.new: dict[str, Cell] = {}
@@ -185,12 +204,12 @@ class Run:
             return True
         mine = [(question, cell) for question, cell in wanted if cell.key in claimed]
         if not mine and not self._exists(id):
-            self._take(cells.failed(cell, "the document was removed from the library") for _, cell in wanted)
+            self._take(cells.failed(cell, REMOVED) for _, cell in wanted)
             return True
         title = self.job.title(id)
         if mine:
             self._note(f"{title}: {len(mine)} questions")
-            self._take(cells.answer(self.home, id, mine, self.stopped, self._on_read(title)))
+            self._take(cells.answer(self.home, id, mine, self.stopped, self._on_read(title), self._states))
             self._give_back()
         return len(mine) == len(wanted)
 
@@ -210,20 +229,19 @@ class Run:
         self.job.across[question.id] = self.answered.get(cell.key, cell)
 
     def _take(self, answers: Iterator[Cell]) -> None:
-        """Save each answer as it comes. One that cannot be saved is kept for this run's report."""
+        """Save each answer as it comes. One that cannot be saved is kept for this run's report.
+
+        A claim that was lost means that another worker has given the answer meanwhile, or that the document is gone.
+        """
         for cell in answers:
             try:
-                if not self.home.cells.put(cell, self.claims.worker) and cell.document_id is not None:
-                    self._check(cell.document_id)
+                kept = self.home.cells.put(cell, self.claims.worker)
+                if not kept and cell.document_id is not None and not self._exists(cell.document_id):
+                    cell = cells.failed(cell, REMOVED)
             except StorageError as error:
                 self.trouble = f"answers could not be saved: {error}"
             self.answered[cell.key] = self.new[cell.key] = cell
             self._note(self._doing)
-
-    def _check(self, id: str) -> None:
-        """A claim that is lost means another worker, which has given the same answer, or a document removed."""
-        if not self._exists(id):
-            self.trouble = f"{self.job.title(id)} was removed from the library while it was asked"
 
     def _exists(self, id: str) -> bool:
         try:

@@ -116,6 +116,7 @@ class Finished:
 def gather(job: Job, answered: Mapping[str, Cell], trouble: str | None) -> Finished:
     """The report of a job with these answers; documents removed meanwhile and cells not answered are said."""
     parts = []
+    job.forget_removed()
     for section in job.template.sections:
         rows = []
         for id in [None] if section.across else job.ids:
@@ -188,7 +189,7 @@ def _quote(home: Home, document: str | None, citation: Mapping[str, Any]) -> Quo
     place = Place(**citation["place"])
     if document is None:  # a quote of another cell: its label is the path
         return Quote(citation["quote"], True, place.path)
-    text, _ = answers.text_and_places(home, document)
+    text = answers.places_of(home, document).text
     start, end = place.char_start, place.char_end
     before = _from_a_word(text[max(0, start - CONTEXT) : start], start > CONTEXT)
     after = text[end : end + CONTEXT]

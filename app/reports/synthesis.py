@@ -10,7 +10,7 @@ from app.citations import cite, parse_reply
 from app.errors import OncereadError
 from app.home import Home
 from app.passages import Places
-from app.reports.cells import digest, explain, failed, judge, sampling_of, unanswered, words
+from app.reports.cells import digest, explain, failed, judge, sampling_in, unanswered, words
 from app.reports.generate import generate
 from app.reports.template import Question
 from model.sampling import Sampling
@@ -39,7 +39,7 @@ def blank(home: Home, question: Question, sources: Sequence[Source], sampling: S
     """The cell of a question across documents, not answered; another answer below makes it another cell."""
     engine = home.engine
     state_key = digest(engine.fingerprint, engine.tokenizer.identity, prompts.PROMPT_FORMAT, _text(sources)[0])
-    return unanswered(None, question, state_key, sampling)
+    return unanswered(None, question, state_key, sampling, {})
 
 
 def answer(
@@ -52,7 +52,7 @@ def answer(
         text, segments = _text(sources)
         state = _read(home, text, should_stop)
         ids = dialogue.question_ids(home.engine, (), words(question))
-        prepared = Prepared("", words(question), tuple(ids), sampling=sampling_of(question, Sampling(**cell.settings)))
+        prepared = Prepared("", words(question), tuple(ids), sampling=sampling_in(cell))
         for _, generation in generate(home, state, [prepared], should_stop) if state else ():
             reply = parse_reply(generation.text)
             citations = tuple(cite(reply.quotes, text, Places(text, segments)))
@@ -62,6 +62,7 @@ def answer(
                 seconds_to_first_token=generation.seconds_to_first_token, seconds=generation.seconds,
                 tokens_generated=generation.tokens, stopped=False, conversation=0, document="",
                 question=prepared.question, settings=asdict(prepared.sampling), model=home.engine.fingerprint,
+                evidence=(), nearest=(),
             )
             yield judge(question, cell, found, asdict(found) | {"sources": [asdict(source) for source in sources]})
     except Exception as error:
