@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.linear import linear
+from kernels.quant import Weights, dequantize
 
 
 def route(
@@ -73,3 +74,14 @@ def _experts_of_one_token(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: T
         inner.append(F.silu(gate) * up)
     wide = (torch.stack(inner, 1) * weights[..., None]).to(x.dtype).flatten(1)
     return linear(wide, torch.cat([down[expert] for expert in ids], -1))
+
+
+def mixture(
+    x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Weights, down: Weights, shared: tuple[Weights, Weights]
+) -> Tensor:
+    """`experts` of weights in any format, and the shared expert (gate_up [2J, D], down [D, J]) every token goes through.
+
+    Quantised weights are turned back into x's dtype: what is computed is what they stand for.
+    """
+    routed = experts(x, weights, chosen, dequantize(gate_up, x.dtype), dequantize(down, x.dtype))
+    return routed + swiglu(x, *(dequantize(weight, x.dtype) for weight in shared))

@@ -9,23 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
-def _grid(weight: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Levels [out, in/group, group] (float), scale and zero [out, in/group, 1] (bf16) of a matrix."""
-    if weight.dim() != 2 or weight.shape[1] % group or bits not in (4, 8):
-        raise ValueError(f"cannot quantise {tuple(weight.shape)} to {bits} bits in groups of {group}")
-    grouped = weight.float().unflatten(1, (-1, group))
-    low, high = grouped.aminmax(dim=-1, keepdim=True)
-    top = 2**bits - 1
-    zero = low.bfloat16()
-    scale = ((high - zero.float()) / top).clamp_min(1e-12).bfloat16()
-    levels = ((grouped - zero.float()) / scale.float()).round_().clamp_(0, top)
-    return levels, scale, zero
+from kernels.quant import affine_grid
 
 
 def quantize(weight: Tensor, bits: int, group: int = 64) -> dict[str, Tensor]:
     """A matrix [out, in] as `q`, `scale`, `zero`. Raises ValueError when `in` is no multiple of `group`."""
-    levels, scale, zero = _grid(weight, bits, group)
+    levels, scale, zero = affine_grid(weight, bits, group)
     q = levels.flatten(1).to(torch.uint8)
     if bits == 4:
         q = q[:, 0::2] | (q[:, 1::2] << 4)
@@ -43,5 +32,5 @@ def dequantize(packed: dict[str, Tensor], bits: int, group: int = 64, dtype: tor
 
 def round_trip(weight: Tensor, bits: int, group: int = 64) -> Tensor:
     """What a matrix becomes once stored and read back, in its own dtype: for training against the stored grid."""
-    levels, scale, zero = _grid(weight, bits, group)
+    levels, scale, zero = affine_grid(weight, bits, group)
     return (levels * scale.float() + zero.float()).flatten(1).to(weight.dtype)

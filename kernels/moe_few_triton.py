@@ -1,0 +1,213 @@
+"""`moe.mixture` on a GPU for one to 16 tokens: the chosen experts stream by once, at the speed of memory (Triton).
+
+Time goes into bytes of weights: at one token 9 experts' 127 MB in bf16 at the 48B shape. So every program multiplies all
+of the (at most 16) tokens with a slice of one expert's rows, whoever chose that expert; the tensor cores have time to
+spare. A plan lists the distinct experts by number, and for each the pair of every token that chose it, or -1. The first
+product writes a pair's activation; in the second a program owns columns of the output and goes through the experts in
+the plan's order, so sums have one order. The shared expert, in pieces as wide as a routed one, ends the plan.
+
+int4 and fp8 weights become bfloat16 in registers; tokens are not quantised here.
+"""
+# mypy: disallow-untyped-defs=False
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels import quant
+from kernels.quant import Fp8, Int4, Weights
+
+TOKENS = 16
+"""Tokens that go this way at most; the width of the matrix products' right operand."""
+
+BLOCK, BLOCK_K = 16, 256
+"""Rows of weights a program, columns a step. One token: 576 programs of `_up`, 144 of `_down`, 40 KiB each in flight."""
+
+
+def mixture(
+    x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Weights, down: Weights, shared: tuple[Weights, Weights]
+) -> Tensor:
+    """`moe.mixture` for at most 16 tokens. Raises ValueError for more, or for a shared expert of no whole pieces."""
+    tokens, width = x.shape
+    top_k = chosen.shape[1]
+    experts, _, inner = quant.shape(down)
+    pieces = quant.shape(shared[1])[1] // inner
+    if tokens > TOKENS or pieces * inner != quant.shape(shared[1])[1]:
+        raise ValueError(f"{tokens} tokens and a shared expert {pieces} experts wide do not go this way")
+    x = x.contiguous()
+    slots = min(experts, tokens * top_k)
+    listed = torch.empty(slots + 1, dtype=torch.int32, device=x.device)
+    pairs = torch.empty(slots, TOKENS, dtype=torch.int32, device=x.device)
+    _plan[(1,)](
+        chosen, listed, pairs, tokens, experts, slots, TOP_K=top_k, BLOCK_T=TOKENS,
+        BLOCK_E=triton.next_power_of_2(experts),
+    )  # fmt: skip
+    # A row for each pair, then for each token one as wide as the shared expert.
+    act = torch.empty(tokens * (top_k + pieces), inner, dtype=x.dtype, device=x.device)
+    out = torch.empty_like(x)
+    facts = (listed, pairs, tokens, slots, width, inner, tokens * top_k)
+    form = "fp8" if isinstance(gate_up, Fp8) else "int4" if isinstance(gate_up, Int4) else ""
+    block_k = {"fp8": quant.BLOCK, "int4": 128, "": BLOCK_K}[form]
+    _up[(slots + pieces, triton.cdiv(inner, BLOCK))](
+        x, *_parts(gate_up), *_parts(shared[0]), act, weights, *facts,
+        TOP_K=top_k, PIECES=pieces, FORM=form, BLOCK_T=TOKENS, BLOCK=BLOCK, BLOCK_K=block_k, num_warps=4, num_stages=5,
+    )  # fmt: skip
+    _down[(triton.cdiv(width, BLOCK),)](
+        act, *_parts(down), *_parts(shared[1]), out, *facts,
+        PIECES=pieces, FORM=form, BLOCK_T=TOKENS, BLOCK=BLOCK, BLOCK_K=block_k, num_warps=4, num_stages=6,
+    )  # fmt: skip
+    return out
+
+
+def _parts(weight: Weights) -> tuple[Tensor, Tensor, Tensor]:
+    """Values, scale and zero; where a format has none, the values stand in."""
+    if isinstance(weight, Int4):
+        return weight.packed, weight.scale, weight.zero
+    return (weight.values, weight.scale, weight.values) if isinstance(weight, Fp8) else (weight, weight, weight)
+
+
+@triton.jit
+def _plan(
+    chosen_ptr, listed_ptr, pairs_ptr, tokens, experts, slots,
+    TOP_K: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr,
+):  # fmt: skip
+    """listed: the distinct experts by number, and behind `slots` how many; pairs [slots, BLOCK_T]: their tokens' pairs."""
+    t, e = tl.arange(0, BLOCK_T)[:, None], tl.arange(0, BLOCK_E)[None, :]
+    pair = tl.full([BLOCK_T, BLOCK_E], -1, tl.int32)
+    for k in tl.static_range(TOP_K):
+        chosen = tl.load(chosen_ptr + t * TOP_K + k, mask=t < tokens, other=-1).to(tl.int32)
+        pair = tl.where(chosen == e, t * TOP_K + k, pair)
+    used = (tl.max(pair, 0) >= 0).to(tl.int32)
+    slot = tl.cumsum(used, 0) - used
+    expert = tl.arange(0, BLOCK_E)
+    tl.store(listed_ptr + slot, expert, mask=used > 0)
+    tl.store(listed_ptr + slots, tl.sum(used, 0))
+    tl.store(pairs_ptr + slot[None, :] * BLOCK_T + t, pair, mask=(used > 0)[None, :] & (t < BLOCK_T))
+
+
+@triton.jit
+def _times(
+    acc, values_ptr, scale_ptr, zero_ptr, first, row, x_row, is_x, step, rows, depth,
+    FORM: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """acc [R, T] plus one step of rows of weights times x^T.
+
+    first int64: the matrix's first row among all rows of the stack; row [R]: within the matrix, of which `rows` exist.
+    x_row [T]: pointers to the tokens' rows, where is_x. A step is BLOCK_K columns; 2 BLOCK_K of packed int4 numbers.
+    """
+    k = step * BLOCK_K + tl.arange(0, BLOCK_K)
+    at = first + row
+    if FORM == "int4":
+        bytes_in_row = depth // 2
+        here = (row < rows)[:, None] & (k < bytes_in_row)[None, :]
+        packed = tl.load(values_ptr + at[:, None] * bytes_in_row + k[None, :], mask=here, other=0)
+        column = k // 64 * 128 + k % 64
+        x_here = is_x[None, :] & (k < bytes_in_row)[:, None]
+        low = tl.load(x_row[None, :] + column[:, None], mask=x_here, other=0.0)
+        high = tl.load(x_row[None, :] + column[:, None] + 64, mask=x_here, other=0.0)
+        block = step * (BLOCK_K // 64) + tl.arange(0, BLOCK_K // 64)  # of 128 columns: a group for each half of a byte
+        group = at[:, None] * (depth // 64) + block[None, :] * 2
+        here = (row < rows)[:, None] & (block < depth // 128)[None, :]
+        acc = tl.dot(_real(packed & 15, scale_ptr + group, zero_ptr + group, here, low.dtype), low, acc)
+        acc = tl.dot(_real(packed >> 4, scale_ptr + group + 1, zero_ptr + group + 1, here, low.dtype), high, acc)
+    else:
+        here = (row < rows)[:, None] & (k < depth)[None, :]
+        w = tl.load(values_ptr + at[:, None] * depth + k[None, :], mask=here, other=0.0)
+        x = tl.load(x_row[None, :] + k[:, None], mask=is_x[None, :] & (k < depth)[:, None], other=0.0)
+        if FORM == "fp8":  # a step is one scale wide
+            blocks = tl.cdiv(depth, 128)
+            scale_row = first // rows * tl.cdiv(rows, 128) + row // 128
+            scale = tl.load(scale_ptr + scale_row * blocks + step, mask=row < rows, other=0.0)
+            acc += tl.dot(w.to(x.dtype), x) * scale[:, None]
+        else:
+            acc = tl.dot(w, x, acc)
+    return acc
+
+
+@triton.jit
+def _real(levels, scale_ptr, zero_ptr, here, dtype):
+    """levels [R, 64 B] times scale plus zero [R, B] of each 64."""
+    scale = tl.load(scale_ptr, mask=here, other=0.0).to(tl.float32)[:, :, None]
+    zero = tl.load(zero_ptr, mask=here, other=0.0).to(tl.float32)[:, :, None]
+    grouped = tl.reshape(levels.to(tl.float32), [levels.shape[0], levels.shape[1] // 64, 64])
+    return tl.reshape(grouped * scale + zero, levels.shape).to(dtype)
+
+
+@triton.jit
+def _up(
+    x_ptr, gate_up_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, act_ptr, weights_ptr,
+    listed_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
+    TOP_K: tl.constexpr, PIECES: tl.constexpr, FORM: tl.constexpr,
+    BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """BLOCK numbers of the activation of one expert's, or of one shared piece's, every token."""
+    slot = tl.program_id(0)
+    t = tl.arange(0, BLOCK_T)
+    gate_row = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    x_row, is_x = x_ptr + t * width, t < tokens
+    gate, up = tl.zeros([BLOCK, BLOCK_T], tl.float32), tl.zeros([BLOCK, BLOCK_T], tl.float32)
+    if FORM == "int4":
+        steps = tl.cdiv(width // 2, BLOCK_K)
+    else:
+        steps = tl.cdiv(width, BLOCK_K)
+    if slot < slots:
+        if slot >= tl.load(listed_ptr + slots):
+            return
+        pair = tl.load(pairs_ptr + slot * BLOCK_T + t)
+        rows = 2 * inner
+        first = tl.load(listed_ptr + slot).to(tl.int64) * rows
+        ends = tl.where(gate_row < inner, gate_row, rows)
+        for step in tl.range(0, steps):
+            gate = _times(gate, gate_up_ptr, scale_ptr, zero_ptr, first, ends, x_row, is_x, step, rows, width,
+                          FORM, BLOCK_K)  # fmt: skip
+            up = _times(up, gate_up_ptr, scale_ptr, zero_ptr, first, ends + inner, x_row, is_x, step, rows, width,
+                        FORM, BLOCK_K)  # fmt: skip
+        weight = tl.load(weights_ptr + pair, mask=pair >= 0, other=0.0)
+    else:
+        piece = slot - slots
+        pair = tl.where(is_x, pairs + t * PIECES + piece, -1)
+        rows = 2 * inner * PIECES
+        first = tl.full([], 0, tl.int64)
+        ends = tl.where(gate_row < inner, piece * inner + gate_row, rows)
+        for step in tl.range(0, steps):
+            gate = _times(gate, shared_ptr, shared_scale_ptr, shared_zero_ptr, first, ends, x_row, is_x, step, rows,
+                          width, FORM, BLOCK_K)  # fmt: skip
+            up = _times(up, shared_ptr, shared_scale_ptr, shared_zero_ptr, first, ends + inner * PIECES, x_row, is_x,
+                        step, rows, width, FORM, BLOCK_K)  # fmt: skip
+        weight = tl.where(is_x, 1.0, 0.0)
+    act = gate * tl.sigmoid(gate) * up * weight[None, :]
+    out = act_ptr + pair[None, :] * inner + gate_row[:, None]
+    tl.store(out, act.to(act_ptr.dtype.element_ty), mask=(pair >= 0)[None, :] & (gate_row < inner)[:, None])
+
+
+@triton.jit
+def _down(
+    act_ptr, down_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, out_ptr,
+    listed_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
+    PIECES: tl.constexpr, FORM: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """BLOCK columns of every token's output: all experts of the plan in order, then the shared expert."""
+    t = tl.arange(0, BLOCK_T)
+    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    acc = tl.zeros([BLOCK, BLOCK_T], tl.float32)
+    if FORM == "int4":
+        steps = tl.cdiv(inner // 2, BLOCK_K)
+    else:
+        steps = tl.cdiv(inner, BLOCK_K)
+    for n in tl.range(0, tl.load(listed_ptr + slots) * steps):
+        slot = n // steps
+        pair = tl.load(pairs_ptr + slot * BLOCK_T + t)
+        first = tl.load(listed_ptr + slot).to(tl.int64) * width
+        acc = _times(acc, down_ptr, scale_ptr, zero_ptr, first, row, act_ptr + pair * inner, pair >= 0, n % steps,
+                     width, inner, FORM, BLOCK_K)  # fmt: skip
+    if FORM == "int4":
+        steps = tl.cdiv(inner * PIECES // 2, BLOCK_K)
+    else:
+        steps = tl.cdiv(inner * PIECES, BLOCK_K)
+    act_row = act_ptr + (pairs + t * PIECES) * inner
+    for step in tl.range(0, steps):
+        acc = _times(acc, shared_ptr, shared_scale_ptr, shared_zero_ptr, tl.full([], 0, tl.int64), row, act_row,
+                     t < tokens, step, width, inner * PIECES, FORM, BLOCK_K)  # fmt: skip
+    out = out_ptr + t[None, :] * width + row[:, None]
+    tl.store(out, acc.to(out_ptr.dtype.element_ty), mask=(t < tokens)[None, :] & (row < width)[:, None])

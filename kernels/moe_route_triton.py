@@ -1,0 +1,183 @@
+"""`moe.route` on a GPU, and the order in which experts meet their tokens (Triton).
+
+Scores are sums in float32: products of bfloat16 numbers are exact there. The sort is a counting sort: each block of 128
+(token, expert) pairs counts its experts, the counts are added up over the blocks, and every pair finds its place. All
+of it is whole numbers in a fixed order, nothing waits for the host, and no atomic takes part: two runs agree.
+"""
+# mypy: disallow-untyped-defs=False
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+PAIRS = 128
+"""Pairs sorted by one program."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Pairs (token * top_k + choice) sorted by expert, and the tiles of rows that grouped products work on.
+
+    pair int32 [M]: the pair at each place. place int32 [M]: the place of each pair. tile_expert, tile_start, tile_end
+    int32 [tiles]: a tile's expert, its first place, and where its expert ends; tiles past the last have no rows.
+    counts int32 [E]: pairs of each expert.
+    """
+
+    pair: Tensor
+    place: Tensor
+    tile_expert: Tensor
+    tile_start: Tensor
+    tile_end: Tensor
+    counts: Tensor
+
+
+def route(
+    x: Tensor, weight: Tensor, bias: Tensor, top_k: int, renormalize: bool, scaling: float
+) -> tuple[Tensor, Tensor]:
+    """`moe.route`: x [T, D], weight [E, D], bias [E] -> (weights float32 [T, top_k], experts int64 [T, top_k])."""
+    tokens, width = x.shape
+    experts = weight.shape[0]
+    logits = torch.empty(tokens, experts, dtype=torch.float32, device=x.device)
+    few = tokens <= 16
+    block_t, block_e, block_d = (16, 16, 256) if few else (64, 128, 64)
+    _logits[(triton.cdiv(tokens, block_t), triton.cdiv(experts, block_e))](
+        x, x.stride(0), weight, logits, tokens, experts, width,
+        BLOCK_T=block_t, BLOCK_E=block_e, BLOCK_D=block_d, num_warps=4, num_stages=4 if few else 3,
+    )  # fmt: skip
+    weights = torch.empty(tokens, top_k, dtype=torch.float32, device=x.device)
+    chosen = torch.empty(tokens, top_k, dtype=torch.int64, device=x.device)
+    block = 1 if few else 8
+    _choose[(triton.cdiv(tokens, block),)](
+        logits, bias, weights, chosen, tokens, experts, scaling, TOP_K=top_k, RENORMALIZE=renormalize,
+        BLOCK_T=block, BLOCK_E=triton.next_power_of_2(experts), BLOCK_K=triton.next_power_of_2(top_k),
+        num_warps=1 if few else 4,
+    )  # fmt: skip
+    return weights, chosen
+
+
+@triton.jit
+def _logits(
+    x_ptr, x_row, weight_ptr, logits_ptr, tokens, experts, width,
+    BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """Scores of BLOCK_T tokens for BLOCK_E experts."""
+    t = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
+    e = tl.program_id(1) * BLOCK_E + tl.arange(0, BLOCK_E)
+    rows = x_ptr + t.to(tl.int64)[:, None] * x_row
+    columns = weight_ptr + e[:, None] * width
+    acc = tl.zeros([BLOCK_T, BLOCK_E], tl.float32)
+    for start in tl.range(0, width, BLOCK_D):
+        d = start + tl.arange(0, BLOCK_D)[None, :]
+        x = tl.load(rows + d, mask=(t < tokens)[:, None] & (d < width), other=0.0)
+        w = tl.load(columns + d, mask=(e < experts)[:, None] & (d < width), other=0.0)
+        acc = tl.dot(x, w.T, acc, input_precision="ieee")
+    there = (t < tokens)[:, None] & (e < experts)[None, :]
+    tl.store(logits_ptr + t.to(tl.int64)[:, None] * experts + e[None, :], acc, mask=there)
+
+
+@triton.jit
+def _choose(
+    logits_ptr, bias_ptr, weights_ptr, chosen_ptr, tokens, experts, scaling,
+    TOP_K: tl.constexpr, RENORMALIZE: tl.constexpr,
+    BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """The TOP_K experts of highest score + bias, the first of equals, and their scores as weights."""
+    t, e = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T), tl.arange(0, BLOCK_E)[None, :]
+    k = tl.arange(0, BLOCK_K)[None, :]
+    at = t.to(tl.int64)[:, None]
+    there = (t < tokens)[:, None] & (e < experts)
+    scores = tl.sigmoid(tl.load(logits_ptr + at * experts + e, mask=there, other=0.0))
+    bias = tl.load(bias_ptr + e, mask=e < experts, other=0.0).to(tl.float32)
+    left = tl.where(e < experts, scores + bias, float("-inf"))
+    weights = tl.zeros([BLOCK_T, BLOCK_K], tl.float32)
+    chosen = tl.zeros([BLOCK_T, BLOCK_K], tl.int32)
+    for n in tl.static_range(TOP_K):
+        best = tl.argmax(left, 1)[:, None]
+        mine = e == best
+        score = tl.sum(tl.where(mine, scores, 0.0), 1)[:, None]
+        weights = tl.where(k == n, score, weights)
+        chosen = tl.where(k == n, best, chosen)
+        left = tl.where(mine, float("-inf"), left)
+    if RENORMALIZE:
+        weights = weights / (tl.sum(weights, 1)[:, None] + 1e-20)
+    keep = (t < tokens)[:, None] & (k < TOP_K)
+    tl.store(weights_ptr + at * TOP_K + k, weights * scaling, mask=keep)
+    tl.store(chosen_ptr + at * TOP_K + k, chosen.to(tl.int64), mask=keep)
+
+
+def sort(chosen: Tensor, experts: int, rows: int) -> Order:
+    """The pairs of chosen int64 [T, top_k] by expert, in the order of their tokens, in tiles of `rows` rows."""
+    pairs, device = chosen.numel(), chosen.device
+    blocks = triton.cdiv(pairs, PAIRS)
+    tiles = triton.cdiv(pairs, rows) + min(experts, pairs)
+    counted = torch.empty(blocks, experts, dtype=torch.int32, device=device)
+    pair, place = (torch.empty(pairs, dtype=torch.int32, device=device) for _ in range(2))
+    counts = torch.empty(experts, dtype=torch.int32, device=device)
+    tile = torch.empty(3, tiles, dtype=torch.int32, device=device)
+    block_e = triton.next_power_of_2(experts)
+    _count[(blocks,)](chosen, counted, pairs, experts, BLOCK_P=PAIRS, BLOCK_E=block_e)
+    _add_up[(experts,)](counted, counts, blocks, experts, BLOCK=min(1024, triton.next_power_of_2(blocks)))
+    _put[(blocks,)](chosen, counted, counts, pair, place, pairs, experts, BLOCK_P=PAIRS, BLOCK_E=block_e)
+    _cut[(triton.cdiv(tiles, 64),)](counts, tile, tiles, experts, ROWS=rows, BLOCK_E=block_e, BLOCK=64)
+    return Order(pair, place, tile[0], tile[1], tile[2], counts)
+
+
+@triton.jit
+def _count(chosen_ptr, counted_ptr, pairs, experts, BLOCK_P: tl.constexpr, BLOCK_E: tl.constexpr):
+    """How often each expert stands in a block of pairs."""
+    p, e = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P), tl.arange(0, BLOCK_E)
+    chosen = tl.load(chosen_ptr + p, mask=p < pairs, other=-1).to(tl.int32)
+    count = tl.sum((chosen[:, None] == e[None, :]).to(tl.int32), 0)
+    tl.store(counted_ptr + tl.program_id(0) * experts + e, count, mask=e < experts)
+
+
+@triton.jit
+def _add_up(counted_ptr, counts_ptr, blocks, experts, BLOCK: tl.constexpr):
+    """One expert's counts in the blocks before each, in place, and in all."""
+    e = tl.program_id(0)
+    before = tl.zeros([1], tl.int32)
+    for start in tl.range(0, blocks, BLOCK):
+        b = start + tl.arange(0, BLOCK)
+        count = tl.load(counted_ptr + b * experts + e, mask=b < blocks, other=0)
+        through = tl.cumsum(count, 0)
+        tl.store(counted_ptr + b * experts + e, before + through - count, mask=b < blocks)
+        before += tl.sum(count, 0)
+    tl.store(counts_ptr + e + tl.arange(0, 1), before)
+
+
+@triton.jit
+def _put(
+    chosen_ptr, counted_ptr, counts_ptr, pair_ptr, place_ptr, pairs, experts,
+    BLOCK_P: tl.constexpr, BLOCK_E: tl.constexpr,
+):  # fmt: skip
+    """Each pair's place: after the experts before its own, the blocks before this one, and its fellows before it."""
+    n, e = tl.arange(0, BLOCK_P), tl.arange(0, BLOCK_E)
+    p = tl.program_id(0) * BLOCK_P + n
+    counts = tl.load(counts_ptr + e, mask=e < experts, other=0)
+    base = tl.cumsum(counts, 0) - counts
+    base += tl.load(counted_ptr + tl.program_id(0) * experts + e, mask=e < experts, other=0)
+    chosen = tl.load(chosen_ptr + p, mask=p < pairs, other=-1).to(tl.int32)
+    again = tl.load(chosen_ptr + tl.program_id(0) * BLOCK_P + n[None, :], mask=p[None, :] < pairs, other=-2).to(tl.int32)
+    fellows = tl.sum(((chosen[:, None] == again) & (n[None, :] < n[:, None])).to(tl.int32), 1)
+    place = tl.sum(tl.where(chosen[:, None] == e[None, :], base[None, :], 0), 1) + fellows
+    tl.store(place_ptr + p, place, mask=p < pairs)
+    tl.store(pair_ptr + place, p, mask=p < pairs)
+
+
+@triton.jit
+def _cut(counts_ptr, tile_ptr, tiles, experts, ROWS: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK: tl.constexpr):
+    """The sorted pairs in tiles of ROWS that never cross from one expert to the next."""
+    tile, e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, BLOCK_E)[None, :]
+    counts = tl.load(counts_ptr + e, mask=e < experts, other=0)
+    own = tl.cdiv(counts, ROWS)
+    through = tl.cumsum(own, 1)
+    ends = tl.cumsum(counts, 1)
+    mine = (through - own <= tile[:, None]) & (tile[:, None] < through)
+    start = tl.sum(tl.where(mine, ends - counts + (tile[:, None] - through + own) * ROWS, 0), 1)
+    expert, end = tl.sum(tl.where(mine, e, 0), 1), tl.sum(tl.where(mine, ends, 0), 1)
+    tl.store(tile_ptr + tile, expert, mask=tile < tiles)
+    tl.store(tile_ptr + tiles + tile, start, mask=tile < tiles)
+    tl.store(tile_ptr + 2 * tiles + tile, end, mask=tile < tiles)
