@@ -79,7 +79,7 @@ def _experts_of_one_token(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: T
 def mixture(
     x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Weights, down: Weights, shared: tuple[Weights, Weights]
 ) -> Tensor:
-    """`experts` of weights in any format, and the shared expert (gate_up [2J, D], down [D, J]) every token goes through.
+    """`experts` of weights in any format, and a shared expert (gate_up [2J, D], down [D, J]) for every token.
 
     Quantised weights are turned back into x's dtype: what is computed is what they stand for.
     """

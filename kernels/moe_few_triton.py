@@ -1,8 +1,8 @@
 """`moe.mixture` on a GPU for one to 16 tokens: the chosen experts stream by once, at the speed of memory (Triton).
 
-Time goes into bytes of weights: at one token 9 experts' 127 MB in bf16 at the 48B shape. So every program multiplies all
-of the (at most 16) tokens with a slice of one expert's rows, whoever chose that expert; the tensor cores have time to
-spare. A plan lists the distinct experts by number, and for each the pair of every token that chose it, or -1. The first
+Time goes into bytes of weights: at one token 9 experts' 127 MB in bf16 at the 48B shape. So every program multiplies
+all of the (at most 16) tokens with a slice of one expert's rows, whoever chose it; the tensor cores have time to spare.
+A plan lists the distinct experts by number, and for each the pair of every token that chose it, or -1. The first
 product writes a pair's activation; in the second a program owns columns of the output and goes through the experts in
 the plan's order, so sums have one order. The shared expert, in pieces as wide as a routed one, ends the plan.
 
@@ -22,7 +22,7 @@ TOKENS = 16
 """Tokens that go this way at most; the width of the matrix products' right operand."""
 
 BLOCK, BLOCK_K = 16, 256
-"""Rows of weights a program, columns a step. One token: 576 programs of `_up`, 144 of `_down`, 40 KiB each in flight."""
+"""Rows of weights a program, and columns a step. One token: 576 programs of `_up`, 144 of `_down`."""
 
 
 def mixture(
@@ -72,7 +72,7 @@ def _plan(
     chosen_ptr, listed_ptr, pairs_ptr, tokens, experts, slots,
     TOP_K: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr,
 ):  # fmt: skip
-    """listed: the distinct experts by number, and behind `slots` how many; pairs [slots, BLOCK_T]: their tokens' pairs."""
+    """listed: the distinct experts by number, at `slots` how many; pairs [slots, BLOCK_T]: their tokens' pairs."""
     t, e = tl.arange(0, BLOCK_T)[:, None], tl.arange(0, BLOCK_E)[None, :]
     pair = tl.full([BLOCK_T, BLOCK_E], -1, tl.int32)
     for k in tl.static_range(TOP_K):
@@ -147,10 +147,7 @@ def _up(
     gate_row = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     x_row, is_x = x_ptr + t * width, t < tokens
     gate, up = tl.zeros([BLOCK, BLOCK_T], tl.float32), tl.zeros([BLOCK, BLOCK_T], tl.float32)
-    if FORM == "int4":
-        steps = tl.cdiv(width // 2, BLOCK_K)
-    else:
-        steps = tl.cdiv(width, BLOCK_K)
+    steps = tl.cdiv(width // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(width, BLOCK_K)
     if slot < slots:
         if slot >= tl.load(listed_ptr + slots):
             return
@@ -191,20 +188,14 @@ def _down(
     t = tl.arange(0, BLOCK_T)
     row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     acc = tl.zeros([BLOCK, BLOCK_T], tl.float32)
-    if FORM == "int4":
-        steps = tl.cdiv(inner // 2, BLOCK_K)
-    else:
-        steps = tl.cdiv(inner, BLOCK_K)
+    steps = tl.cdiv(inner // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(inner, BLOCK_K)
     for n in tl.range(0, tl.load(listed_ptr + slots) * steps):
         slot = n // steps
         pair = tl.load(pairs_ptr + slot * BLOCK_T + t)
         first = tl.load(listed_ptr + slot).to(tl.int64) * width
         acc = _times(acc, down_ptr, scale_ptr, zero_ptr, first, row, act_ptr + pair * inner, pair >= 0, n % steps,
                      width, inner, FORM, BLOCK_K)  # fmt: skip
-    if FORM == "int4":
-        steps = tl.cdiv(inner * PIECES // 2, BLOCK_K)
-    else:
-        steps = tl.cdiv(inner * PIECES, BLOCK_K)
+    steps = tl.cdiv(inner * PIECES // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(inner * PIECES, BLOCK_K)
     act_row = act_ptr + (pairs + t * PIECES) * inner
     for step in tl.range(0, steps):
         acc = _times(acc, shared_ptr, shared_scale_ptr, shared_zero_ptr, tl.full([], 0, tl.int64), row, act_row,

@@ -40,8 +40,13 @@ TILES = {
 def mixture(
     x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Weights, down: Weights, shared: tuple[Weights, Weights]
 ) -> Tensor:
-    """`moe.mixture`: each token's chosen experts, weighted, and the shared expert: x [T, D] -> [T, D]."""
-    experts = quant.shape(gate_up)[0]
+    """`moe.mixture`: each token's chosen experts, weighted, and the shared expert: x [T, D] -> [T, D].
+
+    Raises ValueError for fp8 experts whose inner width is no multiple of 128.
+    """
+    experts, _, inner = quant.shape(down)
+    if isinstance(down, Fp8) and inner % quant.BLOCK:
+        raise ValueError(f"fp8 experts {inner} numbers wide: the second product wants multiples of {quant.BLOCK}")
     order = sort(chosen, experts, ROWS)
     routed = grouped(x, order, chosen.shape[1], gate_up, down)
     everyone = grouped(x, _all_rows(x), 1, *(_one(weight) for weight in shared))
@@ -106,16 +111,10 @@ def _grouped(
         if start < end:
             expert = tl.load(tile_expert_ptr + tile)
             row = start + tl.arange(0, ROWS)
-            if UP:
-                row_a = tl.load(pair_ptr + row, mask=row < end, other=0) // TOP_K
-            else:
-                row_a = tl.minimum(row, end - 1)
+            row_a = tl.load(pair_ptr + row, mask=row < end, other=0) // TOP_K if UP else tl.minimum(row, end - 1)
             a_rows = a_ptr + row_a.to(tl.int64)[:, None] * depth
             column = strip * BLOCK_N
-            if UP:
-                b_row = expert * 2 * columns + column
-            else:
-                b_row = expert * columns + column
+            b_row = expert * 2 * columns + column if UP else expert * columns + column
             acc = tl.zeros([ROWS, BLOCK_N], tl.float32)
             up = tl.zeros([ROWS, BLOCK_N], tl.float32)
             k_in = tl.arange(0, BLOCK_K)
@@ -243,7 +242,9 @@ def _one(weight: Weights) -> Weights:
     """A single matrix as a stack of one."""
     if isinstance(weight, Fp8):
         return Fp8(weight.values[None], weight.scale[None])
-    return Int4(weight.packed[None], weight.scale[None], weight.zero[None]) if isinstance(weight, Int4) else weight[None]
+    if isinstance(weight, Int4):
+        return Int4(weight.packed[None], weight.scale[None], weight.zero[None])
+    return weight[None]
 
 
 def _multiprocessors(device: torch.device) -> int:

@@ -160,7 +160,7 @@ def _put(
     base = tl.cumsum(counts, 0) - counts
     base += tl.load(counted_ptr + tl.program_id(0) * experts + e, mask=e < experts, other=0)
     chosen = tl.load(chosen_ptr + p, mask=p < pairs, other=-1).to(tl.int32)
-    again = tl.load(chosen_ptr + tl.program_id(0) * BLOCK_P + n[None, :], mask=p[None, :] < pairs, other=-2).to(tl.int32)
+    again = tl.load(chosen_ptr + p[None, :], mask=p[None, :] < pairs, other=-2).to(tl.int32)
     fellows = tl.sum(((chosen[:, None] == again) & (n[None, :] < n[:, None])).to(tl.int32), 1)
     place = tl.sum(tl.where(chosen[:, None] == e[None, :], base[None, :], 0), 1) + fellows
     tl.store(place_ptr + p, place, mask=p < pairs)

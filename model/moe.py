@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from kernels import moe
+from kernels import backend, moe
 from model.config import KimiConfig
 
 
@@ -47,5 +47,16 @@ class MoE(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [T, D] -> [T, D]."""
-        weights, chosen = moe.route(x, self.router, self.bias, self.top_k, self.renormalize, self.scaling)
-        return moe.experts(x, weights, chosen, self.gate_up, self.down) + self.shared(x)
+        if backend.use_triton(x):
+            from kernels.moe_few_triton import TOKENS
+            from kernels.moe_route_triton import route
+
+            if x.shape[0] <= TOKENS:
+                from kernels.moe_few_triton import mixture
+            else:
+                from kernels.moe_grouped_triton import mixture
+        else:
+            from kernels.moe import mixture, route
+
+        weights, chosen = route(x, self.router, self.bias, self.top_k, self.renormalize, self.scaling)
+        return mixture(x, weights, chosen, self.gate_up, self.down, (self.shared.gate_up, self.shared.down))

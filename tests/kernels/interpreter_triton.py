@@ -1,7 +1,7 @@
 """Triton's interpreter, mended.
 
-As it comes (Triton 3.6 to 3.9) it multiplies bfloat16 operands of a dot by their bits and truncates float32 to
-bfloat16. With `faithful_bfloat16` what a test measures on a CPU is the rounding a GPU would do.
+As it comes (Triton 3.6 to 3.9) it multiplies bfloat16 operands of a dot by their bits, and truncates float32 to
+bfloat16 and fp8. With `faithful_bfloat16` what a test measures on a CPU is the rounding a GPU would do.
 """
 
 from typing import Any
@@ -11,24 +11,38 @@ import torch
 import triton.language as tl
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
+NARROW = {tl.bfloat16: (torch.bfloat16, np.uint16), tl.float8e4nv: (torch.float8_e4m3fn, np.uint8)}
+"""Types the interpreter keeps as bits: what PyTorch calls them, and the bits' own type."""
+
 
 def faithful_bfloat16() -> None:
-    """Make the interpreter's bfloat16 round to nearest and multiply as numbers."""
+    """Make the interpreter's bfloat16 and e4m3 round to nearest and multiply as numbers."""
     plain_cast = InterpreterBuilder.cast_impl
 
     def widened(x: Any) -> Any:
-        return (x.data.astype(np.uint32) << 16).view(np.float32) if x.dtype.scalar == tl.bfloat16 else x.data
+        if x.dtype.scalar not in NARROW:
+            return x.data
+        dtype, bits = NARROW[x.dtype.scalar]
+        signed = np.ascontiguousarray(x.data).view(np.dtype(bits).str.replace("u", "i"))
+        return torch.from_numpy(signed).view(dtype).float().numpy()
 
     def cast(self: Any, src: Any, to: Any) -> Any:
-        if (src.dtype.scalar, to.scalar) == (tl.bfloat16, tl.float32):
-            return TensorHandle(widened(src), tl.float32)
-        if (src.dtype.scalar, to.scalar) == (tl.float32, tl.bfloat16):
-            rounded = torch.from_numpy(np.ascontiguousarray(src.data)).bfloat16().view(torch.int16)
-            return TensorHandle(rounded.numpy().view(np.uint16).reshape(src.data.shape), tl.bfloat16)
+        if src.dtype.scalar in NARROW:
+            src = TensorHandle(widened(src), tl.float32)
+            return src if to.scalar == tl.float32 else cast(self, src, to)
+        if src.dtype.scalar == tl.float32 and to.scalar in NARROW:
+            dtype, bits = NARROW[to.scalar]
+            whole = torch.int16 if bits == np.uint16 else torch.int8
+            rounded = torch.from_numpy(np.ascontiguousarray(src.data)).to(dtype).view(whole)
+            return TensorHandle(rounded.numpy().view(bits).reshape(src.data.shape), to.scalar)
         return plain_cast(self, src, to)
 
     def dot(_self: Any, a: Any, b: Any, d: Any, *_how: Any) -> Any:
         return TensorHandle(np.matmul(widened(a), widened(b), dtype=d.data.dtype) + d.data, d.dtype.scalar)
 
+    def cast_rounding(self: Any, src: Any, to: Any, _rounding: Any) -> Any:
+        return cast(self, src, to)
+
     InterpreterBuilder.create_dot = dot
+    InterpreterBuilder.create_fp_to_fp = cast_rounding
     InterpreterBuilder.create_fp_ext = InterpreterBuilder.create_fp_trunc = cast

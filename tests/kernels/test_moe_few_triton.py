@@ -1,0 +1,57 @@
+"""Experts for a handful of tokens in Triton, every format, against float64."""
+
+import pytest
+import torch
+
+from kernels.moe_few_triton import mixture
+from tests.kernels.device import DEVICE, ON_GPU
+from tests.kernels.experts import Mixture, draw
+
+DTYPE = torch.bfloat16 if ON_GPU else torch.float32
+TOLERANCE = 1e-2 if ON_GPU else 1e-5
+FULL = [(1, 256, 8, 2304, 1024, 1), (5, 256, 8, 2304, 1024, 1), (16, 256, 8, 2304, 1024, 1)] if ON_GPU else []
+SHAPES = [(1, 6, 2, 128, 128, 1), (3, 4, 3, 256, 128, 2), (16, 3, 1, 128, 128, 1), *FULL]
+
+Shape = tuple[int, int, int, int, int, int]
+
+
+@pytest.mark.parametrize("form", ["bf16", "fp8", "int4"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_mixture_is_what_its_weights_stand_for(shape: Shape, form: str) -> None:
+    inputs = draw(*shape, form, DTYPE)
+    exact = inputs.exact()
+    assert (mixture(*inputs.arguments()).double() - exact).norm() <= TOLERANCE * exact.norm()
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 3, 40, 24, 4), (2, 3, 2, 300, 100, 1)], ids=str)
+def test_widths_that_fill_no_tile(shape: Shape) -> None:
+    inputs = draw(*shape, "bf16", DTYPE)
+    exact = inputs.exact()
+    assert (mixture(*inputs.arguments()).double() - exact).norm() <= TOLERANCE * exact.norm()
+
+
+def test_experts_nobody_chose_are_not_read() -> None:
+    inputs = draw(2, 8, 2, 128, 128, 1, "bf16", DTYPE)
+    assert isinstance(inputs.gate_up, torch.Tensor)
+    idle = [e for e in range(8) if e not in inputs.chosen]
+    inputs.gate_up[idle] = float("nan")
+    assert mixture(*inputs.arguments()).isfinite().all()
+
+
+def test_two_runs_agree_and_a_token_does_not_mind_its_neighbours() -> None:
+    inputs = draw(5, 6, 2, 128, 128, 1, "bf16", DTYPE)
+    first = mixture(*inputs.arguments())
+    assert torch.equal(mixture(*inputs.arguments()), first)
+    for row in range(5):
+        part = slice(row, row + 1)
+        alone = Mixture(inputs.x[part], inputs.weights[part], inputs.chosen[part], *inputs.arguments()[3:])
+        torch.testing.assert_close(mixture(*alone.arguments()), first[part], rtol=1e-2 if ON_GPU else 1e-5, atol=1e-5)
+
+
+def test_what_does_not_go_this_way_is_named() -> None:
+    with pytest.raises(ValueError, match="17 tokens"):
+        mixture(*draw(17, 2, 1, 64, 32, 1, "bf16", DTYPE).arguments())
+    inputs = draw(1, 2, 1, 64, 32, 1, "bf16", DTYPE)
+    wrong = (torch.ones(80, 64, dtype=DTYPE, device=DEVICE), torch.ones(64, 40, dtype=DTYPE, device=DEVICE))
+    with pytest.raises(ValueError, match="shared expert"):
+        mixture(*inputs.arguments()[:5], wrong)
