@@ -2,13 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from storage import migrations
+from storage.errors import StorageError
 from storage.postgres import Postgres
 from storage.sqlite import SQLite
 
@@ -53,8 +54,9 @@ class Database:
             yield session
 
     def shrink(self) -> None:
-        """Give the space of deleted rows back."""
-        with self._explained():
+        """Give the space of deleted rows back. Where that fails (it takes room itself, and a turn at writing), it is
+        used by what is saved next, or given back the next time: what was removed is removed."""
+        with suppress(StorageError), self._explained():
             self._kind.shrink(self.engine)
 
     def problems(self) -> list[str]:

@@ -50,7 +50,7 @@ class SQLite:
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # gives bytes back without copying the file
             for pragma in (
                 f"journal_mode = {journal_mode(sqlite3.sqlite_version_info)}",
-                "synchronous = FULL",
+                "synchronous = EXTRA",  # FULL may lose the last commit with the power: the journal comes back
                 "foreign_keys = ON",
             ):
                 connection.execute(f"PRAGMA {pragma}")
@@ -121,5 +121,5 @@ class SQLite:
         if code == sqlite3.SQLITE_READONLY:
             return StorageError(f"{path} is read-only: make the file and its folder writable")
         if code == sqlite3.SQLITE_CANTOPEN:
-            return StorageError(f"{path} cannot be opened: check that its folder exists and is writable")
+            return StorageError(f"{path} cannot be opened: check that its folder exists, is writable, and has room")
         return StorageError(f"the database {path} failed: {error}")
