@@ -13,7 +13,7 @@ from app.home import Home
 from app.prompts import PROMPT_FORMAT
 from app.speed import speed
 from storage.documents import Document, Heading, Segment, SkippedPart
-from storage.integrity import Verdict, verify_texts
+from storage.integrity import Verdict, verify_facts, verify_texts
 from storage.snapshots import Eviction
 
 
@@ -71,18 +71,19 @@ class DocumentInfo:
 @dataclass(frozen=True)
 class Check:
     """What verifying the library found: states in all, damaged ones, rows without an owner, documents whose text is
-    damaged, and what the database says of its file."""
+    damaged, other facts that are, in words, and what the database says of its file."""
 
     snapshots: int
     damaged: tuple[Verdict, ...]
     orphaned: tuple[Verdict, ...]
     texts: tuple[str, ...]
+    facts: tuple[str, ...]
     file: tuple[str, ...]
 
     @property
     def sound(self) -> bool:
         """Whether all is as it was saved."""
-        return not (self.damaged or self.orphaned or self.texts or self.file)
+        return not (self.damaged or self.orphaned or self.texts or self.facts or self.file)
 
 
 def estimate(
@@ -213,4 +214,6 @@ def check(home: Home) -> Check:
     damaged = tuple(verdict for verdict in verdicts if verdict.damaged)
     orphaned = tuple(verdict for verdict in verdicts if verdict.orphaned)
     count = len({verdict.snapshot for verdict in verdicts if verdict.kind == "state"})
-    return Check(count, damaged, orphaned, tuple(verify_texts(home.database)), tuple(home.database.problems()))
+    database = home.database
+    texts, facts = tuple(verify_texts(database)), tuple(verify_facts(database))
+    return Check(count, damaged, orphaned, texts, facts, tuple(database.problems()))

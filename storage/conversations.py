@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from storage.database import Database
 from storage.documents import find_document
-from storage.errors import NotFound
+from storage.errors import DatabaseDamaged, NotFound
 from storage.schema import ConversationRow, DocumentRow, MessageRow
 
 Role = Literal["user", "assistant"]
@@ -70,12 +70,18 @@ class Conversations:
             )
 
     def get(self, id: int) -> Conversation:
-        """A conversation with all its messages. Raises NotFound."""
+        """A conversation with all its messages. Raises NotFound; DatabaseDamaged if one is not what was said."""
         with self._database.reading() as session:
-            return _conversation(_row(session, id, self._owner))
+            row = _row(session, id, self._owner)
+            if not all(message.intact for message in row.messages):
+                raise DatabaseDamaged(f"a message of conversation {id} is damaged: start a new conversation")
+            return _conversation(row)
 
     def list(self, document_id: str) -> list[Conversation]:
-        """The conversations about a document, newest first. Raises NotFound for another person's document."""
+        """The conversations about a document, newest first; a damaged one is called so and has no messages.
+
+        Raises NotFound for another person's document.
+        """
         of_document = select(ConversationRow).where(ConversationRow.document_id == document_id)
         newest_first = of_document.order_by(ConversationRow.id.desc())
         with self._database.reading() as session:
@@ -107,5 +113,7 @@ def _owner_of(document_id: str) -> Select[Any]:
 
 
 def _conversation(row: ConversationRow) -> Conversation:
+    if not all(message.intact for message in row.messages):
+        return Conversation(row.id, row.document_id, f"{row.title} (damaged)", row.created_at, ())
     messages = tuple(Message(cast(Role, m.role), m.text, m.facts, m.created_at) for m in row.messages)
     return Conversation(row.id, row.document_id, row.title, row.created_at, messages)

@@ -1,5 +1,6 @@
 """The open library: sessions on its database, whichever kind it is, and the errors in words."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from storage import migrations
-from storage.errors import StorageError
+from storage.errors import DatabaseDamaged, StorageError
 from storage.postgres import Postgres
 from storage.sqlite import SQLite
 
@@ -86,3 +87,5 @@ class Database:
             raise self._kind.in_words(error.orig) from error
         except sqlite3.Error as error:
             raise self._kind.in_words(error) from error
+        except json.JSONDecodeError as error:
+            raise DatabaseDamaged(f"a row of {self._kind.place} is damaged: `onceread check` says more") from error

@@ -49,6 +49,9 @@ class SkippedPart:
     reason: str
 
 
+DAMAGED = SkippedPart("", "where its parts come from is damaged: remove the document and add its files again")
+
+
 @dataclass(frozen=True)
 class Document:
     """A document without its text. Times are seconds since 1970; tokens is None until they were counted.
@@ -242,12 +245,16 @@ def _near(name: str, titles: Iterable[str]) -> str:
 
 
 def _document(row: DocumentRow) -> Document:
+    segments: tuple[Segment, ...] = ()
+    skipped: tuple[SkippedPart, ...] = (DAMAGED,)
+    if row.content is not None and row.content.intact:
+        segments = _unpack(row.content.segments)
+        skipped = tuple(SkippedPart(*part) for part in json.loads(row.content.skipped))
     return Document(
         id=row.id, title=row.title, kind=row.kind, text_hash=row.text_hash, chars=row.chars, tokens=row.tokens,
         pages=row.pages, created_at=row.created_at, last_used_at=row.last_used_at,
         owner=row.owner, resume_seconds=row.resume_seconds, origin=row.origin, digest=row.digest,
-        segments=_unpack(row.content.segments),
-        skipped=tuple(SkippedPart(*part) for part in json.loads(row.content.skipped)),
+        segments=segments, skipped=skipped,
     )
 
 

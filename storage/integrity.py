@@ -1,15 +1,18 @@
 """Whether everything in a library is as it was saved: every block, every text, and nothing without an owner."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from storage import blocks
 from storage import tensors as rows
+from storage.checked import Checked
 from storage.database import Database
 from storage.documents import Documents
 from storage.errors import DatabaseDamaged, NotFound
-from storage.schema import BlockRow, DocumentRow, ReadingRow, TensorRow
+from storage.schema import BlockRow, ContentRow, DocumentRow, MessageRow, ReadingRow, TensorRow
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,27 @@ def verify_states(database: Database) -> list[Verdict]:
             orphaned = () if mine else tuple(sorted(blocks.checksums(session, id)))
             verdicts.append(Verdict(id, row.kind, tuple(sorted(mine)), row.tokens, tuple(damaged), orphaned))
     return verdicts
+
+
+def verify_facts(database: Database) -> list[str]:
+    """The messages and lists of parts that are not what was written, in words."""
+    kinds: dict[str, tuple[type[Checked], InstrumentedAttribute[Any]]] = {
+        "message {}": (MessageRow, MessageRow.id),
+        "the parts of document {}": (ContentRow, ContentRow.document_id),
+    }
+    damaged = []
+    for words, (table, key) in kinds.items():
+        with database.reading() as session:
+            ids = session.scalars(select(key).order_by(key)).all()
+        for id in ids:
+            try:
+                with database.reading() as session:
+                    row = session.get(table, id)
+                    if row is not None and not row.intact:
+                        damaged.append(words.format(id))
+            except DatabaseDamaged:
+                damaged.append(words.format(id))
+    return damaged
 
 
 def verify_texts(database: Database) -> list[str]:

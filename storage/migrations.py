@@ -212,8 +212,13 @@ def _reports(connection: Connection) -> None:
     new.create_all(connection)
 
 
+def _checksums(connection: Connection) -> None:
+    for table in ("contents", "messages"):
+        _add(connection, table, Column("checksum", Text, server_default="", nullable=False))
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
-    _first_tables, _people, _pace, _outlines_and_origins, _blocks, _reports,
+    _first_tables, _people, _pace, _outlines_and_origins, _blocks, _reports, _checksums,
 ]
 
 

@@ -10,16 +10,18 @@ from sqlalchemy import JSON, BigInteger, Dialect, Double, ForeignKey, LargeBinar
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
+from storage.checked import Checked
+
 
 class Words(TypeDecorator[str]):
-    """Text for people. Lone surrogates (from odd file names) become '?': SQLite cannot hold them."""
+    """Text for people. Lone surrogates (from odd file names) become '?', and NUL U+FFFD: databases cannot hold them."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Make the text storable."""
-        return None if value is None else value.encode("utf-8", "replace").decode("utf-8")
+        return None if value is None else value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
 
 
 class Base(DeclarativeBase):
@@ -49,7 +51,7 @@ class DocumentRow(Base):
     outline: Mapped["OutlineRow | None"] = relationship(passive_deletes="all")
 
 
-class ContentRow(Base):
+class ContentRow(Checked, Base):
     """A document's text as UTF-8 and its places as JSON; never changed, so that touching a document stays cheap."""
 
     __tablename__ = "contents"
@@ -147,7 +149,7 @@ class ConversationRow(Base):
     messages: Mapped[list["MessageRow"]] = relationship(order_by="MessageRow.id", passive_deletes="all")
 
 
-class MessageRow(Base):
+class MessageRow(Checked, Base):
     """A question or an answer; facts is whatever the application knows about it."""
 
     __tablename__ = "messages"

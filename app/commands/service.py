@@ -38,11 +38,13 @@ def check(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
         "damaged": [asdict(verdict) for verdict in result.damaged],
         "orphaned": [asdict(verdict) for verdict in result.orphaned],
         "texts": list(result.texts),
+        "facts": list(result.facts),
         "file": list(result.file),
     }
     lines = [
         f"{result.snapshots} saved states, {len(result.damaged)} damaged, {len(result.orphaned)} with orphaned rows; "
-        f"{len(result.texts)} damaged texts; {'the file is damaged' if result.file else 'the file is sound'}"
+        f"{len(result.texts)} damaged texts, {len(result.facts)} other damaged rows; "
+        f"the file is {'damaged' if result.file else 'sound'}"
     ]
     for verdict in result.damaged:
         owners = ", ".join(verdict.documents) or "no document"
@@ -52,6 +54,7 @@ def check(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
     for verdict in result.orphaned:
         lines.append(f"  rows of block {verdict.snapshot} belong to nothing: {', '.join(verdict.orphaned)}")
     lines += [f"  the text of {id} is damaged: remove the document and add its file again" for id in result.texts]
+    lines += [f"  {each} is damaged" for each in result.facts]
     lines += [f"  {problem}" for problem in result.file]
     return facts, "\n".join(lines), 0 if result.sound else 1
 

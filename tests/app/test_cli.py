@@ -65,7 +65,7 @@ def test_read_ask_show_remove(capsys: pytest.CaptureFixture[str], book: Path) ->
     shown = run(capsys, "show", "book")
     assert (shown["coverage"]["files"], shown["coverage"]["gaps"], shown["outline"]) == (1, [], [])
     assert (shown["complete"], shown["tokens_read"]) == (True, read["tokens"])
-    assert run(capsys, "check") == {"snapshots": 2, "damaged": [], "orphaned": [], "texts": [], "file": []}
+    assert run(capsys, "check") == {"snapshots": 2, "damaged": [], "orphaned": [], "texts": [], "facts": [], "file": []}
     file = book.with_name("book.onceread")
     assert run(capsys, "export", "book", file)["tokens"] == read["tokens"]
     assert run(capsys, "remove", "book")["document"] == read["document"]

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import StorageError
-from storage.integrity import verify_states, verify_texts
+from storage.integrity import verify_facts, verify_states, verify_texts
 from tests.storage.powerloss import Disk, records
 from tests.storage.work import DAMAGED, Work
 
 ROOT = Path(__file__).parents[2]
+PATHS = (str(ROOT),)
+"""Where the working program finds its modules."""
 
 
 @dataclass
@@ -39,7 +41,7 @@ def _work(folder: Path, task: str, seed: int, steps: int) -> tuple[str, Path]:
     log = folder / "log"
     environment = os.environ | {
         "LD_PRELOAD": str(shim(folder)), "SHIM_ROOT": str(folder / "disk"), "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(PATHS),
     }
     if task == "acknowledged":
         environment["SHIM_LOG"] = str(log)
@@ -84,9 +86,9 @@ def _fault(path: Path, expected: list[str]) -> str:
         work = Work(path, 0)
         try:
             bad = [each for each in verify_states(work.database) if each.damaged or each.orphaned]
-            bad_texts, problems = verify_texts(work.database), work.database.problems()
-            if bad or bad_texts or problems:
-                return f"unsound: {bad} {bad_texts} {problems}"
+            others = [*verify_texts(work.database), *verify_facts(work.database), *work.database.problems()]
+            if bad or others:
+                return f"unsound: {bad} {others}"
             return "" if not expected or work.digest() in expected else "something acknowledged is lost"
         finally:
             work.database.close()

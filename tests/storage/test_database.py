@@ -63,7 +63,7 @@ def test_settings_of_the_file(database: Database) -> None:
             connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for name in ("page_size", "auto_vacuum", "synchronous", "foreign_keys", "user_version", "journal_mode")
         ]
-    assert settings == [PAGE_SIZE, 2, 2, 1, len(MIGRATIONS), journal_mode(sqlite3.sqlite_version_info).lower()]
+    assert settings == [PAGE_SIZE, 2, 3, 1, len(MIGRATIONS), journal_mode(sqlite3.sqlite_version_info).lower()]
 
 
 def test_write_ahead_log_only_where_it_is_safe() -> None:

@@ -83,10 +83,10 @@ class Work:
             for state in self.snapshots.find(document.id):
                 name = f"state {document.id} {state.prefix}"
                 found[name] = _tried(lambda id=state.id: _sums(self.snapshots.load(id)))
-            talks = _tried(lambda id=document.id: repr([
-                [(said.role, said.text, said.facts) for said in talk.messages] for talk in self.conversations.list(id)
-            ]))
-            found[f"talks {document.id}"] = talks
+            for talk in self.conversations.list(document.id):
+                found[f"talk {talk.id}"] = _tried(lambda id=talk.id: repr([
+                    (said.role, said.text, said.facts) for said in self.conversations.get(id).messages
+                ]))
         return found
 
     def digest(self) -> str:
