@@ -107,7 +107,7 @@ def join_kernel(
     for segment in range(segments - 1):
         maps = maps_ptr + ((sequence * (segments - 1) + segment) * H + h).to(tl.int64) * K * (V + K)
         local = tl.load(maps + at_map + column[None, :])
-        if segment == 0:
+        if segment == 0:  # noqa: SIM108 (the load must not happen there)
             state = local
         else:
             state = dot(tl.load(maps + at_map + V + key[None, :]), state, local)

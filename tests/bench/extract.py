@@ -53,7 +53,8 @@ def _measured(path: Path, code: str) -> tuple[float, int, int, int]:
     """Seconds, bytes of text, peak memory of all processes beyond it, and pages, in a process of its own."""
     program = (
         "import resource, sys, time; from pathlib import Path; from app.extract import extract, paged\n"
-        f"{code}\nbegun = time.perf_counter()\nread = extract([Path(sys.argv[1])])\ntook = time.perf_counter() - begun\n"
+        f"{code}\nbegun = time.perf_counter()\nread = extract([Path(sys.argv[1])])\n"
+        "took = time.perf_counter() - begun\n"
         "own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
         "theirs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024\n"
         "size = sys.getsizeof(read.text)\n"
