@@ -18,7 +18,7 @@ from app.errors import EXPLAINED
 from app.home import Home, open_home
 from app.settings import Settings, model_folder
 
-Page = Callable[[Home, str, int], None]
+Page = Callable[[Home, str, int, bool], None]
 
 
 def main(argv: Sequence[str] | None = None, page: Page | None = None) -> int:

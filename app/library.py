@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app import dialogue, states
+from app import dialogue, originals, states
 from app.coverage import NOTE, Coverage, coverage
 from app.errors import OncereadError
 from app.extract import Extracted, Progress, Skip, extract
@@ -130,7 +130,9 @@ def add(
 
     Raises SourceError and StorageError. Reading it into state is `reading.read`.
     """
-    return keep(home, extract(paths, on_progress, ocr_language), title)
+    document = keep(home, extract(paths, on_progress, ocr_language), title)
+    originals.keep(home, document.id, paths)
+    return document
 
 
 def keep(home: Home, extracted: Extracted, title: str | None = None) -> Document:
@@ -176,6 +178,7 @@ def remove(home: Home, document_id: str) -> None:
     """Forget a document: text, saved states, conversations, report cells."""
     home.jobs.remove(document_id)
     home.documents.remove(document_id)
+    originals.remove(home, document_id)
     home.evidence.remove(document_id)
 
 

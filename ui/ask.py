@@ -1,52 +1,127 @@
-"""From a question to a streamed answer."""
+"""Questions under way: each is answered in a thread of its own, whether or not a browser still looks at it."""
 
+import logging
 import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
-from typing import cast
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from app import session
+from app import reading, session
+from app.answers import Answer
+from app.errors import EXPLAINED, OncereadError
 from app.home import Home
-from app.session import Answer
+from app.preferences import Sampling
+from app.turns import Line
+from ui.address import Address
 
-SECONDS_BETWEEN = 0.05
-"""Text is sent to the browser at most this often."""
+MOST, MOST_EACH = 100, 5
+"""Questions under way, of everybody and of one person."""
+
+SECONDS_BETWEEN = 0.08
+"""Text is sent to a browser at most this often."""
+
+FAULT = "Something went wrong here; the terminal that runs Onceread says what. Your question is kept."
 
 
-class Stops:
-    """Which browser tabs have an answer under way, and how to end it."""
+@dataclass(eq=False)
+class Asked:
+    """A question on its way. ahead: people before it in the line; raw: the reply so far; then an answer or an error."""
+
+    person: str
+    address: Address
+    question: str
+    ahead: int = 0
+    reading: str = ""
+    raw: str = ""
+    answer: Answer | None = None
+    error: str = ""
+    stopped: threading.Event = field(default_factory=threading.Event)
+    finished: threading.Event = field(default_factory=threading.Event)
+
+    def follow(self) -> Iterator[None]:
+        """Again and again while there is something new, and once at the end."""
+        seen: object = None
+        while not self.finished.wait(SECONDS_BETWEEN):
+            now = (self.ahead, self.reading, len(self.raw))
+            if now != seen:
+                seen = now
+                yield
+        yield
+
+
+class Asking:
+    """The questions of all people, in one line for the model."""
 
     def __init__(self) -> None:
-        self._events: dict[str, threading.Event] = {}
+        self._line = Line()
+        self._changing = threading.Lock()
+        self._under_way: list[Asked] = []
 
-    @contextmanager
-    def asking(self, tab: str) -> Iterator[threading.Event]:
-        """While an answer is made for a tab; gives the event that says it should stop."""
-        self._events[tab] = threading.Event()
+    def ask(self, home: Home, person: str, address: Address, question: str, sampling: Sampling) -> Asked:
+        """Start answering. Raises OncereadError if it is empty, or too many are under way; NotFound."""
+        if not question.strip():
+            raise OncereadError("the question is empty: type what you want to know")
+        home.documents.get(address.document)
+        asked = Asked(person, address, question.strip())
+        with self._changing:
+            own = sum(other.person == person for other in self._under_way)
+            if len(self._under_way) >= MOST or own >= MOST_EACH:
+                raise OncereadError("too many questions are waiting already: try again in a moment")
+            self._under_way.append(asked)
+        threading.Thread(target=self._answer, args=(home, asked, sampling), name="asking", daemon=True).start()
+        return asked
+
+    def under_way(self, person: str, address: Address) -> Asked | None:
+        """The question a person has under way in this conversation (or in a new one about this document)."""
+        with self._changing:
+            return next((a for a in self._under_way if (a.person, a.address) == (person, address)), None)
+
+    def stop(self, person: str, address: Address) -> None:
+        """End the answer under way; what has come so far is kept."""
+        if asked := self.under_way(person, address):
+            asked.stopped.set()
+
+    def end(self) -> None:
+        """Stop every answer and wait a little for what has come to be saved."""
+        with self._changing:
+            left = list(self._under_way)
+        for asked in left:
+            asked.stopped.set()
+        until = time.monotonic() + 10
+        for asked in left:
+            asked.finished.wait(max(0.0, until - time.monotonic()))
+
+    def _note_resume(self, home: Home, answer: Answer) -> None:
+        """Keep how long the document took to resume, if it did resume."""
+        if answer.tokens_generated and answer.tokens_reused == home.documents.get(answer.document).tokens:
+            home.documents.set_resume_seconds(answer.document, answer.seconds_to_first_token)
+
+    def _answer(self, home: Home, asked: Asked, sampling: Sampling) -> None:
+        def note(ahead: int) -> None:
+            asked.ahead = ahead
+
+        def read_again(progress: reading.Progress) -> None:
+            asked.reading = f"{progress.done:,} of {progress.total:,} tokens read again" if progress.total else ""
+
         try:
-            yield self._events[tab]
+            with self._line.place(note, asked.stopped.is_set):
+                pieces = session.ask(
+                    home, asked.address.document, asked.question, asked.address.conversation, sampling,
+                    asked.stopped.is_set, read_again,
+                )  # fmt: skip
+                for piece in pieces:
+                    if isinstance(piece, Answer):
+                        self._note_resume(home, piece)
+                        asked.answer = piece
+                    else:
+                        asked.raw += piece
+        except EXPLAINED as error:
+            asked.error = str(error)
+        except Exception:  # a fault of ours: the person gets the question back, the log the traceback
+            logging.getLogger(__name__).exception("answering failed")
+            asked.error = FAULT
         finally:
-            del self._events[tab]
-
-    def stop(self, tab: str) -> None:
-        """End the answer under way in a tab, if there is one; what has come so far is kept."""
-        if event := self._events.get(tab):
-            event.set()
-
-
-def stream(
-    home: Home, document_id: str, question: str, conversation: int | None, stopped: threading.Event
-) -> Iterator[str | Answer]:
-    """The reply so far, again and again as it grows, and the Answer at the end. Raises what `session.ask` raises."""
-    raw, sent = "", 0.0
-    answering = session.ask(home, document_id, question, conversation, should_stop=stopped.is_set)
-    with closing(cast("Generator[str | Answer, None, None]", answering)) as pieces:
-        for piece in pieces:
-            if isinstance(piece, Answer):
-                yield piece
-                continue
-            raw += piece
-            if time.monotonic() - sent >= SECONDS_BETWEEN:
-                yield raw
-                sent = time.monotonic()
+            with self._changing, suppress(ValueError):
+                self._under_way.remove(asked)
+            asked.finished.set()

@@ -1,49 +1,101 @@
-"""The library: the documents there are, and taking new ones in."""
-
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+"""The library: what is being read and waits to be, and the documents there are."""
 
 from app import library
-from app.errors import SourceError
 from app.home import Home
 from app.library import DocumentInfo
-from app.worker import Worker
-from ui.markup import count, dotted, safe, size
-
-SAMPLE = Path(__file__).parent / "sample.txt"
-SAMPLE_TITLE = "The King of the Golden River (John Ruskin)"
-MOST_FILES = 2000
-"""Files in one drop; more come as a zip."""
+from app.roots import roots
+from app.worker import ReadingJob, Worker
+from ui.markup import ago, button, count, dotted, duration, local, safe, size
+from ui.reading import bar, is_unfinished, pace_words, percent
 
 STATES = {"waiting": "waiting", "paused": "paused", "failed": "stopped by an error"}
 
+PASTE = {
+    "title": "Paste a text",
+    "fields": [
+        {"name": "title", "label": "Title"},
+        {"name": "text", "label": "Text", "lines": 10},
+    ],
+    "confirm": "Add it",
+}
+
+
+def adding() -> str:
+    """The buttons under the drop area."""
+    allowed = roots()
+    from_here = {
+        "title": "From this computer",
+        "words": f"A file or folder in {' or '.join(str(root) for root in allowed)}.",
+        "fields": [{"name": "path", "label": "Path", "value": str(allowed[0]) if allowed else ""}],
+        "confirm": "Add it",
+    }
+    return (
+        '<p class="or-actions or-adding">'
+        f"{local('upload', 'Choose files')}{button('paste', 'Paste text', ask=PASTE)}"
+        f"{button('path', 'From a folder', ask=from_here) if allowed else ''}"
+        f"{button('sample', 'Sample book')}</p>"
+    )
+
 
 def listing(home: Home, worker: Worker, chosen: str) -> str:
-    """The documents as cards that open them, newest first."""
+    """The queue, and the documents as cards that open them, newest first."""
     documents = home.documents.list()
     if not documents:
-        return ""
-    cards = [_card(library.info(home, document), worker, document.id == chosen) for document in documents]
-    heading = '<h2 class="or-side-title">Library</h2>'
-    return f'{heading}<nav class="or-library" aria-label="Documents">{"".join(cards)}</nav>'
+        return '<p class="or-quiet">Documents you add are listed here.</p>'
+    infos = [library.info(home, document) for document in documents]
+    queue = "".join(_job(info, job) for info, job in _unfinished(home, infos))
+    cards = "".join(_card(info, worker, info.document.id == chosen) for info in infos)
+    queued = f'<h2 class="or-side-title">Reading</h2><ul class="or-queue">{queue}</ul>' if queue else ""
+    return (
+        f'{queued}<h2 class="or-side-title">Library</h2>'
+        f'<nav class="or-library" aria-label="Documents">{cards}</nav>'
+    )
+
+
+def _unfinished(home: Home, infos: list[DocumentInfo]) -> list[tuple[DocumentInfo, ReadingJob]]:
+    """Jobs that are not done, those being read first."""
+    jobs = {job.document_id: job for job in home.jobs.list()}
+    order = {"reading": 0, "waiting": 1, "paused": 2, "failed": 3}
+    found = [(info, jobs[info.document.id]) for info in infos if info.document.id in jobs]
+    left = [(info, job) for info, job in found if is_unfinished(info, job)]
+    return sorted(left, key=lambda pair: (order[pair[1].state], pair[1].updated_at))
+
+
+def _job(info: DocumentInfo, job: ReadingJob) -> str:
+    id, title = info.document.id, info.document.title
+    go = (
+        button("pause", "Pause", id, hint=f"Pause reading {title}")
+        if job.state in ("waiting", "reading")
+        else button("resume", "Go on", id, hint=f"Go on reading {title}")
+    )
+    stop = button("cancel", "Cancel", id, hint=f"Cancel reading {title}")
+    words = dotted([f"{percent(job):.0f} %" if job.total else "", *pace_words(job), STATES.get(job.state, "")])
+    return (
+        f'<li><span class="or-card-title">{safe(title)}</span>{bar(job, f"{title}: read so far")}'
+        f'<span class="or-card-facts">{safe(words)}</span><span class="or-small">{go}{stop}</span></li>'
+    )
 
 
 def _card(info: DocumentInfo, worker: Worker, chosen: bool) -> str:
     document = info.document
-    facts = dotted(
+    what = dotted(
         [
+            document.kind,
+            count(document.pages, "page") if document.pages else "",
             count(document.tokens, "token") if document.tokens else count(document.chars, "character"),
-            f"{size(info.state_bytes)} state" if info.complete else "",
-            state_of(info, worker),
+        ]
+    )
+    state = dotted(
+        [
+            f"{size(info.state_bytes)} of state" if info.complete else state_of(info, worker),
+            f"resumes in {duration(document.resume_seconds)}" if info.complete and document.resume_seconds else "",
+            ago(document.last_used_at) if info.complete else "",
         ]
     )
     return (
         f'<button type="button" class="or-card" data-do="open" data-item="{safe(document.id)}"'
         f'{" aria-current=page" if chosen else ""}><span class="or-card-title">{safe(document.title)}</span>'
-        f'<span class="or-card-facts">{safe(facts)}</span></button>'
+        f'<span class="or-card-facts">{safe(what)}</span><span class="or-card-facts">{safe(state)}</span></button>'
     )
 
 
@@ -55,40 +107,5 @@ def state_of(info: DocumentInfo, worker: Worker) -> str:
     if job is None or job.state == "done":
         return "not read yet"
     if job.state == "reading":
-        return f"reading, {100 * job.done // max(job.total, 1)} %"
+        return f"reading, {percent(job):.0f} %"
     return STATES[job.state]
-
-
-def take_in(home: Home, uploaded: Sequence[str]) -> str:
-    """Move uploaded files out of Gradio's folder, extract and keep their text; gives the document's id.
-
-    The files themselves are gone afterwards, whatever happens: the library keeps the text. Raises SourceError.
-    """
-    if len(uploaded) > MOST_FILES:
-        raise SourceError(f"{len(uploaded):,} files are more than {MOST_FILES:,} at once: put them into a zip archive")
-    with _moved(home, [Path(name) for name in uploaded]) as paths:
-        return library.add(home, paths).id
-
-
-def take_sample(home: Home) -> str:
-    """Put the sample book into the library (once); gives its id."""
-    return library.add(home, [SAMPLE], SAMPLE_TITLE).id
-
-
-@contextmanager
-def _moved(home: Home, uploaded: Sequence[Path]) -> Iterator[list[Path]]:
-    """The uploads under their own names in a folder of ours, which is removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="upload-", dir=home.settings.home) as folder:
-        yield [_move(path, Path(folder)) for path in uploaded]
-
-
-def _move(path: Path, folder: Path) -> Path:
-    """Move one upload; a second file of the same name gets a number."""
-    target, number = folder / path.name, 1
-    while target.exists():
-        number += 1
-        target = folder / f"{path.stem} ({number}){path.suffix}"
-    shutil.move(path, target)
-    if not any(path.parent.iterdir()):
-        path.parent.rmdir()
-    return target

@@ -1,19 +1,29 @@
-"""Text to HTML, and numbers to words. Whatever comes from a document, a file name or the model passes `safe`."""
+"""Text to HTML, and numbers to words. Whatever comes from a document, a file name or a person passes `safe`; what a
+model wrote passes `safe` or `markdown`."""
 
-from collections.abc import Iterable
+import json
+import time
+from collections.abc import Iterable, Mapping
 from html import escape
+from typing import Any
+
+import nh3
+from markdown_it import MarkdownIt
 
 BYTES_UNITS = ("B", "kB", "MB", "GB", "TB")
 
-CLICKS = """
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-do]');
-  if (!button || button.disabled) return;
-  if (button.dataset.confirm && !window.confirm(button.dataset.confirm)) return;
-  trigger('click', { action: button.dataset.do, item: button.dataset.item || '' });
-});
-"""
-"""Script of a gr.HTML: its buttons made by `button` become click events with `action` and `item`."""
+ATTACH = "import('/onceread.js').then((page) => page.attach(element, trigger));"
+"""Script of a gr.HTML: its buttons and forms become click events with `action`, `item` and `fields`."""
+
+ALLOWED = {
+    "p", "br", "em", "strong", "code", "pre", "ul", "ol", "li", "blockquote", "h3", "h4", "h5", "h6", "table", "thead",
+    "tbody", "tr", "th", "td", "hr", "del",
+}  # fmt: skip
+"""What a model's words may become. No links and no images: nothing it writes can lead or load anything anywhere."""
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").disable(
+    ["image", "link", "autolink", "reference", "html_block", "html_inline", "entity"]
+)
 
 
 def safe(text: object) -> str:
@@ -21,20 +31,48 @@ def safe(text: object) -> str:
     return escape(str(text), quote=True)
 
 
-def button(action: str, label: str, item: object = "", *, style: str = "", confirm: str = "", hint: str = "") -> str:
-    """A button that `CLICKS` reports as `action` on `item`. All arguments are plain text."""
-    extra = f' data-confirm="{safe(confirm)}"' if confirm else ""
+def markdown(text: str) -> str:
+    """A model's Markdown as harmless HTML: lists, tables, emphasis and code, nothing else."""
+    return nh3.clean(_MARKDOWN.render(text), tags=ALLOWED, attributes={"ol": {"start"}}, link_rel=None)
+
+
+def button(
+    action: str, label: str, item: object = "", *, style: str = "", ask: Mapping[str, Any] | None = None,
+    hint: str = "", current: bool = False,
+) -> str:
+    """A button that sends `action` on `item`. ask: a dialog to answer first (see `page.js`). All plain text."""
+    extra = f' data-ask="{safe(json.dumps(ask))}"' if ask else ""
     extra += f' title="{safe(hint)}" aria-label="{safe(hint)}"' if hint else ""
+    extra += ' aria-current="true"' if current else ""
     return (
         f'<button type="button" class="or-button {safe(style)}" data-do="{safe(action)}" '
         f'data-item="{safe(item)}"{extra}>{safe(label)}</button>'
     )
 
 
+def local(action: str, label: str, *, style: str = "", hint: str = "") -> str:
+    """A button that the browser itself acts on (`here` in `page.js`)."""
+    extra = f' title="{safe(hint)}" aria-label="{safe(hint)}"' if hint else ""
+    start = f'<button type="button" class="or-button {safe(style)}" data-here="{safe(action)}"'
+    return f"{start}{extra}>{safe(label)}</button>"
+
+
+def link(path: str, label: str, *, style: str = "") -> str:
+    """A link to a download of ours."""
+    return f'<a class="or-button {safe(style)}" href="{safe(path)}" download>{safe(label)}</a>'
+
+
 def notice(line: str, kind: str = "error") -> str:
     """One line that says what happened; `kind` is error, busy or done. Empty for an empty line."""
     role = "alert" if kind == "error" else "status"
-    return f'<p class="or-notice or-{safe(kind)}" role="{role}">{safe(line)}</p>' if line else ""
+    close = local("dismiss", "×", style="or-close", hint="Close this message") if kind != "busy" else ""
+    return f'<p class="or-notice or-{safe(kind)}" role="{role}"><span>{safe(line)}</span>{close}</p>' if line else ""
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and values side by side; pairs without a value are left out."""
+    cells = (f"<div><dt>{safe(name)}</dt><dd>{safe(value)}</dd></div>" for name, value in pairs if value)
+    return f'<dl class="or-facts">{"".join(cells)}</dl>'
 
 
 def dotted(parts: Iterable[str]) -> str:
@@ -66,3 +104,17 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60} s" if whole < 180 and whole % 60 else f"{round(whole / 60)} min"
     hours, minutes = divmod(round(whole / 60), 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def ago(at: float) -> str:
+    """`just now`, `5 min ago`, `3 h ago`, `2 days ago`, `14 Mar 2026`; at: seconds since 1970."""
+    passed = max(0.0, time.time() - at)
+    if passed < 90:
+        return "just now"
+    if passed < 5400:
+        return f"{round(passed / 60)} min ago"
+    if passed < 129_600:
+        return f"{round(passed / 3600)} h ago"
+    if passed < 30 * 86_400:
+        return f"{round(passed / 86_400)} days ago"
+    return time.strftime("%-d %b %Y", time.localtime(at))

@@ -1,5 +1,6 @@
 """Reading a document: what it will take, how far it is, and the buttons that start, pause and end it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app import dialogue, library
@@ -7,11 +8,13 @@ from app.home import Home
 from app.library import DocumentInfo
 from app.speed import speed
 from app.worker import ReadingJob, Worker
-from ui.markup import button, count, dotted, duration, notice, safe, size
+from ui.markup import button, count, dotted, duration, facts, notice, safe, size
 
 UNFINISHED = ("waiting", "reading")
 LASTING = '<p class="or-quiet">Reading goes on when this page is closed, and after a restart of Onceread.</p>'
 WORDS = {"waiting": "Waiting for its turn", "reading": "Reading", "paused": "Paused", "failed": "Stopped"}
+RECENT = 8
+"""Points of a job's pace that tell its speed now."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,13 @@ def expected(home: Home, info: DocumentInfo) -> Expected:
     return Expected(tokens, home.engine.state_bytes(tokens), speed(home).seconds(tokens, done))
 
 
-def is_busy(worker: Worker, document_id: str) -> bool:
-    """Whether a document waits to be read or is being read."""
-    job = worker.status(document_id)
-    return job is not None and job.state in UNFINISHED
+def is_unfinished(info: DocumentInfo, job: ReadingJob | None) -> bool:
+    """Whether a job of a document is still to be shown: it is read or waits, or stopped before the end."""
+    return job is not None and job.state != "done" and not info.complete
 
 
 def act(home: Home, worker: Worker, document_id: str, action: str) -> None:
-    """Do what a button of `panel` says. Raises NotFound for a document that is gone."""
+    """Do what a button says. Raises NotFound for a document that is gone, or another person's."""
     home.documents.get(document_id)
     if action == "read":
         worker.submit(document_id)
@@ -56,73 +58,77 @@ def act(home: Home, worker: Worker, document_id: str, action: str) -> None:
         library.remove(home, document_id)
 
 
-class Paces:
-    """How fast documents are being read, from the job rows seen so far."""
-
-    def __init__(self) -> None:
-        self._first: dict[str, tuple[int, float]] = {}
-
-    def tokens_per_second(self, job: ReadingJob) -> float | None:
-        """The speed since this run of the job was first seen; None until it moved."""
-        done, at = self._first.get(job.document_id, (job.done, job.updated_at))
-        if job.state != "reading" or job.done < done:
-            done, at = job.done, job.updated_at
-        self._first[job.document_id] = (done, at)
-        return (job.done - done) / (job.updated_at - at) if job.done > done and job.updated_at > at else None
+def percent(job: ReadingJob) -> float:
+    """How much of a job is done."""
+    return 100 * job.done / max(job.total, 1)
 
 
-def panel(home: Home, worker: Worker, info: DocumentInfo, paces: Paces) -> str:
+def tokens_per_second(pace: Sequence[tuple[int, float]]) -> float | None:
+    """The speed of late; None until it was seen."""
+    late = [speed for _, speed in pace[-RECENT:]]
+    return len(late) / sum(1 / speed for speed in late) if late else None
+
+
+def pace_words(job: ReadingJob) -> list[str]:
+    """`812 tokens/s`, `2 min left`, as far as they are known."""
+    pace = tokens_per_second(job.pace)
+    if job.state != "reading" or not pace or not job.total:
+        return []
+    return [f"{pace:,.0f} tokens/s", f"{duration((job.total - job.done) / pace)} left"]
+
+
+def bar(job: ReadingJob, label: str) -> str:
+    """A progress bar."""
+    return (
+        f'<div class="or-bar or-{safe(job.state)}" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent(job):.0f}" aria-label="{safe(label)}">'
+        f'<span style="width: {percent(job):.1f}%"></span></div>'
+    )
+
+
+def panel(home: Home, worker: Worker, info: DocumentInfo) -> str:
     """The card between a document's title and its questions."""
     if info.complete:
         return ""
     job = worker.status(info.document.id)
     if job is None or job.state == "done":
         return _offer(expected(home, info), info)
-    return _progress(home, job, paces.tokens_per_second(job))
+    before = [other.document_id for other in worker.queue()]
+    return _progress(job, before.index(info.document.id) if info.document.id in before else 0)
 
 
 def _offer(cost: Expected, info: DocumentInfo) -> str:
     begun = f"{count(info.tokens_read, 'token')} are read already" if info.tokens_read else ""
-    facts = [
-        ("to read", count(cost.tokens, "token")),
-        ("time", f"about {duration(cost.seconds)}"),
-        ("saved state", size(cost.state_bytes)),
-    ]
-    cells = "".join(f"<div><dt>{safe(name)}</dt><dd>{safe(value)}</dd></div>" for name, value in facts)
+    costs = facts(
+        [
+            ("to read", count(cost.tokens, "token")),
+            ("time", f"about {duration(cost.seconds)}"),
+            ("saved state", size(cost.state_bytes)),
+        ]
+    )
     return (
-        f'<section class="or-panel" aria-label="Before reading"><dl class="or-facts">{cells}</dl>'
+        f'<section class="or-panel" aria-label="Before reading">{costs}'
         f'<p class="or-quiet">{safe(begun or "It is read once; every question later starts from the saved state.")}</p>'
         f'<p class="or-actions">{button("read", "Go on reading" if begun else "Read it", style="or-primary")}</p>'
         "</section>"
     )
 
 
-def _progress(home: Home, job: ReadingJob, pace: float | None) -> str:
-    underway = job.state in UNFINISHED
-    percent = 100 * job.done / max(job.total, 1)
-    facts = dotted(
+def _progress(job: ReadingJob, before: int) -> str:
+    words = dotted(
         [
             WORDS[job.state],
             f"{job.done:,} of {count(job.total, 'token')}" if job.total else "",
-            f"{pace:,.0f} tokens/s" if pace else "",
-            f"{duration(_left(home, job, pace))} left" if job.state == "reading" and job.total else "",
+            *pace_words(job),
+            f"{count(before, 'document')} before it" if job.state == "waiting" and before else "",
         ]
     )
-    actions = {
-        "waiting": [button("pause", "Pause"), button("cancel", "Cancel")],
-        "reading": [button("pause", "Pause"), button("cancel", "Cancel")],
-        "paused": [button("resume", "Resume", style="or-primary"), button("cancel", "Cancel")],
-        "failed": [button("resume", "Try again", style="or-primary"), button("cancel", "Cancel")],
-    }[job.state]
+    going = {"waiting": "pause", "reading": "pause", "paused": "resume", "failed": "resume"}[job.state]
+    labels = {"paused": "Resume", "failed": "Try again"}
+    go = button(going, labels.get(job.state, "Pause"), style="or-primary" if going == "resume" else "")
     return (
-        f'<section class="or-panel" aria-label="Reading"><div class="or-bar or-{safe(job.state)}" role="progressbar" '
-        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent:.0f}" aria-label="Read so far">'
-        f'<span style="width: {percent:.1f}%"></span></div>'
-        f'<p class="or-progress-facts">{safe(facts)}</p>{notice(job.error or "")}{LASTING if underway else ""}'
-        f'<p class="or-actions">{"".join(actions)}</p></section>'
+        f'<section class="or-panel" aria-label="Reading">{bar(job, "Read so far")}'
+        f'<p class="or-progress-facts">{safe(words)}</p>{notice(job.error or "")}'
+        f"{LASTING if job.state in UNFINISHED else ''}"
+        f'<p class="or-actions">{go}{button("cancel", "Cancel")}</p></section>'
     )
-
-
-def _left(home: Home, job: ReadingJob, pace: float | None) -> float:
-    """Seconds to the end: by the pace seen, or by the machine's measured speed before there is one."""
-    return (job.total - job.done) / pace if pace else speed(home).seconds(job.total, job.done)

@@ -1,6 +1,11 @@
-"""The text around a quote, beside the answer."""
+"""The source of a quote, beside the answer: its page as printed, its code with line numbers, or the text around it."""
 
-from ui.markup import safe
+from urllib.parse import quote as encoded
+from urllib.parse import urlencode
+
+from app.library import Document
+from ui.code import lexer_of, listing
+from ui.markup import local, safe
 from ui.talk import Facts, place_words
 
 AROUND = 900
@@ -8,8 +13,9 @@ AROUND = 900
 
 SCROLL = """
 const show = () => {
-  const page = element.querySelector('.or-page'), mark = element.querySelector('mark');
-  if (page && mark) page.scrollTop = mark.offsetTop - page.offsetTop - page.clientHeight / 3;
+  const page = element.querySelector('.or-page'), mark = element.querySelector('.or-page mark');
+  if (page && mark) page.scrollTop = mark.getBoundingClientRect().top - page.getBoundingClientRect().top
+    + page.scrollTop - page.clientHeight / 3;
 };
 watch('value', show);
 show();
@@ -22,25 +28,62 @@ EMPTY = (
 )
 
 
-def panel(text: str, title: str, citation: Facts, several_files: bool = False) -> str:
-    """The quote of a citation highlighted in its document's text. A quote that was not found is said to be so."""
+def panel(
+    document: Document, text: str, citation: Facts, several_files: bool = False, has_pages: bool = False
+) -> str:
+    """The quote of a citation in its document. A quote that was not found is said to be so.
+
+    has_pages: whether its page can be drawn.
+    """
     place = citation["place"]
     if not citation["verified"] or place is None:
-        quote = f'<p class="or-unverified"><q>{safe(citation["quote"])}</q></p>'
-        return _aside(title, "not found in the document", quote)
-    start, end = place["char_start"], place["char_end"]
-    before, after = _cut_before(text, start), _cut_after(text, end)
-    body = (
-        f'{"… " if before else ""}{safe(text[before:start])}<mark>{safe(text[start:end])}</mark>'
-        f'{safe(text[end:after])}{" …" if after < len(text) else ""}'
-    )
-    return _aside(title, place_words(place, several_files), body)
+        body = f'<p class="or-unverified"><q>{safe(citation["quote"])}</q></p>'
+        return _aside(document.title, "not found in the document", f'<div class="or-page">{body}</div>')
+    where = place_words(place, several_files)
+    if place.get("page") and has_pages:
+        return _aside(document.title, where, _printed(document, text, place))
+    if body := _code(document, text, place):
+        return _aside(document.title, where, f'<div class="or-page or-listing" tabindex="0">{body}</div>')
+    return _aside(document.title, where, f'<div class="or-page" tabindex="0">{_prose(text, place)}</div>')
 
 
 def _aside(title: str, where: str, body: str) -> str:
+    close = local("close-source", "×", style="or-close or-narrow", hint="Close the source")
     return (
         f'<aside class="or-source" aria-label="Source"><header><strong>{safe(title)}</strong>'
-        f'<span>{safe(where)}</span></header><div class="or-page" tabindex="0">{body}</div></aside>'
+        f"<span>{safe(where)}</span>{close}</header>{body}</aside>"
+    )
+
+
+def _printed(document: Document, text: str, place: Facts) -> str:
+    """The page as it was printed, the quote marked, with its text for those who read or copy that."""
+    query = urlencode({"path": place["path"], "from": place["char_start"], "to": place["char_end"]})
+    address = f"/page/{encoded(document.id)}/{int(place['page'])}.png?{query}"
+    words = f"Page {place['page']} with the quote marked: {text[place['char_start'] : place['char_end']]}"
+    return (
+        f'<div class="or-page or-printed" tabindex="0"><img src="{safe(address)}" alt="{safe(words)}" loading="lazy">'
+        f"<details><summary>As text</summary>{_prose(text, place)}</details></div>"
+    )
+
+
+def _code(document: Document, text: str, place: Facts) -> str:
+    """The file around the quote with colours and line numbers; empty if it is no code."""
+    lexer = lexer_of(place["path"])
+    inside = [s for s in document.segments if s.char_start <= place["char_start"] < s.char_end]
+    if lexer is None or not inside:
+        return ""
+    part = inside[-1]
+    end = min(place["char_end"], part.char_end)
+    whole = text[part.char_start : part.char_end]
+    return listing(whole, place["char_start"] - part.char_start, end - part.char_start, lexer, part.line_start)
+
+
+def _prose(text: str, place: Facts) -> str:
+    start, end = place["char_start"], place["char_end"]
+    before, after = _cut_before(text, start), _cut_after(text, end)
+    return (
+        f'<div class="or-prose">{"… " if before else ""}{safe(text[before:start])}<mark>{safe(text[start:end])}</mark>'
+        f'{safe(text[end:after])}{" …" if after < len(text) else ""}</div>'
     )
 
 

@@ -11,10 +11,10 @@ def main() -> int:
     return cli.main(page=_serve)
 
 
-def _serve(home: Home, host: str, port: int) -> None:
-    from ui.main import serve  # seconds of imports that no other command needs
+def _serve(home: Home, host: str, port: int, sign_in: bool) -> None:
+    from ui.server import serve  # seconds of imports that no other command needs
 
-    serve(home, host, port)
+    serve(home, host, port, sign_in)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ from typing import Any
 from app.citations import parse_reply
 from app.home import Home
 from app.session import Conversation
-from ui.markup import button, count, dotted, duration, safe
+from ui.markup import button, count, dotted, duration, markdown, safe
 
 Facts = Mapping[str, Any]
 """What is saved with an answer: the fields of `app.session.Answer` as plain values, and the model's fingerprint."""
 
 
 def tabs(home: Home, document_id: str, chosen: int | None) -> str:
-    """The document's conversations as buttons, and one that starts another."""
+    """The document's conversations as buttons, one that starts another, and what can be done with the chosen one."""
     talks = home.conversations.list(document_id)
     if not talks:
         return ""
@@ -22,7 +22,20 @@ def tabs(home: Home, document_id: str, chosen: int | None) -> str:
         button("talk", talk.title, talk.id, style="or-tab" + (" or-chosen" if talk.id == chosen else ""))
         for talk in talks
     ]
-    return f'<nav class="or-tabs" aria-label="Conversations">{fresh}{"".join(others)}</nav>'
+    of_this = "".join(_actions(talk) for talk in talks if talk.id == chosen)
+    return f'<nav class="or-tabs" aria-label="Conversations">{fresh}{"".join(others)}</nav>{of_this}'
+
+
+def _actions(talk: Conversation) -> str:
+    rename = {"title": "Rename the conversation", "fields": [{"name": "title", "label": "Title", "value": talk.title}],
+              "confirm": "Rename"}  # fmt: skip
+    remove = {"title": f"Remove “{talk.title}”?", "words": "Its questions and answers are gone then.",
+              "confirm": "Remove", "danger": True}  # fmt: skip
+    return (
+        f'<p class="or-small" role="group" aria-label="This conversation">'
+        f'{button("rename-talk", "Rename", talk.id, style="or-link", ask=rename)}'
+        f'{button("remove-talk", "Remove", talk.id, style="or-link", ask=remove)}</p>'
+    )
 
 
 def thread(
@@ -41,15 +54,25 @@ def thread(
     return "".join(shown)
 
 
-def live(question: str, raw: str) -> str:
-    """The question just asked and as much of the reply as there is, in the shape the finished answer will have."""
+def live(question: str, raw: str, waiting: str) -> str:
+    """The question just asked and as much of the reply as there is, in the shape the finished answer will have.
+
+    waiting: what is going on while there is no reply yet.
+    """
     reply = parse_reply(_without_half_a_label(raw))
     quotes = "".join(f'<li class="or-quote"><q>{safe(quote)}</q></li>' for quote in reply.quotes)
     return _question(question) + _answer(
-        f'{safe(reply.answer)}<span class="or-cursor" aria-hidden="true"></span>',
+        f'{markdown(reply.answer)}<span class="or-cursor" aria-hidden="true"></span>',
         f'<ol class="or-quotes">{quotes}</ol>' if quotes else "",
-        "Answering" if raw else "Reading the question",
+        "Answering" if raw else waiting,
     )
+
+
+def waiting_words(ahead: int, reading: str) -> str:
+    """What a question waits for."""
+    if ahead:
+        return f"Waiting: {count(ahead, 'question')} before yours"
+    return f"The document's memory was not saved any more: {reading}" if reading else "Reading the question"
 
 
 def citation(conversation: Conversation, item: str) -> Facts | None:
@@ -102,7 +125,7 @@ def _answer(body: str, quotes: str, facts: str) -> str:
 def _saved_answer(number: int, facts: Facts, document_tokens: int | None, several_files: bool) -> str:
     citations: Sequence[Facts] = facts.get("citations", ())
     items = [_citation(number, n, item, several_files) for n, item in enumerate(citations)]
-    words = safe(facts.get("answer") or facts.get("raw") or "No answer came.")
+    words = markdown(str(facts.get("answer") or facts.get("raw") or "No answer came."))
     marks = "".join(_mark(number, n) for n, item in enumerate(citations) if item["verified"])
     quotes = f'<ol class="or-quotes">{"".join(items)}</ol>' if items else ""
     return _answer(words + marks, quotes, took(facts, document_tokens))

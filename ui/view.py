@@ -3,47 +3,51 @@
 from dataclasses import dataclass
 from typing import Any
 
-from app import library
+from app import library, originals
 from app.home import Home
 from app.library import Document, DocumentInfo
+from app.memory import memory
 from app.session import Conversation
-from app.worker import Worker
 from ui import library as shelf
-from ui import reading, source, talk
+from ui import memory as drawn
+from ui import reading, settings, source, talk, top
 from ui.address import Address
-from ui.markup import button, count, dotted, notice, safe, size
+from ui.markup import ago, button, count, dotted, duration, facts, local, notice, safe, size
+from ui.site import Site
 
 Changes = dict[str, Any]
-"""New values of parts of the page, by the part's name in `main.PARTS`."""
+"""New values of parts of the page, by the part's name in `main`."""
 
-
-WELCOME = """<section class="or-welcome"><h2>Read a document once. Ask it any time after.</h2>
-<ol><li><strong>Add</strong> a book, a PDF, notes, or a zip of files. You see first what reading it will take.</li>
+STEPS = """<ol>
+<li><strong>Add</strong> a book, a PDF, notes, or a zip of files. You see first what reading it takes.</li>
 <li><strong>Read</strong> it once. The model's memory of the whole document is saved on this computer.</li>
 <li><strong>Ask</strong>, today or next month. Every answer starts from that memory, and every quote is looked up in the
-document and shown in its place.</li></ol></section>"""
+document and shown in its place.</li></ol>"""
 
 
 @dataclass(frozen=True)
 class Pages:
-    """Makes what is shown; shared by all browser tabs."""
+    """Makes what one person sees. `home` is the library as that person sees it."""
 
+    site: Site
     home: Home
-    worker: Worker
-    paces: reading.Paces
+    person: str
 
     def everything(self, query: str | None) -> Changes:
         """The whole page for an address; one that leads nowhere shows the library and says so."""
         address, line = self._existing(Address.parse(query))
         number = address.conversation
         conversation = self.home.conversations.get(number) if number is not None else None
+        asking = not address.view
         return {
             "address": address.query,
+            "top": top.bar(self.home, address, self.person),
             **self.progress(address.query),
-            "talks": talk.tabs(self.home, address.document, address.conversation) if address.document else "",
-            "thread": self.thread(address.document, conversation),
+            "talks": talk.tabs(self.home, address.document, number) if address.document and asking else "",
+            "thread": self.thread(address.document, conversation) if asking else "",
             "live": "",
-            "source": self.quote(address.query, talk.latest_quote(conversation)),
+            "source": self.quote(address.query, talk.latest_quote(conversation)) if asking else "",
+            "other": settings.panel(self.home, self.person) if address.view == "settings" else "",
             "notice": notice(line),
         }
 
@@ -54,16 +58,18 @@ class Pages:
         if info is not None and info.document.tokens is None:
             reading.expected(self.home, info)  # counts and keeps the tokens, for the heading and the list
             info = self.info(address.document)
+        asking = not address.view
         return {
-            "library": shelf.listing(self.home, self.worker, address.document),
-            "document": self.heading(info) if info else WELCOME,
-            "reading": reading.panel(self.home, self.worker, info, self.paces) if info else "",
+            "library": shelf.listing(self.home, self.site.worker, address.document),
+            "document": (self.heading(info) if info else self.welcome()) if asking else "",
+            "reading": reading.panel(self.home, self.site.worker, info) if info and asking else "",
         }
 
     def can_ask(self, query: str | None) -> bool:
-        """Whether the address's document is read."""
-        info = self.info(Address.parse(query).document)
-        return info is not None and info.complete
+        """Whether the address's document is read, and asking is what the page shows."""
+        address = Address.parse(query)
+        info = self.info(address.document)
+        return info is not None and info.complete and not address.view
 
     def any_busy(self) -> bool:
         """Whether any document is being read or waits to be."""
@@ -74,7 +80,7 @@ class Pages:
         if conversation is None:
             return ""
         document = self.home.documents.get(document_id)
-        return talk.thread(conversation, document.tokens or 0, self.home.engine.fingerprint, _several_files(document))
+        return talk.thread(conversation, document.tokens or 0, self.home.engine.fingerprint, several_files(document))
 
     def quote(self, query: str | None, item: str) -> str:
         """The source panel for a quote of the address's conversation."""
@@ -87,35 +93,48 @@ class Pages:
             return source.EMPTY
         document = self.home.documents.get(address.document)
         text = self.home.documents.text(address.document)
-        return source.panel(text, document.title, citation, _several_files(document))
+        place = citation["place"]
+        has_pages = bool(place) and originals.has_pages(self.home, document.id, place["path"])
+        return source.panel(document, text, citation, several_files(document), has_pages)
+
+    def welcome(self) -> str:
+        """What is seen before a document is chosen: what this is, which model runs, what to expect of it."""
+        what, expect = safe(top.what_it_is(self.home)), safe(top.what_to_expect(self.home))
+        return (
+            '<section class="or-welcome"><h2>Read a document once. Ask it any time after.</h2>'
+            f'{STEPS}<p class="or-actions">{local("upload", "Choose files", style="or-primary")}'
+            f'{button("sample", "Try the sample book")}</p>'
+            f'<div class="or-panel"><h3>{what}</h3><p class="or-quiet">{expect}</p></div></section>'
+        )
 
     def heading(self, info: DocumentInfo) -> str:
-        """The document's title, facts and coverage."""
+        """The document's title, what can be done with it, its facts, coverage and memory."""
         document = info.document
-        facts = dotted(
+        rename = {"title": "Rename the document", "confirm": "Rename",
+                  "fields": [{"name": "title", "label": "Title", "value": document.title}]}  # fmt: skip
+        remove = {"title": f"Remove “{document.title}”?", "confirm": "Remove", "danger": True,
+                  "words": "Its text, its saved state and its conversations are gone then."}  # fmt: skip
+        resumes = f"resumes in {duration(document.resume_seconds)}" if document.resume_seconds else ""
+        line = dotted(
             [
                 document.kind,
                 count(document.pages, "page") if document.pages else "",
                 count(document.tokens, "token") if document.tokens else "",
-                f"{size(info.state_bytes)} of saved state" if info.complete else "",
+                f"{size(info.state_bytes)} of state" if info.complete else "",
+                resumes if info.complete else "",
             ]
         )
-        ask_first = f"Remove “{document.title}” with its saved state and conversations?"
         return (
-            f'<header class="or-heading"><h2>{safe(document.title)}</h2><p class="or-quiet">{safe(facts)} '
-            f"{button('remove', 'Remove', document.id, style='or-link', confirm=ask_first)}</p>"
-            f"{_coverage(info)}</header>"
+            f'<header class="or-heading"><h2>{safe(document.title)}</h2><p class="or-quiet">{safe(line)} '
+            f"{button('rename', 'Rename', document.id, style='or-link', ask=rename)}"
+            f"{button('remove', 'Remove', document.id, style='or-link', ask=remove)}</p>"
+            f'<div class="or-folds">{_coverage(info)}{self._memory(info) if info.complete else ""}</div></header>'
         )
 
-    def model_line(self) -> str:
-        """Which model runs, and what to expect of it."""
-        settings, engine = self.home.settings, self.home.engine
-        mini = settings.model_name == "mini"
-        millions = sum(parameter.numel() for parameter in engine.model.parameters()) / 1e6
-        parameters = f"{millions / 1000:.1f} billion" if millions >= 1000 else f"{millions:.0f} million"
-        expect = "It is small: ask for facts that stand in the text, and check the quotes." if mini else ""
-        words = f"Model: {settings.model_name}, {parameters} parameters, on {engine.device.type}. {expect}"
-        return f'<header class="or-top"><h1>Onceread</h1><p class="or-quiet">{safe(words.strip())}</p></header>'
+    def _memory(self, info: DocumentInfo) -> str:
+        job = self.home.jobs.get(info.document.id)
+        body = drawn.panel(memory(self.home), info.document.tokens or 1, job.pace if job else ())
+        return f"<details><summary>Memory</summary>{body}</details>"
 
     def info(self, document_id: str) -> DocumentInfo | None:
         """A document of the library, or None."""
@@ -125,34 +144,42 @@ class Pages:
     def _existing(self, address: Address) -> tuple[Address, str]:
         """The address without what is not there, and a line about that."""
         if not address.document:
-            return Address(), ""
+            return Address(view=address.view), ""
         if self.info(address.document) is None:
-            return Address(), "That document is not in the library (any more)."
+            return Address(view=address.view), "That document is not in the library (any more)."
         if address.conversation is None:
             return address, ""
         if address.conversation in {talk.id for talk in self.home.conversations.list(address.document)}:
             return address, ""
-        return Address(address.document), "That conversation is not there (any more); ask to start a new one."
+        gone = "That conversation is not there (any more); ask to start a new one."
+        return Address(address.document, view=address.view), gone
 
 
-def _several_files(document: Document) -> bool:
+def several_files(document: Document) -> bool:
+    """Whether a place in the document needs its file's name."""
     return len({segment.path for segment in document.segments}) > 1
 
 
 def _coverage(info: DocumentInfo) -> str:
-    """What was left out of a document, and what was noticed, with the reasons."""
-    skipped = info.document.skipped
-    if not skipped:
-        return ""
+    """What was taken in, what was left out and what was noticed, with the reasons."""
+    document, skipped = info.document, info.document.skipped
     left_out = sum(not part.reason.startswith("note: ") for part in skipped)
+    files = len({segment.path for segment in document.segments})
     words = dotted(
         [
-            f"{count(left_out, 'part')} left out" if left_out else "",
+            "Coverage",
+            f"{count(left_out, 'part')} left out" if left_out else "nothing left out",
             count(len(skipped) - left_out, "note") if left_out < len(skipped) else "",
         ]
     )
-    rows = "".join(f"<li><code>{safe(part.path)}</code> {safe(part.reason)}</li>" for part in skipped)
-    return (
-        f'<details class="or-coverage"><summary>{safe(words)}</summary>'
-        f"<ul>{rows}</ul></details>"
+    taken = facts(
+        [
+            ("characters", f"{document.chars:,}"),
+            ("files", f"{files:,}" if files > 1 else ""),
+            ("pages", f"{document.pages:,}" if document.pages else ""),
+            ("added", ago(document.created_at)),
+        ]
     )
+    rows = "".join(f"<li><code>{safe(part.path)}</code> {safe(part.reason)}</li>" for part in skipped)
+    listed = f"<ul>{rows}</ul>" if rows else ""
+    return f'<details class="or-coverage"><summary>{safe(words)}</summary>{taken}{listed}</details>'

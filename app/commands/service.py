@@ -4,12 +4,10 @@ import argparse
 from dataclasses import asdict
 
 from app import library
+from app.about import about
 from app.commands.outcome import Command, Outcome, Stop
 from app.errors import OncereadError
 from app.home import Home
-from model.fingerprint import arithmetic
-from model.state import bytes_per_token, fixed_bytes
-from model.weights import parameter_count
 
 
 def register(command: Command) -> None:
@@ -17,6 +15,7 @@ def register(command: Command) -> None:
     parser = command("serve", serve, "open the page")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--sign-in", action="store_true", help="people sign in, as always beyond loopback")
     command("check", check, "verify every saved state")
     parser = command("model", model, "what the model is and what it needs")
     parser.add_argument("path", nargs="?", metavar="PATH", help="a checkpoint folder (default: the model in use)")
@@ -26,7 +25,7 @@ def serve(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
     """`onceread serve`: the page, until Ctrl-C."""
     if options.page is None:
         raise OncereadError("this entry has no page: start it with `onceread serve`")
-    options.page(home, options.host, options.port)
+    options.page(home, options.host, options.port, options.sign_in)
     return {"host": options.host, "port": options.port}, "", 0
 
 
@@ -61,28 +60,5 @@ def check(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
 
 def model(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
     """`onceread model`: shape, size, fingerprint, device."""
-    engine = home.engine
-    config = engine.config
-    parameters, active = parameter_count(config)
-    facts = {
-        "model": home.settings.model_name,
-        "folder": str(home.settings.model),
-        "parameters": parameters,
-        "active_parameters": active,
-        "layers": config.layers,
-        "kda_layers": len(config.kda_layers),
-        "mla_layers": len(config.mla_layers),
-        "hidden": config.hidden,
-        "experts": config.experts,
-        "experts_per_token": config.top_k,
-        "vocabulary": config.vocab_size,
-        "max_tokens": config.max_length,
-        "fingerprint": engine.fingerprint,
-        "device": str(engine.device),
-        "dtype": str(engine.dtype).removeprefix("torch."),
-        "kernels": arithmetic(engine.device),
-        "weights_bytes": sum(p.numel() * p.element_size() for p in engine.model.parameters()),
-        "state_bytes_per_token": bytes_per_token(config, engine.dtype),
-        "state_bytes_fixed": fixed_bytes(config, engine.dtype),
-    }
+    facts = about(home)
     return facts, "\n".join(f"{name.replace('_', ' '):22} {value}" for name, value in facts.items()), 0

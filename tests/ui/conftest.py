@@ -3,6 +3,7 @@
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from app.home import Home, open_home
 from app.settings import Settings
 from app.worker import Worker
 from tests import checkpoints
-from ui import main
+from ui import main, server
+from ui.site import Site
 
 expect.set_options(timeout=20_000)
 FLAGS = [
@@ -23,7 +25,7 @@ FLAGS = [
 
 
 @dataclass
-class Site:
+class Running:
     """A running page."""
 
     url: str
@@ -67,12 +69,20 @@ def worker(home: Home) -> Iterator[Worker]:
 
 
 @pytest.fixture
-def site(home: Home, worker: Worker, port: int) -> Iterator[Site]:
+def site(home: Home, worker: Worker, port: int) -> Iterator[Running]:
     """The page, served in this process."""
-    page = main.build(home, worker)
-    worker.start()
-    main.launch(page, "127.0.0.1", port)
-    yield Site(f"http://127.0.0.1:{port}/", home, worker)
+    with served(Site(home, worker), port) as running:
+        yield running
+
+
+@contextmanager
+def served(site: Site, port: int) -> Iterator[Running]:
+    """Serve a page on a port of 127.0.0.1, with its background reader at work."""
+    page = main.build(site)
+    site.worker.start()
+    server.launch(page, site, "127.0.0.1", port)
+    yield Running(f"http://127.0.0.1:{port}/", site.home, site.worker)
+    site.asking.end()
     page.close(verbose=False)
 
 

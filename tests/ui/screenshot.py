@@ -16,7 +16,8 @@ from app.home import open_home
 from app.settings import Settings, model_folder
 from app.worker import Worker
 from tests.ui.conftest import FLAGS, free_port
-from ui import main
+from ui import main, server
+from ui.site import Site
 
 PICTURE = Path(__file__).parents[2] / "docs" / "screenshot.png"
 MINUTES = 60_000
@@ -26,15 +27,16 @@ def take(question: str, folder: Path) -> None:
     """Read the sample, ask, and save what the browser shows."""
     home = open_home(Settings(folder, model_folder("mini"), "cpu"))
     worker, port = Worker(home), free_port()
-    page = main.build(home, worker)
+    site = Site(home, worker)
+    page = main.build(site)
     worker.start()
-    main.launch(page, "127.0.0.1", port)
+    server.launch(page, site, "127.0.0.1", port)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         tab = browser.new_page(viewport={"width": 1280, "height": 760})
         tab.set_default_timeout(20 * MINUTES)
         tab.goto(f"http://127.0.0.1:{port}/")
-        tab.click("#sample")
+        tab.click(".or-welcome [data-do=sample]")
         tab.fill("#question textarea", question)
         tab.press("#question textarea", "Enter")
         tab.wait_for_selector("#thread .or-took")

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ui.address import Address
+from ui.address import VIEWS, Address
 
 
-@given(st.text(min_size=1, max_size=40), st.none() | st.integers(0, 10**12))
-def test_an_address_survives_the_browser(document: str, conversation: int | None) -> None:
-    assert Address.parse(Address(document, conversation).query) == Address(document, conversation)
+@given(st.text(min_size=1, max_size=40), st.none() | st.integers(0, 10**12), st.sampled_from(["", *VIEWS]))
+def test_an_address_survives_the_browser(document: str, conversation: int | None, view: str) -> None:
+    address = Address(document, conversation, view)
+    assert Address.parse(address.query) == address
 
 
 @given(st.text())

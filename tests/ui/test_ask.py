@@ -1,15 +1,21 @@
-"""Streaming an answer, stopping it, and going away in the middle of it."""
+"""Questions under way: they grow, stop, wait in line, and end without anybody looking."""
 
 import threading
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from app import library, reading
+from app.errors import OncereadError
 from app.home import Home
-from app.session import Answer
+from app.preferences import Sampling
+from model.engine import Engine
+from model.state import ModelState
+from storage.errors import NotFound
 from ui import ask
+from ui.address import Address
+from ui.ask import Asking
 
 
 @pytest.fixture
@@ -22,34 +28,95 @@ def document(home: Home, tmp_path: Path) -> str:
     return id
 
 
-def test_the_text_grows_and_the_answer_comes_last(home: Home, document: str) -> None:
-    *texts, answer = ask.stream(home, document, "What about the bees?", None, threading.Event())
-    assert isinstance(answer, Answer)
-    assert answer.tokens_reused == home.documents.get(document).tokens
-    grown = [text for text in texts if isinstance(text, str)]
-    assert grown
-    assert all(later.startswith(earlier) for earlier, later in pairwise(grown))
-    assert answer.raw.startswith(grown[-1])
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """The model says a word, and goes on when this is set or the answer is stopped."""
+    gate = threading.Event()
+
+    def generate(self: Engine, _state: ModelState, _ids: Sequence[int], _: object, stop: object) -> Iterator[int]:
+        yield from self.tokenizer.encode("bees, ")
+        while not gate.wait(0.02):
+            assert callable(stop)
+            if stop():
+                return
+        yield from self.tokenizer.encode("bees")
+
+    monkeypatch.setattr(Engine, "generate", generate)
+    return gate
 
 
-def test_stopping_keeps_what_has_come(home: Home, document: str) -> None:
-    stops = ask.Stops()
-    with stops.asking("tab") as stopped:
-        stops.stop("another tab")
-        stream = ask.stream(home, document, "What about the bees?", None, stopped)
-        next(stream)
-        stops.stop("tab")
-        *_, answer = stream
-    assert isinstance(answer, Answer)
-    assert answer.stopped
-    assert len(home.conversations.get(answer.conversation).messages) == 2
-    stops.stop("tab")  # nothing is under way any more, and nothing happens
-
-
-def test_going_away_keeps_the_question(home: Home, document: str) -> None:
-    stream = ask.stream(home, document, "What about the bees?", None, threading.Event())
-    next(stream)
-    stream.close()  # type: ignore[attr-defined]
+def test_an_answer_ends_without_anybody_looking(home: Home, document: str) -> None:
+    asked = Asking().ask(home, "", Address(document), " What about the bees? ", Sampling(max_tokens=8))
+    assert asked.finished.wait(30)
+    assert asked.answer is not None
+    assert asked.error == ""
+    assert asked.answer.raw.startswith(asked.raw[:3])
     (talk,) = home.conversations.list(document)
-    assert [message.role for message in talk.messages] == ["user", "assistant"]
     assert talk.messages[0].text == "What about the bees?"
+    assert home.documents.get(document).resume_seconds == asked.answer.seconds_to_first_token
+
+
+def test_people_are_served_in_turn_and_told_their_place(home: Home, document: str, gate: threading.Event) -> None:
+    asking = Asking()
+    first, second = (asking.ask(home, name, Address(document), "Bees?", Sampling()) for name in ("ann", "bob"))
+    changes = second.follow()
+    while second.ahead != 1:
+        next(changes)
+    assert asking.under_way("bob", Address(document)) is second
+    assert asking.under_way("bob", Address(document, 7)) is None
+    asking.stop("bob", Address("another"))
+    assert not second.stopped.is_set()
+    gate.set()
+    assert first.finished.wait(30)
+    assert second.finished.wait(30)
+    assert second.ahead == 0
+    assert first.raw == second.raw == "bees, bees"
+    assert asking.under_way("bob", Address(document)) is None
+
+
+def test_stopping_keeps_what_has_come(home: Home, document: str, gate: threading.Event) -> None:
+    asking = Asking()
+    asked = asking.ask(home, "", Address(document), "Bees?", Sampling())
+    for _ in asked.follow():
+        if asked.raw:
+            asking.stop("", Address(document))
+    assert asked.answer is not None
+    assert asked.answer.stopped
+    assert asked.answer.raw == "bees, "
+    assert len(home.conversations.get(asked.answer.conversation).messages) == 2
+
+
+def test_ending_stops_everybody(home: Home, document: str, gate: threading.Event) -> None:
+    asking = Asking()
+    under_way = [asking.ask(home, f"p{n}", Address(document), "Bees?", Sampling()) for n in range(3)]
+    asking.end()
+    assert all(asked.finished.is_set() for asked in under_way)
+
+
+def test_what_cannot_be_asked(home: Home, document: str, gate: threading.Event) -> None:
+    asking = Asking()
+    with pytest.raises(OncereadError, match="empty"):
+        asking.ask(home, "", Address(document), "  ", Sampling())
+    with pytest.raises(NotFound):
+        asking.ask(home.of("bob"), "bob", Address(document), "Bees?", Sampling())
+    for _ in range(ask.MOST_EACH):
+        asking.ask(home, "", Address(document), "Bees?", Sampling())
+    with pytest.raises(OncereadError, match="too many"):
+        asking.ask(home, "", Address(document), "Bees?", Sampling())
+    asking.end()
+
+
+def test_a_fault_is_said_and_holds_nobody_up(home: Home, document: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Iterator[int]:
+        raise ZeroDivisionError
+        yield 0
+
+    asking = Asking()
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "generate", broken)
+        failed = asking.ask(home, "", Address(document), "Bees?", Sampling())
+        assert failed.finished.wait(30)
+    assert failed.error == ask.FAULT
+    asked = asking.ask(home, "", Address(document), "Bees?", Sampling(max_tokens=4))
+    assert asked.finished.wait(30)
+    assert asked.answer is not None

@@ -13,7 +13,7 @@ from app.errors import OncereadError
 from model.engine import Engine
 from model.sampling import Sampling
 from model.state import ModelState
-from tests.ui.conftest import Site
+from tests.ui.conftest import Running
 
 BOOK = "The lighthouse of Anvers was built in 1712.\nIts keeper was called Maud Ellery.\nShe kept bees.\n"
 HOSTILE = (
@@ -37,9 +37,9 @@ def replies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-def test_read_ask_reload_ask_again(site: Site, tab: Page, replies: list[str], tmp_path: Path) -> None:
+def test_read_ask_reload_ask_again(site: Running, tab: Page, replies: list[str], tmp_path: Path) -> None:
     tab.goto(site.url)
-    expect(tab.locator(".or-top")).to_contain_text("Model: tiny")
+    expect(tab.locator(".or-top")).to_contain_text("tiny")
     add(tab, write(tmp_path, "lighthouse.txt", BOOK))
     expect(tab.locator("#reading")).to_contain_text("to read")
     tab.get_by_role("button", name="Read it").click()
@@ -63,12 +63,12 @@ def test_read_ask_reload_ask_again(site: Site, tab: Page, replies: list[str], tm
     second = tab.locator("#thread .or-answer").nth(1)
     expect(second.locator(".or-unverified")).to_contain_text("not found in the document")
     expect(second.locator(".or-took")).to_contain_text("0 of")
-    expect(tab.locator("#talks button")).to_have_count(2)  # the new one, and this one with both answers
+    expect(tab.locator("#talks nav button")).to_have_count(2)  # the new one, and this one with both answers
     tab.locator("#thread .or-answer").nth(0).locator("button.or-where").click()
     expect(tab.locator("#source mark")).to_be_visible()
 
 
-def test_nothing_of_a_document_is_interpreted(site: Site, tab: Page, replies: list[str], tmp_path: Path) -> None:
+def test_nothing_of_a_document_is_interpreted(site: Running, tab: Page, replies: list[str], tmp_path: Path) -> None:
     tab.goto(site.url)
     add(tab, write(tmp_path, "<img src=x onerror=window.pwned=1>.txt", HOSTILE))
     tab.get_by_role("button", name="Read it").click()
@@ -82,7 +82,7 @@ def test_nothing_of_a_document_is_interpreted(site: Site, tab: Page, replies: li
     assert tab.locator("#thread img, #source img, #library img, #thread b").count() == 0
 
 
-def test_an_error_keeps_the_question(site: Site, tab: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_keeps_the_question(site: Running, tab: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> Iterator[int]:
         raise OncereadError("the model <is> out of order")
         yield 0
@@ -92,13 +92,13 @@ def test_an_error_keeps_the_question(site: Site, tab: Page, tmp_path: Path, monk
     tab.get_by_role("button", name="Read it").click()
     monkeypatch.setattr(Engine, "generate", broken)
     ask(tab, "Who was the keeper?")
-    expect(tab.locator("#notice [role=alert]")).to_have_text("the model <is> out of order")
+    expect(tab.locator("#notice [role=alert]")).to_contain_text("the model <is> out of order")
     expect(tab.locator("#question textarea")).to_have_value("Who was the keeper?")
     expect(tab.get_by_role("button", name="Ask", exact=True)).to_be_enabled()
 
 
 def test_stop_keeps_what_has_come(
-    site: Site, tab: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Running, tab: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def endless(
         self: Engine, _state: ModelState, _ids: Sequence[int], _sampling: Sampling, stop: Callable[[], bool]
@@ -121,7 +121,7 @@ def test_stop_keeps_what_has_come(
     expect(tab.locator("#question textarea")).to_be_focused()
 
 
-def test_a_bad_upload_says_so_and_leaves_nothing(site: Site, tab: Page, tmp_path: Path) -> None:
+def test_a_bad_upload_says_so_and_leaves_nothing(site: Running, tab: Page, tmp_path: Path) -> None:
     tab.goto(site.url)
     add(tab, write(tmp_path, "empty.txt", ""))
     expect(tab.locator("#notice [role=alert]")).to_contain_text("empty")
@@ -130,12 +130,12 @@ def test_a_bad_upload_says_so_and_leaves_nothing(site: Site, tab: Page, tmp_path
     expect(tab.locator("#upload input[type=file]")).to_have_count(1)  # ready for the next file
 
 
-def test_the_sample_book_is_one_click_away(site: Site, tab: Page) -> None:
+def test_the_sample_book_is_one_click_away(site: Running, tab: Page) -> None:
     tab.goto(site.url)
     tab.get_by_role("button", name="Try the sample book").click()
     expect(tab.locator("#document h2")).to_have_text("The King of the Golden River (John Ruskin)")
     expect(tab.locator("#reading [role=progressbar]")).to_be_visible()
-    tab.get_by_role("button", name="Cancel").click()
+    tab.locator("#reading").get_by_role("button", name="Cancel").click()
     expect(tab.get_by_role("button", name=re.compile("Read it|Go on reading"))).to_be_visible()
 
 

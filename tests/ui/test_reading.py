@@ -13,7 +13,6 @@ from storage.errors import StorageError
 from storage.jobs import JobState, ReadingJob
 from tests.ui.test_markup import Shown
 from ui import reading
-from ui.reading import Paces
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def job(info: DocumentInfo, state: JobState, done: int, updated_at: float = 0.0,
 
 
 def test_the_offer_is_the_estimate(home: Home, worker: Worker, info: DocumentInfo) -> None:
-    html = reading.panel(home, worker, info, Paces())
+    html = reading.panel(home, worker, info)
     cost = reading.expected(home, info)
     assert f"to read{cost.tokens} tokens" in Shown(html).text
     assert 'data-do="read"' in html
@@ -44,29 +43,24 @@ def test_the_offer_is_the_estimate(home: Home, worker: Worker, info: DocumentInf
 )  # fmt: skip
 def test_buttons(home: Home, worker: Worker, info: DocumentInfo, state: JobState, actions: list[str]) -> None:
     home.jobs.put(job(info, state, 250, error="<b>" if state == "failed" else ""))
-    html = reading.panel(home, worker, info, Paces())
+    html = reading.panel(home, worker, info)
     assert [part.partition('"')[0] for part in html.split('data-do="')[1:]] == actions
     assert 'aria-valuenow="25"' in html
     assert "<b>" not in html
 
 
-def test_pace_is_of_this_run(info: DocumentInfo) -> None:
-    paces = Paces()
-    assert paces.tokens_per_second(job(info, "reading", 400, 10.0)) is None  # 400 may be from an earlier run
-    assert paces.tokens_per_second(job(info, "reading", 600, 14.0)) == 50.0
-    assert paces.tokens_per_second(job(info, "reading", 900, 16.0)) == pytest.approx(500 / 6)
-    assert paces.tokens_per_second(job(info, "paused", 900, 20.0)) is None
-    assert paces.tokens_per_second(job(info, "reading", 950, 100.0)) == pytest.approx(50 / 80)
-    assert paces.tokens_per_second(job(info, "reading", 100, 110.0)) is None
+def test_speed_is_of_late_and_weighs_by_time() -> None:
+    assert reading.tokens_per_second(()) is None
+    assert reading.tokens_per_second([(100, 50.0)]) == 50.0
+    assert reading.tokens_per_second([(100, 100.0), (200, 50.0)]) == pytest.approx(2 / 0.03)
+    assert reading.tokens_per_second([(n, 1.0 if n == 0 else 10.0) for n in range(20)]) == pytest.approx(10.0)
 
 
 def test_progress_in_words(home: Home, worker: Worker, info: DocumentInfo) -> None:
-    paces = Paces()
-    paces.tokens_per_second(job(info, "reading", 0, 0.0))
-    home.jobs.put(job(info, "reading", 250))
-    at = replace(job(info, "reading", 250), updated_at=5.0)
-    shown = Shown(reading._progress(home, at, paces.tokens_per_second(at))).text
-    assert "Reading · 250 of 1,000 tokens · 50 tokens/s · 15 s left" in shown
+    at = replace(job(info, "reading", 250), pace=((250, 50.0),))
+    assert "Reading · 250 of 1,000 tokens · 50 tokens/s · 15 s left" in Shown(reading._progress(at, 0)).text
+    waiting = Shown(reading._progress(job(info, "waiting", 0), 2)).text
+    assert "Waiting for its turn · 0 of 1,000 tokens · 2 documents before it" in waiting
 
 
 def test_buttons_do_what_they_say(home: Home, worker: Worker, info: DocumentInfo) -> None:

@@ -71,13 +71,20 @@ def test_nothing_is_interpreted() -> None:
     shown = Shown(talk.thread(conversation(answer=HOSTILE, citations=citations), 1, "m1", several_files=True))
     assert shown.text.count(HOSTILE) == 5  # question, answer, two quotes, and the path of one
     assert set(shown.tags) <= {"div", "article", "ol", "li", "q", "p", "button", "span"}
-    assert set(Shown(talk.live(HOSTILE, f'Quote: "{HOSTILE}"\nAnswer: {HOSTILE}')).tags).isdisjoint({"img", "script"})
+    growing = Shown(talk.live(HOSTILE, f'Quote: "{HOSTILE}"\nAnswer: {HOSTILE}', ""))
+    assert set(growing.tags).isdisjoint({"img", "script"})
+
+
+def test_waiting_is_told() -> None:
+    assert talk.waiting_words(1, "") == "Waiting: 1 question before yours"
+    assert talk.waiting_words(0, "") == "Reading the question"
+    assert "5 of 9 tokens read again" in talk.waiting_words(0, "5 of 9 tokens read again")
 
 
 def test_live_hides_half_a_label() -> None:
-    assert "Quo" not in Shown(talk.live("?", "Quo")).text
-    assert talk.live("?", 'Quote: "a b c"\nAnsw') == talk.live("?", 'Quote: "a b c"')
-    assert Shown(talk.live("?", 'Quote: "a b c"\nAnswer: Gl')).text.count("Gl") == 1
+    assert "Quo" not in Shown(talk.live("?", "Quo", "")).text
+    assert talk.live("?", 'Quote: "a b c"\nAnsw', "") == talk.live("?", 'Quote: "a b c"', "")
+    assert Shown(talk.live("?", 'Quote: "a b c"\nAnswer: Gl', "")).text.count("Gl") == 1
 
 
 @pytest.mark.parametrize("item", ["", "1", "1.", "1.1", "0.0", "9.0", "-1.0", "1.-1", "x.y", "1.0.0", "²._"])

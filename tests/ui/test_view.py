@@ -10,14 +10,14 @@ from app.worker import Worker
 from storage.documents import Segment, SkippedPart
 from tests.ui.test_markup import Shown
 from ui.address import Address
-from ui.reading import Paces
-from ui.view import WELCOME, Pages
+from ui.site import Site
+from ui.view import Pages
 
 
 @pytest.fixture
 def pages(home: Home, worker: Worker) -> Pages:
     """The page's makers over an empty library."""
-    return Pages(home, worker, Paces())
+    return Pages(Site(home, worker), home, "")
 
 
 @pytest.fixture
@@ -30,10 +30,11 @@ def document(home: Home, tmp_path: Path) -> str:
     return id
 
 
-def test_an_empty_library_welcomes(pages: Pages) -> None:
+def test_an_empty_library_welcomes_and_names_the_model(pages: Pages) -> None:
     shown = pages.everything(None)
-    assert shown["document"] == WELCOME
-    assert shown["address"] == shown["notice"] == shown["library"] == ""
+    assert "The model in use is tiny" in Shown(shown["document"]).text
+    assert shown["address"] == shown["notice"] == ""
+    assert "listed here" in shown["library"]
     assert not pages.can_ask(None)
 
 
@@ -53,11 +54,27 @@ def test_a_conversation_of_another_document_is_not_shown(pages: Pages, home: Hom
     assert pages.quote(Address(document, talk.id).query, "1.0") == pages.quote(None, "1.0")
 
 
-def test_a_document_in_state_can_be_asked(pages: Pages, document: str) -> None:
+def test_what_is_anothers_is_not_shown(pages: Pages, home: Home, document: str) -> None:
+    home.documents.give(document, "ann")
+    talk = home.conversations.start(document, "a secret question")
+    ann, bob = (Pages(pages.site, home.of(name), name) for name in ("ann", "bob"))
+    address = Address(document, talk.id).query
+    assert "secret" in ann.everything(address)["talks"]
+    shown = bob.everything(address)
+    assert shown["address"] == ""
+    assert "Anvers" not in "".join(map(str, shown.values()))
+    assert "secret" not in "".join(map(str, shown.values()))
+    assert not bob.can_ask(address)
+
+
+def test_a_document_in_state_can_be_asked(pages: Pages, home: Home, document: str) -> None:
+    home.documents.set_resume_seconds(document, 0.42)
     shown = pages.everything(Address(document).query)
     assert shown["reading"] == ""
-    assert "of saved state" in shown["document"]
+    assert "of state · resumes in 0.4 s" in Shown(shown["document"]).text
+    assert "Ordinary attention" in Shown(shown["document"]).text
     assert pages.can_ask(Address(document).query)
+    assert not pages.can_ask(Address(document, view="settings").query)
     assert not pages.any_busy()
 
 
@@ -70,5 +87,8 @@ def test_what_was_left_out_is_said_with_its_reason(pages: Pages, home: Home) -> 
     assert "b" not in shown.tags
 
 
-def test_the_model_is_named(pages: Pages) -> None:
-    assert Shown(pages.model_line()).text == "OncereadModel: tiny, 0 million parameters, on cpu."
+def test_the_settings_tell_what_runs(pages: Pages) -> None:
+    shown = pages.everything(Address(view="settings").query)
+    assert shown["document"] == shown["thread"] == ""
+    assert "cpu" in Shown(shown["other"]).text
+    assert 'name="temperature" value="0.0"' in shown["other"]

@@ -1,0 +1,87 @@
+"""Draws a page of a PDF with a quote marked on it: `python -m app.pageimage FILE PAGE <quote >page.png`.
+
+A process of its own, with limits: what it is given comes from anywhere.
+"""
+
+import contextlib
+import ctypes
+import io
+import resource
+import sys
+import unicodedata
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+from PIL import Image, ImageChops, ImageDraw
+
+WIDTH = 1100
+"""Pixels across."""
+
+TALLEST = 4000
+YELLOW = (255, 228, 110)
+MEMORY = 2 * 1024**3
+SHORTEST = 12
+"""Letters of a quote's beginning that must be found for anything to be marked."""
+
+
+def draw(file: str, number: int, quote: str) -> bytes:
+    """Page `number` (from 1) as PNG."""
+    page = pypdfium2.PdfDocument(file)[number - 1]
+    width, height = page.get_size()
+    scale = min(WIDTH / width, TALLEST / height)
+    image = page.render(scale=scale).to_pil().convert("RGB")
+    marks = Image.new("RGB", image.size, "white")
+    pen = ImageDraw.Draw(marks)
+    for box in _boxes(page, quote, image.size):
+        pen.rectangle(box, fill=YELLOW)
+    out = io.BytesIO()
+    ImageChops.multiply(image, marks).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _boxes(page: pypdfium2.PdfPage, quote: str, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Where the quote's lines stand on the picture: left, top, right, bottom."""
+    textpage = page.get_textpage()
+    text = "".join(textpage.get_text_range(n, 1)[:1] or " " for n in range(textpage.count_chars()))
+    start, end = find(text, quote)
+    boxes = []
+    for n in range(textpage.count_rects(start, end - start) if end > start else 0):
+        left, bottom, right, top = textpage.get_rect(n)
+        (x0, y0), (x1, y1) = _on_picture(page, size, left, top), _on_picture(page, size, right, bottom)
+        boxes.append((min(x0, x1) - 2, min(y0, y1) - 2, max(x0, x1) + 2, max(y0, y1) + 2))
+    return boxes
+
+
+def find(text: str, quote: str) -> tuple[int, int]:
+    """Where the quote, or as much of its beginning as there is, stands in a text; only letters and digits count."""
+    letters, places = _letters(text)
+    wanted, _ = _letters(quote)
+    while len(wanted) >= SHORTEST or (wanted and len(wanted) == len(_letters(quote)[0])):
+        at = letters.find(wanted)
+        if at >= 0:
+            return places[at], places[at + len(wanted) - 1] + 1
+        wanted = wanted[: len(wanted) * 3 // 4]
+    return 0, 0
+
+
+def _letters(text: str) -> tuple[str, list[int]]:
+    """Letters and digits as a reader sees them, and the place of each."""
+    letters, places = [], []
+    for n, sign in enumerate(text):
+        for letter in unicodedata.normalize("NFKC", sign).casefold():
+            if letter.isalnum():
+                letters.append(letter)
+                places.append(n)
+    return "".join(letters), places
+
+
+def _on_picture(page: pypdfium2.PdfPage, size: tuple[int, int], x: float, y: float) -> tuple[int, int]:
+    across, down = ctypes.c_int(), ctypes.c_int()
+    pdfium.FPDF_PageToDevice(page, 0, 0, *size, 0, x, y, ctypes.byref(across), ctypes.byref(down))
+    return across.value, down.value
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(ValueError, OSError):  # a lower limit is set already
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    sys.stdout.buffer.write(draw(sys.argv[1], int(sys.argv[2]), sys.stdin.buffer.read().decode("utf-8", "replace")))

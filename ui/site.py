@@ -1,0 +1,33 @@
+"""What all tabs share: the library, the background reader, the questions under way, and who is who."""
+
+import threading
+from dataclasses import dataclass, field
+
+from app.errors import OncereadError
+from app.home import Home
+from app.people import Doors
+from app.worker import Worker
+from ui.ask import Asking
+
+
+@dataclass
+class Site:
+    """The served page. Without `doors` nobody signs in, and everybody is the one person of this computer."""
+
+    home: Home
+    worker: Worker
+    doors: Doors | None = None
+    asking: Asking = field(default_factory=Asking)
+    _homes: dict[str, Home] = field(default_factory=dict)
+    _changing: threading.Lock = field(default_factory=threading.Lock)
+
+    def home_of(self, person: str | None) -> Home:
+        """The library as a person sees it. Raises OncereadError for nobody where people must sign in."""
+        if self.doors is None:
+            return self.home
+        if not person:
+            raise OncereadError("you are signed out: reload the page to sign in again")
+        with self._changing:
+            if person not in self._homes:
+                self._homes[person] = self.home.of(person)
+            return self._homes[person]
