@@ -9,6 +9,7 @@ import io
 import resource
 import sys
 import unicodedata
+from bisect import bisect_left
 
 import pypdfium2
 import pypdfium2.raw as pdfium
@@ -56,12 +57,12 @@ def find(text: str, quote: str) -> tuple[int, int]:
     """Where the quote, or as much of its beginning as there is, stands in a text; only letters and digits count."""
     letters, places = _letters(text)
     wanted, _ = _letters(quote)
-    while len(wanted) >= SHORTEST or (wanted and len(wanted) == len(_letters(quote)[0])):
-        at = letters.find(wanted)
-        if at >= 0:
-            return places[at], places[at + len(wanted) - 1] + 1
-        wanted = wanted[: len(wanted) * 3 // 4]
-    return 0, 0
+    # As many of its letters as stand there: the numbers up to that many all do, so the border can be halved for.
+    most = bisect_left(range(1, len(wanted) + 1), True, key=lambda n: wanted[:n] not in letters)
+    if not most or most < min(SHORTEST, len(wanted)):
+        return 0, 0
+    at = letters.find(wanted[:most])
+    return places[at], places[at + most - 1] + 1
 
 
 def _letters(text: str) -> tuple[str, list[int]]:

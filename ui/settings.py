@@ -58,10 +58,14 @@ def _model(home: Home) -> str:
 
 
 def _storage(home: Home) -> str:
-    documents = home.documents.list()
-    state = sum(snapshot.bytes for document in documents for snapshot in home.snapshots.find(document.id))
+    budget = home.settings.max_state
+    pairs = [
+        ("documents", str(len(home.documents.list()))),
+        ("saved state", size(home.snapshots.bytes())),
+        ("state may take", size(budget) if budget else "any space (set it with --max-state)"),
+    ]
     return (
-        f"<section><h2>Storage</h2>{facts([('documents', str(len(documents))), ('saved state', size(state))])}"
+        f"<section><h2>Storage</h2>{facts(pairs)}"
         '<p class="or-quiet">Everything is kept on the computer that runs Onceread, in its data folder. Nothing is '
         "sent anywhere, and the browser keeps nothing but the theme and an unsent question.</p></section>"
     )

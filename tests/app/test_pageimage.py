@@ -10,7 +10,7 @@ from app.pageimage import find
     [
         ("The fi\u0002re of “Anvers”\r\nburned", "fire of 'Anvers' burned", "fi\u0002re of “Anvers”\r\nburned"),
         ("It was the ﬁrst of all", "first of all", "ﬁrst of all"),
-        ("Ends with the page", "with the page and goes on to another one", "with the page"),
+        ("Ends where the page ends", "where the page ends, and goes on to another", "where the page ends"),
         ("Short ones", "ones", "ones"),
         ("Nothing of it", "wolves ate her in the end", ""),
         ("", "", ""),

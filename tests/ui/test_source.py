@@ -16,7 +16,7 @@ from ui import source
 def book(text: str, path: str = "book.txt", page: int | None = None) -> Document:
     """A document of one file."""
     segments = (Segment(0, 0, len(text), path, page, 1),)
-    return Document("0a1b", "Book", "text", "", len(text), None, None, 0.0, 0.0, "", None, segments, ())
+    return Document("0a1b", "Book", "text", "", len(text), None, None, 0.0, 0.0, "", None, "", "", segments, ())
 
 
 def cited(text: str, start: int, end: int, **where: Any) -> str:
