@@ -10,7 +10,7 @@ from app import originals
 from app.errors import EXPLAINED
 from app.home import Home
 from ui.gate import person_of
-from ui.site import Site
+from ui.shared import Site
 
 SCRIPT = Path(__file__).parent / "page.js"
 PRIVATE = {"Cache-Control": "private, max-age=3600"}

@@ -13,7 +13,7 @@ from ui.address import Address
 from ui.ask import Asked
 from ui.intake import Taking
 from ui.markup import count, notice
-from ui.site import Site
+from ui.shared import Site
 from ui.view import Changes, Pages
 
 MOST_TABS = 2000

@@ -11,7 +11,7 @@ from ui import library, source
 from ui.address import READ_ADDRESS, WRITE_ADDRESS
 from ui.events import Events
 from ui.markup import ATTACH
-from ui.site import Site
+from ui.shared import Site
 from ui.view import Changes
 
 AFTER_ASKING = """() => {

@@ -16,7 +16,7 @@ from app.worker import Worker
 from ui import downloads, signin
 from ui.gate import LARGEST_UPLOAD, LOOPBACK, Gate, person_of
 from ui.main import build
-from ui.site import Site
+from ui.shared import Site
 
 STYLE = Path(__file__).parent / "style.css"
 SYSTEM_FONT = ["ui-sans-serif", "system-ui", "sans-serif"]

@@ -4,7 +4,7 @@ from urllib.parse import quote as encoded
 from urllib.parse import urlencode
 
 from app.library import Document
-from ui.code import lexer_of, listing
+from ui.listing import lexer_of, listing
 from ui.markup import local, safe
 from ui.talk import Facts, place_words
 

@@ -13,7 +13,7 @@ from ui import memory as drawn
 from ui import reading, settings, source, talk, top
 from ui.address import Address
 from ui.markup import ago, button, count, dotted, duration, facts, local, notice, safe, size
-from ui.site import Site
+from ui.shared import Site
 
 Changes = dict[str, Any]
 """New values of parts of the page, by the part's name in `main`."""

@@ -15,7 +15,7 @@ from app.settings import Settings
 from app.worker import Worker
 from tests import checkpoints
 from ui import main, server
-from ui.site import Site
+from ui.shared import Site
 
 expect.set_options(timeout=20_000)
 FLAGS = [

@@ -17,7 +17,7 @@ from app.settings import Settings, model_folder
 from app.worker import Worker
 from tests.ui.conftest import FLAGS, free_port
 from ui import main, server
-from ui.site import Site
+from ui.shared import Site
 
 PICTURE = Path(__file__).parents[2] / "docs" / "screenshot.png"
 MINUTES = 60_000

@@ -22,7 +22,7 @@ from app.worker import Worker
 from tests.ui.conftest import served
 from ui import gate
 from ui.gate import COOKIE, Gate, person_of
-from ui.site import Site
+from ui.shared import Site
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 """Without a browser's event loop in this thread, Gradio makes loops of its own and leaves them to the collector."""

@@ -10,7 +10,7 @@ from app.worker import Worker
 from storage.documents import Segment, SkippedPart
 from tests.ui.test_markup import Shown
 from ui.address import Address
-from ui.site import Site
+from ui.shared import Site
 from ui.view import Pages
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ui.test_markup import Shown
-from ui import code
+from ui import listing as code
 
 LINES = [
     "def f(x):\n", '    """a <b> doc\n', '    more"""\n', "    return x + 1  # why & how\n", "\n", "class A: pass\r\n",
