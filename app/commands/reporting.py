@@ -12,6 +12,7 @@ from app.commands.outcome import Command, Outcome, Stop
 from app.commands.words import duration, size
 from app.errors import OncereadError
 from app.home import Home
+from app.reports.cluster import run_on_cluster
 from app.reports.job import Progress, create
 from app.reports.run import ReportResult, run
 from app.reports.template import load, shipped
@@ -28,6 +29,8 @@ def register(command: Command) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where the report's files go")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the template")
     parser.add_argument("--sample", type=int, metavar="N", help="run the first N documents, say what the rest takes")
+    parser.add_argument("--workers", type=int, metavar="N", help="share the documents among N workers, with Ray")
+    parser.add_argument("--ray", metavar="ADDRESS", help="the Ray cluster whose workers to use (default: this machine)")
     jobs = parser.add_mutually_exclusive_group()
     jobs.add_argument("--list", action="store_true", help="the report jobs there are")
     jobs.add_argument("--resume", metavar="JOB", help="go on with a job")
@@ -42,6 +45,8 @@ def report(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
         return _cancel(home, options.cancel)
     if options.sample is not None and options.sample < 1:
         options.usage_error("--sample wants a number of documents, 1 or more")
+    if options.workers is not None and (options.workers < 1 or options.sample is not None):
+        options.usage_error("--workers wants a number, 1 or more, and no --sample")
     if options.resume:
         job = home.reports.get(options.resume)
     elif options.template and options.documents and options.output:
@@ -56,7 +61,10 @@ def report(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
             bar.set_description(progress.doing[:60], refresh=False)
             bar.update(progress.done - bar.n)
 
-        result = run(home, job, show, stop, options.sample)
+        if options.workers:
+            result = run_on_cluster(home, job, options.workers, options.ray, show, stop)
+        else:
+            result = run(home, job, show, stop, options.sample)
     return asdict(result), _in_words(result), 1 if result.failed or result.missing or result.problems else 0
 
 

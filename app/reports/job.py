@@ -273,7 +273,7 @@ class Run:
         try:
             self.claims.alive()
             state = self.home.reports.progress(self.job.report.id, done, failed, self.job.total)
-            self.cancelled = state in (None, "cancelled")
+            self.cancelled = state in (None, "cancelled", "stopped")
         except StorageError as error:
             self.trouble = f"the job's progress could not be saved: {error}"
 

@@ -18,7 +18,7 @@ class Claims:
 
     def __init__(self, cells: Cells) -> None:
         self.cells = cells
-        self.worker = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        self.worker = claims_of(os.getpid()) + secrets.token_hex(4)
         self._renewed = time.monotonic()
 
     def alive(self) -> None:
@@ -26,6 +26,16 @@ class Claims:
         if time.monotonic() - self._renewed > LEASE / 10:
             self.cells.renew(self.worker, LEASE)
             self._renewed = time.monotonic()
+
+
+def claims_of(process: int) -> str:
+    """How the claims of a process of this machine begin."""
+    return f"{socket.gethostname()}/{process}/"
+
+
+def release(cells: Cells, beginning: str) -> int:
+    """Give back the claims that begin so; how many cells that were."""
+    return sum(cells.release(worker) for worker in cells.workers() if worker.startswith(beginning))
 
 
 def release_lost(cells: Cells) -> int:
