@@ -14,7 +14,7 @@ test: $(STAMP) lint
 
 # On a machine with a GPU and its own PyTorch: the kernels' tests at full size. `make test` runs them small, on the CPU.
 test-gpu:
-	$(PYTHON) -m pytest tests/kernels tests/model
+	$(PYTHON) -m pytest tests/kernels tests/model --ignore=tests/model/training
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -62,8 +62,8 @@ def dot(a, b, acc=None):
 def chunk_kernel(
     q_ptr, k_ptr, v_ptr, raw_ptr, beta_ptr, a_log_ptr, bias_ptr, bounds_ptr,
     values_ptr, keys_ptr, read_ptr, write_ptr, attention_ptr, total_ptr,
-    q_stride, k_stride, v_stride, raw_stride, beta_stride, scale,
-    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, LEVELS: tl.constexpr,
+    q_stride, k_stride, v_stride, raw_stride, beta_stride, scale, H,
+    K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, LEVELS: tl.constexpr,
     HALF: tl.constexpr, WIDE: tl.constexpr,
 ):
     """Everything about one chunk and head that does not need the state. q, k, raw [tokens, H, K], v [tokens, H, V],

@@ -33,14 +33,14 @@ def conv_step(x_ptr, weight_ptr, tail_ptr, next_ptr, c, channels, W: tl.constexp
 @triton.jit
 def decode_kernel(
     qkv_ptr, raw_ptr, gate_ptr, beta_ptr, conv_ptr, a_log_ptr, bias_ptr, norm_ptr, tail_ptr, state_ptr,
-    y_ptr, next_tail_ptr, next_state_ptr, qkv_stride, raw_stride, gate_stride, beta_stride, scale, eps,
-    H: tl.constexpr, K: tl.constexpr, W: tl.constexpr,
+    y_ptr, next_tail_ptr, next_state_ptr, qkv_stride, raw_stride, gate_stride, beta_stride, scale, eps, H,
+    K: tl.constexpr, W: tl.constexpr,
 ):
     """One token of document 0 of the grid, head 1. A stride is from document to document; tails and states lie one
     after another, and the next ones may be the same tensors."""
     h, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     key = tl.arange(0, K)
-    channels: tl.constexpr = 3 * H * K
+    channels = 3 * H * K
     at_state = (b * H + h) * K * K + key[:, None] * K + key[None, :]
     state = tl.load(state_ptr + at_state)
 
@@ -75,7 +75,7 @@ def decode(
     y = torch.empty(batch, heads, keys, dtype=gate.dtype, device=gate.device)
     decode_kernel[(heads, batch)](
         qkv, raw, gate, beta, weights.conv, weights.a_log, weights.dt_bias, weights.norm, tail, state,
-        y, next_tail, next_state, *(x.stride(0) for x in (qkv, raw, gate, beta)), keys**-0.5, weights.eps,
-        H=heads, K=keys, W=weights.conv.shape[1], num_warps=4,
+        y, next_tail, next_state, *(x.stride(0) for x in (qkv, raw, gate, beta)), keys**-0.5, weights.eps, heads,
+        K=keys, W=weights.conv.shape[1], num_warps=4,
     )  # fmt: skip
     return y, next_tail, next_state

@@ -22,8 +22,8 @@ from kernels.kda_chunk_triton import dot
 @triton.jit
 def pass_kernel(
     values_ptr, keys_ptr, read_ptr, write_ptr, attention_ptr, total_ptr, bounds_ptr, slots_ptr,
-    start_ptr, out_ptr, end_ptr, saved_ptr, chunks, segments, slots,
-    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, SLICE: tl.constexpr,
+    start_ptr, out_ptr, end_ptr, saved_ptr, chunks, segments, slots, H,
+    K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, SLICE: tl.constexpr,
 ):
     """One segment of one sequence (program 0), one head (1), one slice of V (2). start [B, segments, H, K, V] float32,
     out [tokens, H, V], end [B, H, K, V], saved [B, slots, H, K, V]: the state after chunk n where slots[n] >= 0."""
@@ -64,8 +64,8 @@ def pass_kernel(
 
 @triton.jit
 def segment_kernel(
-    values_ptr, keys_ptr, write_ptr, total_ptr, state_ptr, maps_ptr, chunks, segments,
-    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, SLICE: tl.constexpr,
+    values_ptr, keys_ptr, write_ptr, total_ptr, state_ptr, maps_ptr, chunks, segments, H,
+    K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, SLICE: tl.constexpr,
 ):
     """maps [B, segments - 1, H, K, V + K]: L beside M of every segment but the last (of the first, L from `state`)."""
     sequence, segment = tl.program_id(0) // (segments - 1), tl.program_id(0) % (segments - 1)
@@ -94,8 +94,8 @@ def segment_kernel(
 
 @triton.jit
 def join_kernel(
-    maps_ptr, state_ptr, start_ptr, segments,
-    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, SLICE: tl.constexpr,
+    maps_ptr, state_ptr, start_ptr, segments, H,
+    K: tl.constexpr, V: tl.constexpr, SLICE: tl.constexpr,
 ):
     """start [B, segments, H, K, V]: the state each segment begins with, from `state` [B, H, K, V] and the maps."""
     sequence, h, column = tl.program_id(0), tl.program_id(1), tl.program_id(2) * SLICE + tl.arange(0, SLICE)
@@ -104,12 +104,12 @@ def join_kernel(
     at_map = key[:, None] * (V + K)
     state = tl.load(state_ptr + (sequence * H + h).to(tl.int64) * K * V + at_state)
     tl.store(start_ptr + (sequence * segments * H + h).to(tl.int64) * K * V + at_state, state)
+    maps_ptr += (sequence * (segments - 1) * H + h).to(tl.int64) * K * (V + K)
     for segment in range(segments - 1):
-        maps = maps_ptr + ((sequence * (segments - 1) + segment) * H + h).to(tl.int64) * K * (V + K)
-        local = tl.load(maps + at_map + column[None, :])
-        if segment == 0:  # noqa: SIM108 (the load must not happen there)
-            state = local
-        else:
-            state = dot(tl.load(maps + at_map + V + key[None, :]), state, local)
+        local = tl.load(maps_ptr + at_map + column[None, :])
+        if segment > 0:
+            local = dot(tl.load(maps_ptr + at_map + V + key[None, :]), state, local)
+        state = local
+        maps_ptr += H * K * (V + K)
         place = (sequence * segments + segment + 1) * H + h
         tl.store(start_ptr + place.to(tl.int64) * K * V + at_state, state)

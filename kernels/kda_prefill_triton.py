@@ -60,8 +60,8 @@ def _chunks(inputs: list[Tensor], a_log: Tensor, dt_bias: Tensor, bounds: Tensor
     chunks.append(torch.empty(len(bounds), heads, keys, device=q.device))
     chunk_kernel[(len(bounds), heads)](
         *(_whole_rows(x) for x in inputs), a_log, dt_bias, bounds, *chunks,
-        *(x.stride(0) for x in inputs), keys**-0.5,
-        H=heads, K=keys, V=values, C=CHUNK, LEVELS=CHUNK.bit_length() - 1, HALF=TYPES[half], WIDE=TYPES[wide],
+        *(x.stride(0) for x in inputs), keys**-0.5, heads,
+        K=keys, V=values, C=CHUNK, LEVELS=CHUNK.bit_length() - 1, HALF=TYPES[half], WIDE=TYPES[wide],
         num_warps=4 if wide == torch.bfloat16 else 8,
     )  # fmt: skip
     return chunks
@@ -77,19 +77,20 @@ def _pass(
     cut = min(SLICE, columns)
     segments = segment_count(batch * heads * (columns // cut), each)
     stages = 3 if keys.dtype == torch.bfloat16 else 1
-    shape = {"H": heads, "K": width, "V": columns, "SLICE": cut}
+    shape = {"K": width, "V": columns, "SLICE": cut}
     starts = state = state.contiguous()
     if segments > 1:
         maps = state.new_empty(batch, segments - 1, heads, width, columns + width)
         starts = state.new_empty(batch, segments, heads, width, columns)
         segment_kernel[(batch * (segments - 1), heads, (columns + width) // cut)](
-            values, keys, write, total, state, maps, each, segments, **shape, C=CHUNK, num_warps=4, num_stages=stages
-        )
-        join_kernel[(batch, heads, columns // cut)](maps, state, starts, segments, **shape, num_warps=8)
+            values, keys, write, total, state, maps, each, segments, heads,
+            **shape, C=CHUNK, num_warps=4, num_stages=stages,
+        )  # fmt: skip
+        join_kernel[(batch, heads, columns // cut)](maps, state, starts, segments, heads, **shape, num_warps=8)
     end, saved = torch.empty_like(state), state.new_empty(batch, places, heads, width, columns)
     pass_kernel[(batch * segments, heads, columns // cut)](
-        values, keys, read, write, attention, total, bounds, slots, starts, o, end, saved, each, segments, places,
-        **shape, C=CHUNK, num_warps=4, num_stages=stages,
+        values, keys, read, write, attention, total, bounds, slots, starts, o, end, saved,
+        each, segments, places, heads, **shape, C=CHUNK, num_warps=4, num_stages=stages,
     )  # fmt: skip
     return end, saved
 

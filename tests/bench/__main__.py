@@ -1,29 +1,35 @@
-"""`python -m tests.bench NAME …`: measure, and print a table. Results worth keeping go into RESULTS.md."""
+"""`python -m tests.bench NAME …`: measure, and print a table. Results worth keeping go into RESULTS.md.
+
+A name is a module beside this one whose `run` gives the lines. It is imported when asked for: a GPU machine has not
+every library of the application.
+"""
 
 import argparse
+import importlib
 import platform
-from collections.abc import Callable
 from datetime import date
 
 import torch
 
-from tests.bench import extract, fuzz, resume
-
-BENCHES: dict[str, Callable[[], list[str]]] = {"extract": extract.run, "fuzz": fuzz.run, "resume": resume.run}
+BENCHES = ("extract", "fuzz", "kda", "linear", "resume")
 
 
 def main() -> None:
     """Run the named benches one after another, under a line that says where."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="+", choices=sorted(BENCHES))
-    parser.add_argument("--inputs", type=int, default=fuzz.INPUTS, help="fuzz: how many damaged files")
+    parser.add_argument("names", nargs="+", choices=BENCHES)
+    parser.add_argument("--inputs", type=int, help="fuzz: how many damaged files")
     options = parser.parse_args()
-    names, fuzz.INPUTS = options.names, options.inputs
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     print(f"{date.today()}, {device}, {torch.get_num_threads()} threads, "
           f"Python {platform.python_version()}, torch {torch.__version__}\n")
-    for name in names:
-        print(*BENCHES[name](), sep="\n", end="\n\n", flush=True)
+    for name in options.names:
+        bench = importlib.import_module(f"tests.bench.{name}")
+        if name == "fuzz" and options.inputs:
+            bench.INPUTS = options.inputs  # type: ignore[attr-defined]
+        for line in bench.run():
+            print(line, flush=True)
+        print(flush=True)
 
 
 def _processor() -> str:

@@ -35,6 +35,12 @@ def draw(tokens: int, kind: str, heads: int, dim: int, seed: int = 0, device: to
     return q, k, v, raw.bfloat16(), noise(tokens, heads).bfloat16(), a_log, bias, noise(heads, dim, dim)
 
 
+def of_heads(inputs: Inputs, some: slice) -> Inputs:
+    """The inputs of some of the heads."""
+    q, k, v, raw, beta, a_log, bias, state = inputs
+    return q[:, some], k[:, some], v[:, some], raw[:, some], beta[:, some], a_log[some], bias[some], state[some]
+
+
 def exact(inputs: Inputs, save_at: tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor]:
     """The recurrence in float64: o, the new state, the saved ones. (Its chunked form beyond 5,000 tokens.)"""
     q, k, v, raw, beta, a_log, bias, state = (x.double() for x in inputs)
@@ -95,14 +101,15 @@ def test_the_reference_is_the_recurrence(kind: str) -> None:
 @pytest.mark.parametrize(("heads", "dim"), SHAPES)
 def test_triton_is_the_recurrence(tokens: int, kind: str, heads: int, dim: int) -> None:
     inputs = draw(tokens, kind, heads, dim, seed=tokens)
-    found = kda_prefill.prefill(*inputs)
-    assert found[0].dtype == torch.bfloat16
-    check(found, exact(inputs))
+    o, state, saved = kda_prefill.prefill(*inputs)
+    assert o.dtype == torch.bfloat16
+    some = slice(None, None, heads // 4 if tokens > 5000 else 1)  # in float64 not every head of a long one fits
+    check((o[:, some], state[some], saved[:, some]), exact(of_heads(inputs, some)))
 
 
 @pytest.mark.usefixtures("triton")
 def test_the_published_head_size() -> None:
-    inputs = draw(70, "extreme", 1, 128)
+    inputs = draw(70, "extreme", SHAPES[0][0] if ON_GPU else 1, 128)
     assert float(kda.gate(inputs[3], *inputs[5:7]).min()) < -2661
     check(kda_prefill.prefill(*inputs), exact(inputs))
 

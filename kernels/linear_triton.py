@@ -1,0 +1,87 @@
+"""A matrix times 1 to 8 tokens in Triton, at the speed the matrix can be read: bfloat16, fp8 blocks or int4 groups.
+
+A program takes a few whole rows in one go, so that all its loads are under way before the first is needed; a row's
+numbers meet every token's while they are in registers. Sums are float32. Scales multiply sums over what shares them:
+fp8's of 128 columns; int4's of 64, where a zero multiplies the sum of x.
+"""
+
+import torch
+
+# mypy: allow-untyped-defs
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels.quant import Fp8, Int4, Weights
+
+ROWS = 4
+WIDTH = 4096
+"""Columns of a program's tile at most; longer rows take several."""
+
+
+@triton.jit
+def rows_kernel(
+    x_ptr, weight_ptr, scale_ptr, zero_ptr, y_ptr, x_stride, rows, width,
+    TOKENS: tl.constexpr, ROWS: tl.constexpr, BLOCKS: tl.constexpr, FORM: tl.constexpr,
+):  # fmt: skip
+    """y [T, rows] = x [T, width] times ROWS rows of the matrix, BLOCKS x 128 columns at a time."""
+    row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
+    token = tl.arange(0, TOKENS)
+    y = tl.zeros((TOKENS, ROWS), tl.float32)
+    for start in range(0, width, BLOCKS * 128):
+        block = start // 128 + tl.arange(0, BLOCKS)
+        if FORM == "int4":
+            n = tl.arange(0, 64)[None, None, :]
+            here = (row < rows)[:, None, None] & (block * 128 < width)[None, :, None]
+            packed = tl.load(weight_ptr + row[:, None, None] * (width // 2) + block[None, :, None] * 64 + n, mask=here)
+            group = row[:, None] * (width // 64) + block[None, :] * 2
+            here = (row < rows)[:, None] & (block * 128 < width)[None, :]
+            for half in tl.static_range(2):
+                level = ((packed >> (4 * half)) & 15).to(tl.float32)
+                scale = tl.load(scale_ptr + group + half, mask=here, other=0.0).to(tl.float32)
+                zero = tl.load(zero_ptr + group + half, mask=here, other=0.0).to(tl.float32)
+                column = block[:, None] * 128 + half * 64 + tl.arange(0, 64)[None, :]
+                for t in tl.static_range(TOKENS):
+                    x = tl.load(x_ptr + t * x_stride + column, mask=column < width, other=0.0).to(tl.float32)
+                    part = tl.sum(level * x[None, :, :], 2) * scale + zero * tl.sum(x, 1)[None, :]
+                    y += tl.where(token == t, 1.0, 0.0)[:, None] * tl.sum(part, 1)[None, :]
+        else:
+            column = block[:, None] * 128 + tl.arange(0, 128)[None, :]
+            here = (row < rows)[:, None, None] & (column < width)[None, :, :]
+            weight = tl.load(weight_ptr + row[:, None, None] * width + column[None, :, :], mask=here, other=0.0)
+            for t in tl.static_range(TOKENS):
+                x = tl.load(x_ptr + t * x_stride + column, mask=column < width, other=0.0).to(tl.float32)
+                product = weight.to(tl.float32) * x[None, :, :]
+                if FORM == "fp8":
+                    scale_at = (row // 128)[:, None] * tl.cdiv(width, 128) + block[None, :]
+                    scale_here = (row < rows)[:, None] & (block * 128 < width)[None, :]
+                    scale = tl.load(scale_ptr + scale_at, mask=scale_here, other=0.0)
+                    total = tl.sum(tl.sum(product, 2) * scale, 1)
+                else:
+                    total = tl.sum(tl.reshape(product, (ROWS, BLOCKS * 128)), 1)
+                y += tl.where(token == t, 1.0, 0.0)[:, None] * total[None, :]
+    out = y_ptr + token[:, None] * rows + row[None, :]
+    tl.store(out, y.to(y_ptr.dtype.element_ty), mask=(row < rows)[None, :])
+
+
+def linear(x: Tensor, weight: Weights) -> Tensor:
+    """`linear.linear` of 1 to 8 tokens x [T, D]."""
+    tokens, width = x.shape
+    padded = triton.next_power_of_2(tokens)
+    if padded != tokens:
+        x = torch.nn.functional.pad(x, (0, 0, 0, padded - tokens))
+    x = x if x.stride(1) == 1 else x.contiguous()
+    blocks = min(WIDTH // 128, triton.next_power_of_2(triton.cdiv(width, 128)))
+    if isinstance(weight, Int4):
+        form, values, scale, zero = "int4", weight.packed, weight.scale, weight.zero
+    elif isinstance(weight, Fp8):
+        form, values, scale, zero = "fp8", weight.values, weight.scale, weight.scale
+    else:
+        form, values, scale, zero = "whole", weight, weight, weight
+    rows = values.shape[0]
+    y = torch.empty(padded, rows, dtype=x.dtype, device=x.device)
+    rows_kernel[(triton.cdiv(rows, ROWS),)](
+        x, values, scale, zero, y, x.stride(0), rows, width,
+        TOKENS=padded, ROWS=ROWS, BLOCKS=blocks, FORM=form, num_warps=4,
+    )  # fmt: skip
+    return y[:tokens]
