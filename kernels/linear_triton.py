@@ -1,8 +1,9 @@
 """A matrix times 1 to 8 tokens in Triton, at the speed the matrix can be read: bfloat16, fp8 blocks or int4 groups.
 
-A program takes a few whole rows in one go, so that all its loads are under way before the first is needed; a row's
-numbers meet every token's while they are in registers. Sums are float32. Scales multiply sums over what shares them:
-fp8's of 128 columns; int4's of 64, where a zero multiplies the sum of x.
+One or two tokens: a program takes a few whole rows in one go, so that all its loads are under way before the first is
+needed; multiplying costs less than reading. More tokens: a warp takes 16 rows through the tensor cores, 128 columns at
+a time, several steps under way. Sums are float32. Scales multiply sums over what shares them: fp8's of 128 columns;
+int4's of 64, where a zero multiplies the sum of x.
 """
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from kernels.quant import Fp8, Int4, Weights
 
-ROWS = 4
+MOST_TOKENS = 8
+ROWS, TILE_ROWS = 4, 16
 WIDTH = 4096
 """Columns of a program's tile at most; longer rows take several."""
 
@@ -64,14 +66,50 @@ def rows_kernel(
     tl.store(out, y.to(y_ptr.dtype.element_ty), mask=(row < rows)[None, :])
 
 
+@triton.jit
+def tiles_kernel(
+    x_ptr, weight_ptr, scale_ptr, zero_ptr, y_ptr, x_stride, tokens, rows, width,
+    TOKENS: tl.constexpr, ROWS: tl.constexpr, FORM: tl.constexpr,
+):  # fmt: skip
+    """y [T, rows] = x [T, width] times ROWS rows of the matrix; TOKENS is T rounded up to the tensor cores' 8."""
+    row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
+    token = tl.arange(0, TOKENS)
+    here, is_token = (row < rows)[:, None], (token < tokens)[None, :]
+    y = tl.zeros((ROWS, TOKENS), tl.float32)
+    for start in range(0, width, 128):
+        if FORM == "int4":
+            n = tl.arange(0, 64)
+            packed = tl.load(weight_ptr + row[:, None] * (width // 2) + start // 2 + n[None, :], mask=here, other=0)
+            group = row * (width // 64) + start // 64
+            for half in tl.static_range(2):
+                x_at = x_ptr + token[None, :] * x_stride + start + half * 64 + n[:, None]
+                x = tl.load(x_at, mask=is_token, other=0.0)
+                level = ((packed >> (4 * half)) & 15).to(tl.float32).to(x.dtype)
+                scale = tl.load(scale_ptr + group + half, mask=row < rows, other=0.0).to(tl.float32)
+                zero = tl.load(zero_ptr + group + half, mask=row < rows, other=0.0).to(tl.float32)
+                product = tl.dot(level, x, input_precision="ieee")
+                y += product * scale[:, None] + zero[:, None] * tl.sum(x.to(tl.float32), 0)[None, :]
+        else:
+            column = start + tl.arange(0, 128)
+            inside = column < width
+            x_at = x_ptr + token[None, :] * x_stride + column[:, None]
+            x = tl.load(x_at, mask=is_token & inside[:, None], other=0.0)
+            at = weight_ptr + row[:, None] * width + column[None, :]
+            weight = tl.load(at, mask=here & inside[None, :], other=0.0)
+            if FORM == "fp8":
+                scale_at = row // 128 * tl.cdiv(width, 128) + start // 128
+                scale = tl.load(scale_ptr + scale_at, mask=row < rows, other=0.0)
+                y += tl.dot(weight.to(x.dtype), x, input_precision="ieee") * scale[:, None]
+            else:
+                y = tl.dot(weight, x, y, input_precision="ieee")
+    out = y_ptr + token[None, :] * rows + row[:, None]
+    tl.store(out, y.to(y_ptr.dtype.element_ty), mask=here & is_token)
+
+
 def linear(x: Tensor, weight: Weights) -> Tensor:
     """`linear.linear` of 1 to 8 tokens x [T, D]."""
     tokens, width = x.shape
-    padded = triton.next_power_of_2(tokens)
-    if padded != tokens:
-        x = torch.nn.functional.pad(x, (0, 0, 0, padded - tokens))
     x = x if x.stride(1) == 1 else x.contiguous()
-    blocks = min(WIDTH // 128, triton.next_power_of_2(triton.cdiv(width, 128)))
     if isinstance(weight, Int4):
         form, values, scale, zero = "int4", weight.packed, weight.scale, weight.zero
     elif isinstance(weight, Fp8):
@@ -79,9 +117,16 @@ def linear(x: Tensor, weight: Weights) -> Tensor:
     else:
         form, values, scale, zero = "whole", weight, weight, weight
     rows = values.shape[0]
-    y = torch.empty(padded, rows, dtype=x.dtype, device=x.device)
-    rows_kernel[(triton.cdiv(rows, ROWS),)](
-        x, values, scale, zero, y, x.stride(0), rows, width,
-        TOKENS=padded, ROWS=ROWS, BLOCKS=blocks, FORM=form, num_warps=4,
-    )  # fmt: skip
-    return y[:tokens]
+    y = torch.empty(tokens, rows, dtype=x.dtype, device=x.device)
+    if tokens <= 2:
+        blocks = min(WIDTH // 128, triton.next_power_of_2(triton.cdiv(width, 128)))
+        rows_kernel[(triton.cdiv(rows, ROWS),)](
+            x, values, scale, zero, y, x.stride(0), rows, width,
+            TOKENS=tokens, ROWS=ROWS, BLOCKS=blocks, FORM=form, num_warps=4,
+        )  # fmt: skip
+    else:
+        tiles_kernel[(triton.cdiv(rows, TILE_ROWS),)](
+            x, values, scale, zero, y, x.stride(0), tokens, rows, width,
+            TOKENS=MOST_TOKENS, ROWS=TILE_ROWS, FORM=form, num_warps=1, num_stages=6,
+        )  # fmt: skip
+    return y

@@ -58,10 +58,12 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
     for form, weight, scale, zero in (
         ("whole", "*bf16", "*bf16", "*bf16"), ("fp8", "*fp8e4nv", "*fp32", "*fp32"), ("int4", "*u8", "*bf16", "*bf16"),
     ):  # fmt: skip
-        for tokens in (1, 8):
+        types = {"weight_ptr": weight, "scale_ptr": scale, "zero_ptr": zero}
+        for tokens in (1, 2):
             constants = {"TOKENS": tokens, "ROWS": linear_triton.ROWS, "BLOCKS": 32, "FORM": form}
-            types = {"weight_ptr": weight, "scale_ptr": scale, "zero_ptr": zero}
             yield linear_triton.rows_kernel, constants, {"num_warps": 4}, types
+        constants = {"TOKENS": linear_triton.MOST_TOKENS, "ROWS": linear_triton.TILE_ROWS, "FORM": form}
+        yield linear_triton.tiles_kernel, constants, {"num_warps": 1, "num_stages": 6}, types
 
 
 def compiled(kernel: Any, constants: dict[str, Any], options: dict[str, int], types: dict[str, str]) -> str:
