@@ -22,6 +22,8 @@ def short_conv(x: Tensor, weight: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]
         return conv_triton.short_conv(x, weight, tail)
     window = torch.cat([tail, x])  # [W-1 + T, C]
     wide = torch.promote_types(x.dtype, torch.float32)
+    if x.shape[0] == 1:
+        return F.silu((window.to(wide) * weight.t()).sum(0, keepdim=True)).to(x.dtype), window[1:]
     taps = weight.to(wide).t().contiguous()  # [W, C]
     y = torch.empty_like(x)
     for start in range(0, x.shape[0], SPAN):

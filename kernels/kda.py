@@ -42,9 +42,9 @@ def recurrent(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, state: T
     out = torch.empty(v.shape, dtype=state.dtype, device=v.device)
     for t in range(q.shape[0]):
         state = state * torch.exp(g[t])[..., None]
-        error = v[t] - torch.einsum("hk,hkv->hv", k[t], state)
-        state = torch.baddbmm(state, k[t][..., None], (beta[t][:, None] * error)[:, None, :])
-        out[t] = torch.einsum("hk,hkv->hv", q[t], state)
+        error = v[t][:, None] - torch.bmm(k[t][:, None], state)  # [H, 1, V]
+        state = torch.baddbmm(state, k[t][..., None], beta[t][:, None, None] * error)
+        out[t] = torch.bmm(q[t][:, None], state)[:, 0]
     return out, state
 
 

@@ -66,14 +66,12 @@ def _grouped(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
 
 
 def _experts_of_one_token(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
-    """`experts` for one token: its experts side by side are one wide expert, and nothing is sorted or scattered."""
+    """`experts` for one token: nothing is sorted or gathered."""
     ids = chosen[0].tolist()
-    inner = []
-    for expert in ids:
-        gate, up = linear(x, gate_up[expert]).chunk(2, -1)
-        inner.append(F.silu(gate) * up)
-    wide = (torch.stack(inner, 1) * weights[..., None]).to(x.dtype).flatten(1)
-    return linear(wide, torch.cat([down[expert] for expert in ids], -1))
+    gate, up = torch.stack([linear(x, gate_up, expert) for expert in ids], 1)[0].chunk(2, -1)
+    inner = (F.silu(gate).mul_(up) * weights[0, :, None]).to(x.dtype)
+    results = [linear(row, down, expert) for row, expert in zip(inner.split(1), ids, strict=True)]
+    return torch.cat(results).sum(0, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)).to(x.dtype)
 
 
 def mixture(

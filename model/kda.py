@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from kernels import backend, conv, kda_prefill, norm
 from kernels.kda_decode import DecodeWeights, decode
-from kernels.linear import linear
+from kernels.linear import Weight, linear
 from model.config import KimiConfig
 from model.state import KDAState
 
@@ -18,14 +18,14 @@ class KDA(nn.Module):
         self.heads, self.dim, self.eps = config.kda_heads, config.kda_dim, config.eps
         channels, hidden = config.kda_channels, config.hidden
         self.sizes = [3 * channels, self.dim, self.dim, self.heads]
-        self.input = nn.Parameter(torch.empty(sum(self.sizes), hidden))
+        self.input = Weight(torch.empty(sum(self.sizes), hidden))
         self.conv = nn.Parameter(torch.empty(3 * channels, config.conv_taps))
-        self.decay_up = nn.Parameter(torch.empty(channels, self.dim))
-        self.gate_up = nn.Parameter(torch.empty(channels, self.dim))
+        self.decay_up = Weight(torch.empty(channels, self.dim))
+        self.gate_up = Weight(torch.empty(channels, self.dim))
         self.a_log = nn.Parameter(torch.empty(self.heads, dtype=torch.float32))
         self.dt_bias = nn.Parameter(torch.empty(channels, dtype=torch.float32))
         self.norm = nn.Parameter(torch.empty(self.dim))
-        self.output = nn.Parameter(torch.empty(hidden, channels))
+        self.output = Weight(torch.empty(hidden, channels))
 
     def checkpoint(self) -> dict[str, Tensor]:
         """Checkpoint name -> where that tensor goes."""

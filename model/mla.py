@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels import backend, mla, norm
-from kernels.linear import linear
+from kernels.linear import Weight, linear
 from model.config import KimiConfig
 from model.state import MLAState
 
@@ -26,11 +26,11 @@ class MLA(nn.Module):
         self.heads, self.rank, self.nope = config.heads, config.rank, config.nope
         self.width = config.nope + config.shared
         self.scale = self.width**-0.5
-        self.query = nn.Parameter(torch.empty(self.heads * self.width, config.hidden))
-        self.down = nn.Parameter(torch.empty(config.latent_width, config.hidden))
+        self.query = Weight(torch.empty(self.heads * self.width, config.hidden))
+        self.down = Weight(torch.empty(config.latent_width, config.hidden))
         self.latent_norm = nn.Parameter(torch.empty(self.rank))
         self.up = nn.Parameter(torch.empty(self.heads * (config.nope + config.value_dim), self.rank))
-        self.output = nn.Parameter(torch.empty(config.hidden, self.heads * config.value_dim))
+        self.output = Weight(torch.empty(config.hidden, self.heads * config.value_dim))
 
     def checkpoint(self) -> dict[str, Tensor]:
         """Checkpoint name -> where that tensor goes."""

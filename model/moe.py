@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels import backend, moe
+from kernels.linear import Weight
 from model.config import KimiConfig
 
 
@@ -12,8 +13,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, hidden: int, inner: int) -> None:
         super().__init__()
-        self.gate_up = nn.Parameter(torch.empty(2 * inner, hidden))
-        self.down = nn.Parameter(torch.empty(hidden, inner))
+        self.gate_up = Weight(torch.empty(2 * inner, hidden))
+        self.down = Weight(torch.empty(hidden, inner))
 
     def checkpoint(self) -> dict[str, Tensor]:
         """Checkpoint name -> where that tensor goes."""
@@ -33,8 +34,8 @@ class MoE(nn.Module):
         self.top_k, self.renormalize, self.scaling = config.top_k, config.renormalize, config.routed_scaling
         self.router = nn.Parameter(torch.empty(config.experts, config.hidden))
         self.bias = nn.Parameter(torch.empty(config.experts, dtype=torch.float32))
-        self.gate_up = nn.Parameter(torch.empty(config.experts, 2 * config.expert_inner, config.hidden))
-        self.down = nn.Parameter(torch.empty(config.experts, config.hidden, config.expert_inner))
+        self.gate_up = Weight(torch.empty(config.experts, 2 * config.expert_inner, config.hidden))
+        self.down = Weight(torch.empty(config.experts, config.hidden, config.expert_inner))
         self.shared = SwiGLU(config.hidden, config.shared_inner)
 
     def checkpoint(self) -> dict[str, Tensor]:

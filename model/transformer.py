@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels import norm
-from kernels.linear import linear
+from kernels.linear import Weight, linear
 from model.config import KimiConfig
 from model.kda import KDA
 from model.mla import MLA
@@ -38,10 +38,10 @@ class Transformer(nn.Module):
     def __init__(self, config: KimiConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.hidden))
+        self.embedding = Weight(torch.empty(config.vocab_size, config.hidden))
         self.layers = nn.ModuleList(Layer(config, n) for n in range(config.layers))
         self.norm = nn.Parameter(torch.empty(config.hidden))
-        self.head = self.embedding if config.tied else nn.Parameter(torch.empty(config.vocab_size, config.hidden))
+        self.head = self.embedding if config.tied else Weight(torch.empty(config.vocab_size, config.hidden))
 
     def forward(self, ids: Tensor, state: ModelState) -> Tensor:
         """ids int64 [T] -> hidden [T, D] after the final norm; `state`, which the caller owns, moves on by T tokens."""

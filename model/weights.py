@@ -8,11 +8,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from kernels.linear import Weight
 from model.config import KimiConfig
 from model.errors import CheckpointError
 from model.quantize import dequantize
@@ -38,6 +40,8 @@ def load(folder: Path, config: KimiConfig, dtype: torch.dtype, device: torch.dev
         raise CheckpointError(f"{folder} lacks {_count(wanted)}: download the checkpoint again")
     if extra:
         raise CheckpointError(f"{folder} has {_count(extra)} that config.json has no place for")
+    if config.quantization and dtype == torch.bfloat16 and device.type == "cpu":
+        _pack(model, config.quantization)
     return model.eval().requires_grad_(False)
 
 
@@ -67,6 +71,15 @@ def parameter_count(config: KimiConfig) -> tuple[int, int]:
     idle *= (config.experts - config.top_k) * 3 * config.expert_inner * config.hidden
     lookup = 0 if config.tied else config.vocab_size * config.hidden
     return total, total - idle - lookup
+
+
+def _pack(model: Transformer, quantization: dict[str, Any]) -> None:
+    """Hold a quantised checkpoint's matrices packed as well, for one token at a time."""
+    head = "model.embed_tokens.weight" if model.config.tied else "lm_head.weight"
+    for parameter in model.parameters():
+        if isinstance(parameter, Weight):
+            how = {**quantization, **(quantization.get("tensors", {}).get(head, {}) if parameter is model.head else {})}
+            parameter.pack(how["bits"], how["group"])
 
 
 def _allocate(config: KimiConfig, dtype: torch.dtype, device: torch.device) -> Transformer:

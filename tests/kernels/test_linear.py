@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.linear import linear
+from kernels.linear import FEW, Weight, linear
+from model.quantize import dequantize, quantize
 
 
 @given(tokens=st.integers(1, 5), inner=st.integers(1, 70), outer=st.integers(1, 70))
@@ -30,3 +31,53 @@ def test_half_precision_is_kept_and_near(tokens: int) -> None:
 def test_rows_that_lie_apart_in_memory() -> None:
     x, weight = torch.randn(1, 40)[:, ::2], torch.randn(20, 7).t()
     torch.testing.assert_close(linear(x, weight), x @ weight.t())
+
+
+def on_a_grid(rows: int, columns: int, bits: int, group: int) -> torch.Tensor:
+    """A matrix stored in groups and read back, in bfloat16."""
+    weight = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows)) * 0.1
+    return dequantize(quantize(weight, bits, group), bits, group)
+
+
+def off_by(found: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> float:
+    """The error of a product, in parts of it."""
+    expected = x.double() @ weight.double().t()
+    return float((found.double() - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("tokens", [1, FEW, FEW + 1])
+@pytest.mark.parametrize(("bits", "group"), [(4, 32), (4, 64), (4, 128), (8, 64)])
+def test_a_packed_matrix_multiplies_as_before(tokens: int, bits: int, group: int) -> None:
+    weight = Weight(on_a_grid(48, 256, bits, group), requires_grad=False)
+    x = torch.randn(tokens, 256).bfloat16()
+    plain = linear(x, weight)
+    weight.pack(bits, group)
+    assert [packed.rows for packed in weight.packed] == [48]
+    assert off_by(linear(x, weight), x, weight) < 5e-3
+    assert torch.equal(linear(x, weight), plain) == (tokens > FEW)
+
+
+def test_rows_that_are_not_stored_in_4_bits_stay_as_they_are() -> None:
+    plain = torch.randn(9, 64).bfloat16()
+    weight = Weight(torch.cat([on_a_grid(32, 64, 4, 64), plain]), requires_grad=False)
+    weight.pack(4, 64)
+    x = torch.randn(1, 64).bfloat16()
+    assert weight.packed[0].rows == 32
+    assert torch.equal(linear(x, weight)[:, 32:], x @ plain.t())
+    other = Weight(torch.randn(32, 64).bfloat16(), requires_grad=False)
+    other.pack(4, 64)
+    assert other.packed == ()
+
+
+def test_each_expert_has_its_own_packed_matrix() -> None:
+    weight = Weight(torch.stack([on_a_grid(n, 64, 4, 64)[:16] for n in (16, 32, 48)]), requires_grad=False)
+    weight.pack(4, 64)
+    x = torch.randn(1, 64).bfloat16()
+    for expert in range(3):
+        assert off_by(linear(x, weight, expert), x, weight[expert]) < 5e-3
+
+
+def test_experts_are_packed_all_or_none() -> None:
+    weight = Weight(torch.stack([on_a_grid(16, 64, 4, 64), torch.randn(16, 64).bfloat16()]), requires_grad=False)
+    weight.pack(4, 64)
+    assert weight.packed == ()
