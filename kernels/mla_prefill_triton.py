@@ -20,6 +20,9 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 SEGMENT = 65536
 """Latents expanded at once: 1 GiB of keys and values at the 48B shape, and an epilogue of 0.4 % of the arithmetic."""
 
+GLUON = False
+"""Whether shapes that fit take `mla_prefill_gluon_triton`. It has not run on a GPU yet: the bench and a test do so."""
+
 TILES = {"BLOCK_M": 128, "BLOCK_N": 128, "num_warps": 8, "num_stages": 2}
 """Two warpgroups of 64 queries. Shared memory: 48 KiB of queries, 80 KiB of keys and values in each of two stages."""
 
@@ -64,6 +67,12 @@ def attend(
     block_m, block_n = tiles["BLOCK_M"], tiles["BLOCK_N"]
     o = q.new_empty(tokens, heads, value, dtype=q.dtype if causal else torch.float32).transpose(0, 1)
     lse = torch.empty(heads, tokens, dtype=torch.float32, device=q.device)
+    if GLUON:
+        from kernels import mla_prefill_gluon_triton
+
+        if mla_prefill_gluon_triton.fits(q, kv, nope):
+            mla_prefill_gluon_triton.attend(q, kv, latents, scale, causal, past, o, lse)
+            return o, lse
     o_past, lse_past = past or (o, lse)
     kv = kv.flatten(1)
     blocks = [triton.next_power_of_2(n) for n in (nope, shared, value)]

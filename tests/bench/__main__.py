@@ -11,7 +11,7 @@ from datetime import date
 
 import torch
 
-BENCHES = ("extract", "fuzz", "kda", "linear", "resume")
+BENCHES = ("extract", "fuzz", "kda", "linear", "mla", "moe", "resume")
 
 
 def main() -> None:

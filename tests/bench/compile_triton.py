@@ -1,4 +1,4 @@
-"""`python -m tests.bench.compile_triton`: KDA's and `linear`'s Triton kernels compiled for Hopper without a GPU.
+"""`python -m tests.bench.compile_triton`: the Triton kernels compiled for Hopper without a GPU.
 
 Prints what ptxas says of each: registers, spills, shared memory, and how many of the instructions that matter. Needs
 Triton's own cuobjdump, which its Linux wheels carry. Not for `python -m tests.bench`: Triton must not be interpreted.
@@ -16,12 +16,25 @@ import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.experimental.gluon._runtime import GluonASTSource, GluonJITFunction
 
-from kernels import conv_triton, kda_chunk_triton, kda_decode_triton, kda_pass_triton, linear_triton, norm_triton
+from kernels import (
+    conv_triton,
+    kda_chunk_triton,
+    kda_decode_triton,
+    kda_pass_triton,
+    linear_triton,
+    mla_decode_triton,
+    mla_prefill_gluon_triton,
+    mla_prefill_triton,
+    moe_few_triton,
+    moe_grouped_triton,
+    norm_triton,
+)
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 SHARED_MEMORY = 227 << 10
-SHOWN = ("HGMMA", "HMMA", "MUFU", "BAR", "LDG", "LDGSTS", "STG", "SHFL")
+SHOWN = ("HGMMA", "QGMMA", "HMMA", "UTMALDG", "MUFU", "BAR", "LDG", "LDGSTS", "STG", "SHFL")
 
 TYPES = {
     "*fp32": "a_log_ptr bias_ptr total_ptr start_ptr end_ptr saved_ptr state_ptr maps_ptr next_state_ptr",
@@ -33,7 +46,7 @@ TYPES = {
 ARGUMENTS = {name: kind for kind, names in TYPES.items() for name in names.split()}
 """What is not a pointer to bfloat16."""
 
-EVEN = re.compile(r"_ptr$|_stride$|^(H|channels|width|rows)$")
+EVEN = re.compile(r"_(ptr|stride|head|token)$|^(H|channels|columns|depth|inner|rank|rows|rows_in_all|tokens|width)$")
 """Arguments that are multiples of 16 at the 48B's shape."""
 
 
@@ -66,6 +79,65 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
         yield linear_triton.tiles_kernel, constants, {"num_warps": 1, "num_stages": 6}, types
 
 
+ONE = {"*bf16": "*bf16", "*fp8e4nv": "*fp32", "*u8": "*bf16"}
+"""Weights and their scales."""
+
+
+def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, str]]]:
+    """The same of MLA and MoE, at the 48B's shape."""
+    whole = "tokens keys rank count strips columns depth blocks_k blocks_n slot rows_in_all pages queries inner pairs"
+    types = dict.fromkeys(whole.split(), "i32") | {"q_head": "i64", "o_head": "i64", "past_head": "i64"}
+    types |= dict.fromkeys(["q_token", "o_token", "past_token", "past_lse_head", "past_lse_token"], "i32")
+    floats, whole = "lse past past_lse out_scale a_scale weights", "pair tile_expert tile_start tile_end listed pairs"
+    types |= {f"{name}_ptr": "*fp32" for name in floats.split()} | {f"{name}_ptr": "*i32" for name in whole.split()}
+    types |= {"table_ptr": "*i64", "lengths_ptr": "*i32", "queries_ptr": "*i32"}
+    widths = {"NOPE": 128, "SHARED": 64, "VALUE": 128}
+    for past, causal in ((False, False), (True, False), (True, True)):
+        how = {**widths, "PAST": past, "CAUSAL": causal}
+        blocks = {"BLOCK_NOPE": 128, "BLOCK_SHARED": 64, "BLOCK_VALUE": 128}
+        tiles, options = _split(mla_prefill_triton.TILES)
+        height = tiles["BLOCK_N"]
+        own = {"k_desc": f"tensordesc<bf16[{height},128]>", "v_desc": f"tensordesc<bf16[{height},128]>",
+               "shared_desc": f"tensordesc<bf16[{height},64]>", "o_ptr": "*bf16" if causal else "*fp32"}  # fmt: skip
+        yield mla_prefill_triton._attend, how | blocks | tiles, options, types | own
+        layout, height = mla_prefill_gluon_triton.LAYOUT, mla_prefill_gluon_triton.BLOCK_N
+        own |= {name: f"tensordesc<bf16[{rows},{width}],{layout!r}>" for name, rows, width in (
+            ("q_desc", 64, 128), ("q_common_desc", 64, 64), ("k_desc", height, 128), ("v_desc", height, 128),
+            ("shared_desc", height, 64),
+        )}  # fmt: skip
+        constants = how | {"BLOCK_N": height, "STAGES": mla_prefill_gluon_triton.STAGES}
+        yield mla_prefill_gluon_triton.attend_kernel, constants, {"num_warps": 4}, types | own
+    tiles, options = _split(mla_decode_triton.TILE)
+    for rows in (32, 64):
+        shape: dict[str, Any] = {"HEADS": 32, "RANK": 512, "SHARED": 64, "PAGE": 4096, "SPLITS": 128, "LEAST": 4,
+                     "BLOCK_HEADS": 32, "BLOCK_ROWS": rows, "BLOCK_RANK": 512, "BLOCK_SHARED": 64}  # fmt: skip
+        yield mla_decode_triton._partial, shape | tiles, options, types | {"o_ptr": "*fp32"}
+    for name, tiles in moe_grouped_triton.TILES.items():
+        step, _, form = name.partition(" ")
+        weight = {"": "*bf16", "fp8": "*fp8e4nv", "int4": "*u8"}[form]
+        tiles, options = _split(tiles)
+        width = 128 if form == "fp8" else 64
+        shape = {"TOP_K": 8, "UP": step == "up", "FORM": form, "EVEN": True, "ROWS": 128, "BLOCK_K": width,
+                     "SCALED": 128, "PROGRAMS": 132, **tiles}  # fmt: skip
+        a = weight if form == "fp8" else "*bf16"
+        own = {"a_ptr": a, "out_ptr": a if step == "up" else "*bf16", "b_scale_ptr": ONE[weight],
+               "b_desc": f"tensordesc<{weight[1:]}[{tiles['BLOCK_N']},{width}]>"}  # fmt: skip
+        yield moe_grouped_triton._grouped, shape, options, types | own
+    for form, weight, width in (("", "*bf16", moe_few_triton.BLOCK_K), ("fp8", "*fp8e4nv", 128), ("int4", "*u8", 128)):
+        shape = {"PIECES": 1, "FORM": form, "BLOCK_T": 16, "BLOCK": moe_few_triton.BLOCK, "BLOCK_K": width}
+        scale = ONE[weight]
+        own = {"gate_up_ptr": weight, "down_ptr": weight, "shared_ptr": weight, "scale_ptr": scale,
+               "shared_scale_ptr": scale}  # fmt: skip
+        yield moe_few_triton._up, shape | {"TOP_K": 8}, {"num_warps": 4, "num_stages": 5}, types | own
+        yield moe_few_triton._down, shape, {"num_warps": 4, "num_stages": 6}, types | own
+
+
+def _split(tiles: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+    """Constants of a kernel, and options of its launch."""
+    options = {name: tiles[name] for name in ("num_warps", "num_stages")}
+    return {name: value for name, value in tiles.items() if name not in options}, options
+
+
 def compiled(kernel: Any, constants: dict[str, Any], options: dict[str, int], types: dict[str, str]) -> str:
     """One row of the table. Raises AssertionError where shared memory does not fit."""
     names = kernel.arg_names
@@ -73,7 +145,8 @@ def compiled(kernel: Any, constants: dict[str, Any], options: dict[str, int], ty
         name: "constexpr" if name in constants else types.get(name) or ARGUMENTS.get(name, "*bf16") for name in names
     }
     even = {(n,): [["tt.divisibility", 16]] for n, name in enumerate(names) if EVEN.search(name)}
-    source = ASTSource(kernel, signature, constexprs=constants, attrs=even)
+    make = GluonASTSource if isinstance(kernel, GluonJITFunction) else ASTSource
+    source = make(kernel, signature, constexprs=constants, attrs=even)
     built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(built.asm["cubin"])
@@ -96,5 +169,5 @@ if __name__ == "__main__":
     print(f"triton {triton.__version__}, sm_90\n")
     print("| kernel | constants | registers | spills | shared KiB | instructions | of them |")
     print("|---|---|---|---|---|---|---|")
-    for variant in variants():
+    for variant in (*variants(), *mla_and_moe()):
         print(compiled(*variant), flush=True)

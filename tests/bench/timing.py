@@ -10,16 +10,16 @@ from tests.kernels.device import ON_GPU
 WARM, REPEAT = (3, 20) if ON_GPU else (0, 1)
 
 
-def milliseconds(work: Callable[[], object]) -> float:
-    """The median time of one call, the GPU's cache flushed before each. Off a GPU (a dry run) nothing is measured."""
+def milliseconds(work: Callable[[], object], repeat: int = REPEAT) -> float:
+    """The median time of `repeat` calls, the GPU's cache flushed before each. Off a GPU, a dry run, it is NaN."""
     if not ON_GPU:
         work()
         return float("nan")
     flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
-    for _ in range(WARM):
+    for _ in range(min(WARM, repeat)):
         work()
     times = []
-    for _ in range(REPEAT):
+    for _ in range(repeat):
         flush.zero_()
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
