@@ -15,7 +15,7 @@ from torch import Tensor
 from kernels import backend, conv, kda, mla, norm
 from kernels.linear import linear
 from model.kda import KDA
-from model.mla import LATENT_EPS, MLA
+from model.mla import MLA
 from model.state import KDAState, MLAState, ModelState
 from model.transformer import Layer, Transformer
 
@@ -64,6 +64,31 @@ class Rows:
                 layer.conv, layer.recurrent = layer.conv[chosen], layer.recurrent[chosen]
 
 
+def read(model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState]) -> Tensor:
+    """Read a question into each of `states`, forks of `shared` that nothing was read into yet.
+
+    questions: int64 [T] of any lengths. Returns the hidden states [B, D] of their last tokens.
+    """
+    ends = torch.tensor([question.shape[0] for question in questions]).cumsum(0).tolist()
+    spans = [slice(end - question.shape[0], end) for question, end in zip(questions, ends, strict=True)]
+    x = F.embedding(torch.cat(list(questions)), model.embedding)
+    for n, layer in enumerate(model.layers):
+        assert isinstance(layer, Layer)
+        given = norm.rms_norm(x, layer.attention_norm, layer.eps)
+        before = shared.layers[n]
+        if isinstance(before, MLAState):
+            assert isinstance(layer.attention, MLA)
+            own = [state.layers[n] for state in states]
+            x = x + _read_mla(layer.attention, given, before, [s for s in own if isinstance(s, MLAState)], spans)
+        else:  # a row's scan is its own, and its matrices have tokens enough
+            alone = [layer.attention(given[span], state.layers[n]) for span, state in zip(spans, states, strict=True)]
+            x = x + torch.cat(alone)
+        x = x + layer.feed_forward(norm.rms_norm(x, layer.feed_forward_norm, layer.eps))
+    for state, question in zip(states, questions, strict=True):
+        state.tokens += question.shape[0]
+    return norm.rms_norm(x[torch.tensor(ends, device=x.device) - 1], model.norm, model.config.eps)
+
+
 def step(model: Transformer, ids: Tensor, rows: Rows) -> Tensor:
     """One token for every row: ids int64 [B] -> hidden [B, D] after the final norm; every row is a token longer."""
     x = F.embedding(ids, model.embedding)
@@ -103,13 +128,9 @@ def _kda(layer: KDA, x: Tensor, rows: KDARows) -> Tensor:
 
 def _mla(layer: MLA, x: Tensor, rows: MLARows, seen: Tensor) -> Tensor:
     """`MLA.forward` for one token of each row, x [B, D] -> [B, D]; a row sees `seen` [B] latents of its own."""
-    count = x.shape[0]
-    q = linear(x, layer.query).view(count, layer.heads, layer.width).transpose(0, 1)  # [H, B, nope+P]
-    latent, shared = linear(x, layer.down).split([layer.rank, layer.width - layer.nope], -1)
-    latents = torch.cat([norm.rms_norm(latent, layer.latent_norm, LATENT_EPS), shared], -1)
-    rows.own[torch.arange(count, device=x.device), seen - 1] = latents
+    q, latents, up = layer.project(x)
+    rows.own[torch.arange(x.shape[0], device=x.device), seen - 1] = latents
 
-    up = layer.up.unflatten(0, (layer.heads, -1))  # [H, nope+V, R]
     absorbed = mla.absorb(q, up, layer.nope)
     pages = list(rows.shared.pages())
     if backend.use_triton(x):
@@ -118,8 +139,19 @@ def _mla(layer: MLA, x: Tensor, rows: MLARows, seen: Tensor) -> Tensor:
         o, _ = attend_batch(absorbed, pages, rows.own, seen, layer.rank, layer.scale)
     else:
         o, _ = mla.attend_batch(absorbed, pages, rows.own[:, : int(seen.max())], seen, layer.rank, layer.scale)
-    values = mla.unabsorb(o, up, layer.nope).to(x.dtype)  # [H, B, V]
-    return linear(values.transpose(0, 1).flatten(1), layer.output)
+    return layer.join(mla.unabsorb(o, up, layer.nope), x.dtype)
+
+
+def _read_mla(layer: MLA, x: Tensor, shared: MLAState, states: Sequence[MLAState], spans: Sequence[slice]) -> Tensor:
+    """`MLA.forward` for the tokens of every row, x [N, D] -> [N, D]: all of them meet the shared pages at once."""
+    q, latents, up = layer.project(x)
+    past = layer.attend_past(q, up, list(shared.pages()))
+    outs = []
+    for state, span in zip(states, spans, strict=True):
+        own_past = (past[0][:, span], past[1][:, span]) if past else None
+        outs.append(layer.attend_new(q[:, span], latents[span], up, own_past))
+        state.append(latents[span])
+    return layer.join(torch.cat(outs, 1), x.dtype)
 
 
 def _own(before: MLAState, after: Sequence[KDAState | MLAState], room: int) -> Tensor:

@@ -124,16 +124,16 @@ class Engine:
         """Continue one state with many questions at once, each as `generate` would alone, up to rounding.
 
         Yields what each step brought: (row, token), and (row, None) once that row has ended, as rows do one by one. A
-        step that reads a question brings nothing; between any two steps the model is free for others. Ends when every
+        step that reads questions brings nothing; between any two steps the model is free for others. Ends when every
         row has, or at `should_stop`, with some rows not ended.
         """
         limits = [min(s.max_tokens, self.config.max_length - state.tokens - len(ids))
                   for s, ids in zip(samplings, questions, strict=True)]
-        begun = []
-        for ids in questions:
+        begun: list[tuple[ModelState, torch.Tensor]] = []
+        for group in _groups(questions):
             if should_stop():
                 return
-            begun.append(self.next_logits(state, ids))
+            begun += self._begin(state, group)
             yield []
         if not begun:
             return
@@ -165,6 +165,17 @@ class Engine:
             tokens = torch.tensor([token for _, token in going], dtype=torch.int64, device=self.device)
             logits = self.model.logits(batch.step(self.model, tokens, rows))
 
+    def _begin(
+        self, state: ModelState, questions: Sequence[Sequence[int]]
+    ) -> list[tuple[ModelState, torch.Tensor]]:
+        """The state after each question and the logits of what follows, read side by side if there are several."""
+        if len(questions) == 1:
+            return [self.next_logits(state, questions[0])]
+        self._check_length(state.tokens + max(map(len, questions)))
+        ids = [torch.tensor(question, dtype=torch.int64, device=self.device) for question in questions]
+        states = [state.fork() for _ in ids]
+        return list(zip(states, self.model.logits(batch.read(self.model, ids, state, states)), strict=True))
+
     @torch.no_grad()
     def _chunks(self, state: ModelState, ids: Sequence[int]) -> Iterator[tuple[ModelState, torch.Tensor]]:
         """Read `ids` into a fork of `state`; yields it with the chunk's hidden states [T, D] after each chunk."""
@@ -191,6 +202,18 @@ def _keep_freed_memory() -> None:
     """Let glibc hold on to blocks of up to 31 MiB that are freed, as it does from the first of that size on. Otherwise
     each of a layer's intermediates is given back to the system and taken anew, page by page: a tenth of reading."""
     torch.empty(31 << 20, dtype=torch.uint8)
+
+
+def _groups(questions: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
+    """Neighbours of at most CHUNK tokens together, so that nobody waits longer for the model than a chunk takes."""
+    first, tokens = 0, 0
+    for n, ids in enumerate(questions):
+        if n > first and tokens + len(ids) > CHUNK:
+            yield questions[first:n]
+            first, tokens = n, 0
+        tokens += len(ids)
+    if questions:
+        yield questions[first:]
 
 
 def choose_device(name: str) -> torch.device:

@@ -44,27 +44,40 @@ class MLA(nn.Module):
 
     def forward(self, x: Tensor, state: MLAState) -> Tensor:
         """x [T, D] -> [T, D]; `state` gains T rows of latents."""
-        q = linear(x, self.query).unflatten(-1, (self.heads, self.width)).transpose(0, 1)  # [H, T, nope+P]
+        q, rows, up = self.project(x)
+        o = self.attend_new(q, rows, up, self.attend_past(q, up, list(state.pages())))
+        state.append(rows)
+        return self.join(o, x.dtype)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x [T, D] -> queries [H, T, nope+P], latents [T, R+P], and the map from latents to keys and values."""
+        q = linear(x, self.query).unflatten(-1, (self.heads, self.width)).transpose(0, 1)
         latent, shared = linear(x, self.down).split([self.rank, self.width - self.nope], -1)
         rows = torch.cat([norm.rms_norm(latent, self.latent_norm, LATENT_EPS), shared], -1)
-        up = self.up.unflatten(0, (self.heads, -1))  # [H, nope+V, R]
+        return q, rows, self.up.unflatten(0, (self.heads, -1))  # the map: [H, nope+V, R]
 
-        o = self._attend(q, rows, up, list(state.pages()))
-        state.append(rows)
-        return linear(o.to(x.dtype).transpose(0, 1).flatten(1), self.output)
-
-    def _attend(self, q: Tensor, rows: Tensor, up: Tensor, pages: list[Tensor]) -> Tensor:
-        """Attention of q [H, T, nope+P] over all cached pages and, causally, the new rows: [H, T, V]."""
+    def attend_past(self, q: Tensor, up: Tensor, pages: list[Tensor]) -> tuple[Tensor, Tensor] | None:
+        """Attention of q [H, T, nope+P] over all cached pages: (o [H, T, V], lse [H, T]), None without pages."""
         if backend.use_triton(q):
             from kernels.mla_decode_triton import attend_pages
             from kernels.mla_prefill_triton import attend_expanded
         else:
             from kernels.mla import attend_expanded, attend_pages
 
-        past: tuple[Tensor, Tensor] | None = None
         if pages and q.shape[1] < ABSORB_BELOW:
             o, lse = attend_pages(mla.absorb(q, up, self.nope), pages, self.rank, self.scale)
-            past = mla.unabsorb(o, up, self.nope), lse
-        elif pages:
-            past = attend_expanded(q, pages, up, self.nope, self.scale, causal=False)
+            return mla.unabsorb(o, up, self.nope), lse
+        return attend_expanded(q, pages, up, self.nope, self.scale, causal=False) if pages else None
+
+    def attend_new(self, q: Tensor, rows: Tensor, up: Tensor, past: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Attention of the new tokens to `past` and, causally, to themselves: [H, T, V]."""
+        if backend.use_triton(q):
+            from kernels.mla_prefill_triton import attend_expanded
+        else:
+            from kernels.mla import attend_expanded
+
         return attend_expanded(q, [rows], up, self.nope, self.scale, causal=True, past=past)[0]
+
+    def join(self, o: Tensor, dtype: torch.dtype) -> Tensor:
+        """Heads back to one: o [H, T, V] -> [T, D]."""
+        return linear(o.to(dtype).transpose(0, 1).flatten(1), self.output)
