@@ -76,6 +76,6 @@ def decode(
     decode_kernel[(heads, batch)](
         qkv, raw, gate, beta, weights.conv, weights.a_log, weights.dt_bias, weights.norm, tail, state,
         y, next_tail, next_state, *(x.stride(0) for x in (qkv, raw, gate, beta)), keys**-0.5, weights.eps, heads,
-        K=keys, W=weights.conv.shape[1], num_warps=4,
+        K=keys, W=weights.conv.shape[1], num_warps=max(1, keys // 32),  # 128 numbers of the state a thread
     )  # fmt: skip
     return y, next_tail, next_state

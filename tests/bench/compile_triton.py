@@ -62,7 +62,7 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
             yield kda_pass_triton.segment_kernel, {**shape, "SLICE": columns}, passing, {}
             join = {"K": dim, "V": dim, "SLICE": columns}
             yield kda_pass_triton.join_kernel, join, {"num_warps": 8}, {}
-        yield kda_decode_triton.decode_kernel, {"K": dim, "W": 4}, {"num_warps": 4}, {}
+        yield kda_decode_triton.decode_kernel, {"K": dim, "W": 4}, {"num_warps": dim // 32}, {}
     yield conv_triton.conv_kernel, {"W": 4, "TOKENS": 32, "CHANNELS": 128}, {"num_warps": 4}, {}
     for width, rows, add, gate in ((2304, 1, True, False), (2304, 1, False, False), (128, 32, False, True)):
         block = triton.next_power_of_2(width)
