@@ -6,7 +6,8 @@
     codebase    source code: the order of its files, and their index
     reading     one file by its kind: readers finds the kind, sandbox is the process that formats are parsed in
     text, web, epub, word, notebook     one reader a kind: bytes in, `FileText` out; a file with a READER adds one
-    paged       PDFs, page by page: with pdf (pypdf) or pdfium (pypdfium2), made tidy by tidy; scans by ocr
+    paged       PDFs, page by page: with pdf (pypdf) or pdfium (pypdfium2), put in order by columns, made
+                tidy by tidy; scans by ocr
     packed, flow, numbering, headings   what several readers need
     clean       characters that no model or database can hold
 """

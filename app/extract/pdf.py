@@ -9,7 +9,7 @@ import io
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from pypdf import PageObject, PasswordType, PdfReader
@@ -17,11 +17,15 @@ from pypdf.errors import PyPdfError
 from pypdf.generic import Destination, DictionaryObject, PdfObject
 
 from app.extract.clean import clean
+from app.extract.columns import Piece, in_columns, merged
 from app.extract.parts import MEGABYTE, Unreadable
 
 PAGE_LIMIT = 20_000
 PAGE_CHARACTERS = 2 * MEGABYTE
 """Characters of one page; no page that anyone reads has a hundredth of it."""
+_MOST_PIECES = 5_000
+_WIDTH = 0.45
+"""Of a letter, in print, by the height of its line."""
 _DEEPEST = 12
 _MOST_BOOKMARKS = 5_000
 
@@ -79,11 +83,23 @@ def _read_page(reader: PdfReader, number: int) -> tuple[str, bool, str | None]:
     """The text of page `number` (1-based), whether it shows an image, and why it could not be read, if so."""
     try:
         page = reader.pages[number - 1]
-        return page.extract_text(), _has_image(page), None
+        pieces: list[Piece] = []
+        text = page.extract_text(visitor_text=partial(_add_piece, pieces))
+        return in_columns(merged(pieces)) or text, _has_image(page), None
     except MemoryError:
         raise
     except Exception as error:  # one damaged page, failing in any way, must not lose the others; it is reported
         return "", False, f"could not be read ({one_line(error)})"
+
+
+def _add_piece(pieces: list[Piece], text: str, page: list[float], line: list[float], _font: Any, size: float) -> None:
+    """What pypdf calls with each stretch of text and where it is drawn; its width is not known, only guessed."""
+    if not text.strip() or len(pieces) >= _MOST_PIECES:
+        return
+    x = line[4] * page[0] + line[5] * page[2] + page[4]
+    y = line[4] * page[1] + line[5] * page[3] + page[5]
+    height = abs(size * line[3] * page[3]) or 1.0
+    pieces.append(Piece(x, y, x + len(text.strip()) * height * _WIDTH, y + height, text.strip("\n")))
 
 
 def _has_image(page: PageObject) -> bool:

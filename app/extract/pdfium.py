@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from ctypes import byref, c_double
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from app.extract.clean import clean
+from app.extract.columns import Box, Piece, in_columns, may_have_columns, merged
 from app.extract.parts import Unreadable
 from app.extract.pdf import DAMAGED, LOCKED, PAGE_CHARACTERS, PAGE_LIMIT, one_line, told_title, too_long
 
+_MOST_PIECES = 5_000
+_SAMPLE = 200
+"""Boxes in the middle of a page from which it is judged: words of a justified page, lines of others."""
 _HYPHEN = re.compile("[\x02\ufffe](?:\r?\n)?")
 """How PDFium writes a hyphen that ends a line."""
 
@@ -36,7 +42,7 @@ def pages(data: bytes, numbers: Sequence[int]) -> Iterator[tuple[int, str, bool,
         try:
             page = document[number - 1]
             shown = page.get_textpage()
-            text = _lines(shown.get_text_range())
+            text = _in_columns(shown) or _lines(shown.get_text_range())
             image = _has_image(page)
             shown.close()
             page.close()
@@ -44,6 +50,32 @@ def pages(data: bytes, numbers: Sequence[int]) -> Iterator[tuple[int, str, bool,
             yield number, "", False, f"could not be read ({one_line(error)})", []
         else:
             yield number, text[:PAGE_CHARACTERS], image, too_long(text), []
+
+
+def _in_columns(shown: Any) -> str | None:
+    """The page's text by columns, if its own order is wrong. The text of a box is slow to get: it is asked for last."""
+    count = shown.count_rects()
+    middle = max(0, count // 2 - _SAMPLE // 2)
+    if count > _MOST_PIECES or not may_have_columns(_boxes(shown, range(middle, min(count, middle + _SAMPLE)))):
+        return None
+    lines = merged([Piece(left, bottom, right, top, "x") for left, bottom, right, top in _boxes(shown, range(count))])
+    if in_columns(lines) is None:
+        return None
+    texts = [shown.get_text_bounded(line.left, line.bottom, line.right, line.top) for line in lines]
+    return in_columns([replace(line, text=_lines(text)) for line, text in zip(lines, texts, strict=True)])
+
+
+def _boxes(shown: Any, numbers: range) -> list[Box]:
+    """Some boxes of a page's stretches of text, in its own order. (`shown.get_rect` takes several times as long.)"""
+    from pypdfium2 import raw
+
+    left, bottom, right, top = (c_double() for _ in range(4))
+    places = [byref(each) for each in (left, top, right, bottom)]
+    boxes = []
+    for n in numbers:
+        raw.FPDFText_GetRect(shown.raw, n, *places)
+        boxes.append((left.value, bottom.value, right.value, top.value))
+    return boxes
 
 
 def _has_image(page: Any) -> bool:

@@ -1,6 +1,9 @@
 """Archives: what is read, and every skip with its reason."""
 
+import io
+import os
 import struct
+import tarfile
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -81,3 +84,61 @@ def test_a_damaged_or_encrypted_member_does_not_lose_the_others(tmp_path: Path) 
     data[data.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
     assert extract([path]).skipped[0].reason == "it is encrypted"
+
+
+def make_tar(path: Path, mode: str, files: dict[str, bytes], *others: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, mode) as made:  # type: ignore[call-overload]
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            made.addfile(member, io.BytesIO(data))
+        for other in others:
+            made.addfile(other)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["tar", "tar.gz", "tgz", "tar.xz", "tar.bz2"])
+def test_a_tar_archive_is_a_collection(tmp_path: Path, ending: str) -> None:
+    mode = "w:gz" if ending == "tgz" else "w:" + ending.partition(".")[2]
+    link, device, out = tarfile.TarInfo("link.txt"), tarfile.TarInfo("device"), tarfile.TarInfo("hard.txt")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    out.type, out.linkname = tarfile.LNKTYPE, "../../etc/passwd"
+    device.type = tarfile.CHRTYPE
+    files = {"b/x.txt": b"x = 1\n", "a.md": b"# A\n", "../evil.txt": b"x", "/etc/evil": b"x", "in.zip": b"PK"}
+    read = extract([make_tar(tmp_path / f"my.{ending}", mode, files, link, device, out)])
+    assert read.text == "# File: a.md\n# A\n\n\n# File: b/x.txt\nx = 1\n"
+    assert {skip.path: skip.reason for skip in read.skipped} == {
+        "../evil.txt": "a name that leads out of the archive",
+        "/etc/evil": "a name that leads out of the archive",
+        "device": "a device or pipe",
+        "hard.txt": "a link",
+        "in.zip": "an archive inside the archive (read it by itself)",
+        "link.txt": "a link",
+    }
+
+
+def test_a_packed_bomb_is_never_unpacked_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = make_tar(tmp_path / "bomb.tgz", "w:gz", {"zeros.txt": b"0" * 20_000_000})
+    monkeypatch.setattr(archive, "TOTAL_LIMIT", 5_000_000)
+    with pytest.raises(SourceError, match=r"^bomb.tgz: unpacks to much, more than the 5 MB allowed$"):
+        extract([bomb])
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.4, 0.9])
+def test_a_broken_tar_archive(tmp_path: Path, keep: float) -> None:
+    whole = make_tar(tmp_path / "a.tar.gz", "w:gz", {"a.txt": os.urandom(2_000)}).read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[: int(len(whole) * keep)])
+    with pytest.raises(SourceError, match=r"cut\.tar\.gz: the tar archive is broken or cut short|nothing readable"):
+        extract([tmp_path / "cut.tar.gz"])
+
+
+def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {f"{n:04}.txt": b"words " * 4_000 for n in range(8)})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    for _ in range(7):  # every entry of the directory leads to the first member, whose kernel is as long as the file
+        at = data.index(b"PK\x01\x02", at + 4)
+        data[at + 20 : at + 24] = struct.pack("<I", len(data))
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match="the members of the archive overlap"):
+        extract([path])

@@ -122,7 +122,7 @@ def _pdf(folder: Path) -> Path:
     """The sample book over and over, printed by Chromium (with its own heads and feet) until it has PAGES pages."""
     paragraphs = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in BOOK.read_text("utf-8").split("\n\n"))
     style = "<style>body { font: 12pt serif } h1 { break-before: page }</style>"
-    chapters = "".join(f"<h1>Chapter {n}</h1>{paragraphs}" for n in range(1, PAGES // 16))
+    chapters = "".join(f"<h1>Chapter {n}</h1>{paragraphs}" for n in range(1, PAGES // 11))
     whole = _print(folder, f"<title>The Book</title>{style}{chapters}", folder / "whole.pdf")
     from pypdfium2 import PdfDocument
 
