@@ -16,12 +16,14 @@ from app.extract.clean import label
 from app.extract.codebase import INDEX, in_order, index_of, is_codebase
 from app.extract.folder import source_file, walk_folder
 from app.extract.ocr import check_ocr
-from app.extract.parts import GAP, Extracted, FileText, Heading, Part, Progress, Skip, SourceFile, Unreadable
+from app.extract.parts import GAP, MEGABYTE, Extracted, FileText, Heading, Part, Progress, Skip, SourceFile, Unreadable
 from app.extract.reading import OnPage, read_file
 from app.extract.sandbox import Sandbox
 
 HEADER = "# File: {}\n"
 """Opens each file's text where a document is made of several."""
+COLLECTION_LIMIT = 500 * MEGABYTE
+"""Characters of a collection: a hundred times what a million tokens hold."""
 _MOST_PROCESSES = 8
 
 
@@ -52,7 +54,7 @@ def extract(
 @contextmanager
 def _sandboxes() -> Iterator[list[Sandbox]]:
     """One for each processor; they start when used and end here."""
-    made = [Sandbox() for _ in range(min(_MOST_PROCESSES, len(os.sched_getaffinity(0))))]
+    made = [Sandbox() for _ in range(min(_MOST_PROCESSES, os.cpu_count() or 1))]
     try:
         yield made
     finally:
@@ -156,14 +158,19 @@ def _collection(
     code = is_codebase(files)
     read: list[tuple[str, str, FileText]] = []
     digests = []
+    size = 0
     for done, file in enumerate(in_order(files) if code else files):
         on_page: OnPage | None = partial(_files_of, on_progress, done, len(files), file.path) if on_progress else None
         if on_page:
             on_page(0, 1)
+        if size + file.size > COLLECTION_LIMIT:
+            skipped.append(Skip(file.path, f"with it the text would be over {COLLECTION_LIMIT // MEGABYTE} MB"))
+            continue
         try:
             file_text, digest = read_file(file, sandboxes, on_page, code, ocr_language)
             read.append((file.path, HEADER.format(file.path), file_text))
             digests.append(f"{digest} {file.path}")
+            size += sum(map(len, file_text.pages))
         except Unreadable as error:
             skipped.append(Skip(file.path, str(error)))
         except OSError as error:

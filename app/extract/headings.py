@@ -76,19 +76,27 @@ _COUNT = (
     r"(?:[ivxlcdm]+|\d{1,3}|[a-z]|(?:(?:twenty|thirty|forty|fifty)-?)?(?:one|two|three|four|five|six|seven|eight|nine)|"
     r"ten|eleven|twelve|\w{3,5}teen|twenty|thirty|forty|fifty|the \w{3,8})"
 )
+_NUMBERED = re.compile(r"[ \t]*[A-Z]\w+[ \t]+(?:[IVXLCDM]+|\d{1,3})\b")
+_LEADERS = re.compile(r"\.[ .]{2,}\d+$")
+"""The dots before a page's number in a table of contents."""
 _DIVISION = {
     level: re.compile(rf"[ \t]*(?:{'|'.join(words.split())})(?:[ \t]+{_COUNT})?(?:[.:)—–-].{{0,80}})?[ \t]*$", re.I)
     for level, words in _DIVISIONS.items()
 }
 
 
-def book_headings(text: str) -> tuple[Heading, ...]:
-    """Lines of a plain text that name a chapter, a part or an act and stand alone between blank lines."""
+def book_headings(text: str, printed: bool = False) -> tuple[Heading, ...]:
+    """Lines of a plain text that name a chapter, a part or an act and stand alone between blank lines.
+
+    A `printed` text has no blank lines: there, those count that begin with a capital and have a number.
+    """
     found: list[Heading] = []
     blank = True
     lines = [*_lines(text), (len(text), "")]
     for n, (at, line) in enumerate(lines[:-1]):
-        if blank and line and len(line) <= 120 and not lines[n + 1][1].strip():
+        alone = blank and not lines[n + 1][1].strip()
+        numbered = printed and _NUMBERED.match(line) and not _LEADERS.search(line)
+        if line and len(line) <= 120 and (alone or numbered):
             level = next((level for level, words in _DIVISION.items() if words.match(line)), None)
             if level:
                 found.append(Heading(level, line.strip(), at))

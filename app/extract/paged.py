@@ -6,6 +6,7 @@ import importlib.util
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 from app.extract import ocr, pdf, pdfium
 from app.extract.clean import clean, replaced_note
 from app.extract.headings import book_headings
-from app.extract.parts import GAP, FileText, Heading, Reader, Unreadable
-from app.extract.sandbox import Sandbox, Tick
+from app.extract.parts import GAP, MEGABYTE, FileText, Heading, Reader, Unreadable
+from app.extract.sandbox import Overstepped, Sandbox, Tick
 from app.extract.tidy import tidy
 
 OnPage = Callable[[int, int], None]
@@ -26,6 +27,9 @@ _GARBLED_SHARE = 0.05
 _FEW_CHARACTERS = 10
 _DRAWN = ("no text (an image", "almost no text", "garbled text")
 """The troubles that reading what is drawn may help against."""
+_MOST_CHARACTERS = 200 * MEGABYTE
+_MOST_SECONDS = 1_800.0
+"""For one file: then what is read is kept, and the rest is reported."""
 _WORTH_A_PROCESS = 24
 """Pages that take pypdf about as long as starting another process."""
 
@@ -45,10 +49,13 @@ def read_pdf(
     [facts] = sandboxes[0].call(parser.survey, data, tick=tick)
     total = facts["pages"]
     texts, complaints, replaced = [""] * total, list(facts["complaints"]), 0
-    any_image = False
+    any_image, held = False, 0
     found: dict[int, str] = {}
     numbers = range(1, total + 1)
     for number, text, image, trouble, complained in _read_pages(parser.pages, data, numbers, sandboxes, tick):
+        held += len(text)
+        if held > _MOST_CHARACTERS:
+            text, trouble = "", f"not read: the file has over {_MOST_CHARACTERS:,} characters"
         texts[number - 1], count = clean(text)
         replaced += count
         any_image |= image
@@ -97,6 +104,7 @@ def _read_pages(
     shares = min(len(sandboxes), len(wanted), 1 + len(wanted) // _WORTH_A_PROCESS)
     results: queue.Queue[Any] = queue.Queue()
     stopped = threading.Event()
+    until = time.monotonic() + _MOST_SECONDS
 
     def check() -> None:
         if stopped.is_set():
@@ -108,9 +116,13 @@ def _read_pages(
                 for page in sandbox.call(pages, data, numbers, *arguments, tick=check):
                     results.put(page)
                     numbers = numbers[1:]
+                    if time.monotonic() > until:
+                        raise Overstepped(f"the pages before it took {_MOST_SECONDS / 60:.0f} minutes")
             except Unreadable as reason:
-                results.put((numbers[0], "", False, f"could not be read ({reason})", []))
-                numbers = numbers[1:]
+                lost = 1 if time.monotonic() < until else len(numbers)
+                for number in numbers[:lost]:
+                    results.put((number, "", False, f"could not be read ({reason})", []))
+                numbers = numbers[lost:]
             except InterruptedError:
                 return
             except BaseException as error:  # a fault of ours: raised where the pages are waited for
@@ -171,7 +183,7 @@ def _outline(pages: Sequence[str], bookmarks: Sequence[tuple[int, str, int]]) ->
         starts.append(at)
         at += len(page) + len(GAP)
     if not bookmarks:
-        return book_headings(GAP.join(pages))
+        return book_headings(GAP.join(pages), printed=True)
     return tuple(
         Heading(level, title, starts[page] + max(0, pages[page].casefold().find(title.casefold())))
         for level, title, page in bookmarks

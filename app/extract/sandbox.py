@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -30,6 +30,8 @@ SECONDS_LIMIT = 60.0
 ANSWER_LIMIT = 400 * MEGABYTE
 WRITE_LIMIT = 100 * MEGABYTE
 _TICK = 0.2
+_STARTING = 120.0
+"""Seconds for the process to be there, on the busiest machine."""
 
 Tick = Callable[[], None]
 """Called while waiting; it may raise to stop."""
@@ -115,15 +117,23 @@ class Sandbox:
                     command, env=environment, pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 )
+            if not self._line.poll(_STARTING):
+                raise Overstepped("the parser's process did not start in time: try again")
+            self._line.recv_bytes()
         return self._line
 
 
 def main(handle: int, memory: int) -> None:
     """Serve calls until the other end closes."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (WRITE_LIMIT, WRITE_LIMIT))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    import resource  # here, for Windows has none; it has no sandbox either
+
+    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_FSIZE: WRITE_LIMIT, resource.RLIMIT_CORE: 0}
+    for limit, most in limits.items():
+        with suppress(ValueError):  # macOS knows the limit on memory but refuses to set it
+            resource.setrlimit(limit, (most, most))
+    importlib.import_module("app.extract.readers").readers()  # loads what reading takes, before the clock runs
     line = Connection(handle)
+    line.send_bytes(b"ready")
     data = b""
     while True:
         try:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import SourceError
-from app.extract import Skip, extract
+from app.extract import Skip, document, extract
 from app.extract import text as text_reader
 from app.passages import Places
 from tests.app.test_extract_pdf import PAGES, pdf
@@ -145,6 +145,15 @@ def test_a_file_over_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert failing(tmp_path / "big.txt").endswith("1.0 MB, more than the 1 MB allowed for a text file: split it")
     (tmp_path / "big.txt").write_bytes(b"\0" * 1_000_001)
     assert failing(tmp_path / "big.txt").endswith("it is no text (a binary file)")
+
+
+def test_a_collection_over_the_limit_is_read_as_far_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document, "COLLECTION_LIMIT", 100)
+    for name, length in (("a.txt", 60), ("b.txt", 60), ("c.txt", 30)):
+        (tmp_path / name).write_text("x" * length)
+    read = extract([tmp_path])
+    assert [part.path for part in read.parts] == ["a.txt", "c.txt"]
+    assert read.skipped == (Skip("b.txt", "with it the text would be over 0 MB"),)
 
 
 def test_permission_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

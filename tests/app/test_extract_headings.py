@@ -41,6 +41,12 @@ def test_books() -> None:
     assert found(book_headings("Chapter I\n\nx"), "Chapter I\n\nx") == [(1, "Chapter I")]
 
 
+def test_printed_books_have_no_blank_lines() -> None:
+    text = "Chapter 1\nIt was cold, and in\nchapter 2 it says why.\nCHAPTER II. Warmth\nIt was warm.\nPreface\nno"
+    assert found(book_headings(text, printed=True), text) == [(1, "Chapter 1"), (1, "CHAPTER II. Warmth")]
+    assert book_headings(text) == ()
+
+
 def test_hostile_lines_take_no_time() -> None:
     for text in ("=" * 300_000, "# " * 200_000, "#" + " " * 300_000 + "x", "chapter " * 50_000, "`" * 300_000):
         for headings in (markdown_headings, rst_headings, book_headings):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.extract import paged
 from app.extract.paged import page_trouble, read_pdf
 from app.extract.parts import Unreadable
 from app.extract.sandbox import Sandbox
@@ -78,6 +79,21 @@ def test_listening_may_stop_the_reading(sandboxes: list[Sandbox]) -> None:
     with pytest.raises(KeyboardInterrupt):
         read_pdf(pdf(["words"] * 60), sandboxes, stop)
     assert read_pdf(SAMPLE, sandboxes).pages == tuple(PAGES)
+
+
+def test_a_file_without_end_is_read_as_far_as_its_limits_go(
+    sandboxes: list[Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paged, "_MOST_SECONDS", 0.0)
+    read = read_pdf(pdf(["words"] * 60), sandboxes)
+    assert len(read.pages) == 60
+    assert 1 <= sum(page == "words" for page in read.pages) < 60
+    assert "the pages before it took 0 minutes" in read.skipped[-1]
+    monkeypatch.undo()
+    monkeypatch.setattr(paged, "_MOST_CHARACTERS", 12)
+    read = read_pdf(pdf(["words"] * 3), sandboxes)
+    assert read.pages == ("words", "words", "")
+    assert read.skipped == ("page 3: not read: the file has over 12 characters",)
 
 
 def test_trouble_on_a_page() -> None:

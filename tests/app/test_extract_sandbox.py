@@ -61,13 +61,13 @@ def test_values_come_across(tmp_path: Any) -> None:
 
 
 def test_what_oversteps_is_ended_and_the_next_is_served() -> None:
-    with Sandbox(seconds=1) as sandbox:
+    with Sandbox(seconds=3) as sandbox:
         begun = time.monotonic()
         values = sandbox.call(loop, b"")
         assert next(values) == "first"
-        with pytest.raises(Overstepped, match="longer than 1 seconds"):
+        with pytest.raises(Overstepped, match="longer than 3 seconds"):
             next(values)
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 60
     with Sandbox() as sandbox:
         with pytest.raises(Overstepped, match="more than 2,000 MB of memory"):
             list(sandbox.call(hoard, b""))
