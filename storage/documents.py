@@ -245,7 +245,7 @@ def _near(name: str, titles: Iterable[str]) -> str:
 
 
 def _document(row: DocumentRow) -> Document:
-    segments: tuple[Segment, ...] = ()
+    segments: tuple[Segment, ...] = (Segment(0, 0, row.chars, "(where this is from is damaged)", None, 1),)
     skipped: tuple[SkippedPart, ...] = (DAMAGED,)
     if row.content is not None and row.content.intact:
         segments = _unpack(row.content.segments)

@@ -11,7 +11,7 @@ from datetime import date
 
 import torch
 
-BENCHES = ("extract", "fuzz", "kda", "linear", "mla", "moe", "resume")
+BENCHES = ("crash", "extract", "fuzz", "kda", "linear", "mla", "moe", "resume", "storage")
 
 
 def main() -> None:

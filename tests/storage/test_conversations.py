@@ -7,7 +7,7 @@ import pytest
 from storage.conversations import Conversations, Message
 from storage.database import Database
 from storage.documents import Document
-from storage.errors import NotFound
+from storage.errors import DatabaseDamaged, NotFound
 
 
 def test_messages_survive_in_order(database: Database, document: Document, path: Path) -> None:
@@ -58,3 +58,15 @@ def test_what_is_gone_is_said(database: Database) -> None:
         conversations.get(5)
     with pytest.raises(NotFound, match="no conversation 5"):
         conversations.append(5, [])
+
+
+def test_a_damaged_message_is_not_shown(database: Database, document: Document) -> None:
+    conversations = Conversations(database)
+    talk = conversations.start(document.id, "Who?")
+    conversations.append(talk.id, [Message("user", "Who?", {}, 1.0), Message("assistant", "Nobody.", {"a": [1]}, 2.0)])
+    for statement in ("text = 'Everybody.'", "facts = '{\"a\": [2]}'", "role = 'user'"):
+        with database.writing() as session:
+            session.connection().exec_driver_sql(f"UPDATE messages SET {statement} WHERE role = 'assistant'")
+        with pytest.raises(DatabaseDamaged, match="start a new conversation"):
+            conversations.get(talk.id)
+        assert [(each.title, each.messages) for each in conversations.list(document.id)] == [("Who? (damaged)", ())]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from storage import sqlite
-from tests.storage import crashes
+from tests.storage import crashes, kills
 
 
 def test_nothing_acknowledged_is_lost_by_a_power_cut() -> None:
@@ -41,3 +41,9 @@ def test_a_flipped_bit_anywhere_is_never_shown_as_what_was_saved() -> None:
     tally, noticed = crashes.flipped_bits(trials=40, seed=1, steps=15)
     assert (tally.faults, tally.survived) == ([], 40)
     assert noticed > 0
+
+
+def test_a_kill_at_any_moment_loses_nothing_acknowledged(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    outcome = kills.kills(tmp_path, tiny_checkpoint, trials=8, seed=1)
+    assert (outcome.faults, outcome.survived) == ([], 8)
+    assert outcome.acknowledged.get("read", 0) > 0

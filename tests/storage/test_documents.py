@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from storage.conversations import Conversations, Message
 from storage.database import Database
-from storage.documents import ID_LENGTH, Document, Documents, Heading, Segment, SkippedPart, _pack, _unpack
+from storage.documents import DAMAGED, ID_LENGTH, Document, Documents, Heading, Segment, SkippedPart, _pack, _unpack
 from storage.errors import DatabaseDamaged, NotFound, StorageError
-from storage.jobs import Cell, Cells, Jobs, ReadingJob
+from storage.jobs import Jobs, ReadingJob
+from storage.reports import Cell, Cells
 from storage.schema import Base, DocumentRow
 
 NUMBERS = st.integers(0, 2**40)
@@ -105,7 +106,8 @@ def test_removing_takes_everything_and_gives_the_bytes_back(database: Database, 
     talk = Conversations(database).start(large.id, "talk")
     Conversations(database).append(talk.id, [Message.now("user", "hi", {})])
     Jobs(database).put(ReadingJob.new(large.id))
-    Cells(database).put(Cell("k", large.id, "q", "found", {}))
+    cell = Cell("k", large.id, "q", "state", "hash", {}, "found")
+    assert Cells(database).claim([cell], "worker", 60) == ["k"]
     documents.remove(large.id)
     documents.remove(after.id)
     assert path.stat().st_size <= before + 100_000
@@ -148,3 +150,14 @@ def test_the_same_bytes_are_the_same_document(database: Database) -> None:
     again = documents.add("b", "pdf", "as another reads it", [], [], None, (), "b.pdf", "digest")
     assert again == first
     assert documents.add("c", "text", "other", [], [], None, (), "a.pdf", "another").id != first.id
+
+
+def test_damaged_places_are_said_and_the_text_stays(database: Database) -> None:
+    documents = Documents(database)
+    added = documents.add("a", "text", "once", [Segment(0, 0, 4, "a.txt", None, 1)], [], None)
+    for column in ("segments", "skipped", "checksum"):
+        with database.writing() as session:
+            session.connection().exec_driver_sql(f"UPDATE contents SET {column} = 'x' || {column}")
+        (found,) = documents.list()
+        assert (found.skipped, documents.text(added.id)) == ((DAMAGED,), "once")
+        assert [(part.char_start, part.char_end) for part in found.segments] == [(0, 4)]
