@@ -8,20 +8,20 @@ from app.errors import OncereadError
 from app.home import Home
 from model.sampling import Sampling
 
-__all__ = ["MOST_TOKENS", "Preferences", "Sampling"]
-
 MOST_TOKENS = 4096
 """The longest answer that can be chosen."""
 
 
 @dataclass(frozen=True)
 class Preferences:
-    """How tokens are chosen (as in `Sampling`), and the longest answer."""
+    """How tokens are chosen (as in `Sampling`), the longest answer, and how many passages of the text are shown to the
+    model beside its memory (-1: as suits the model)."""
 
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
     max_tokens: int = 256
+    evidence: int = -1
 
     @property
     def sampling(self) -> Sampling:
@@ -50,6 +50,8 @@ class Preferences:
             raise OncereadError("the temperature is a number from 0 to 2 (0: always the likeliest word)")
         if not 0 < chosen.get("top_p", 1.0) <= 1:
             raise OncereadError("top-p is a number above 0 and up to 1 (1: any word may be chosen)")
+        if not -1 <= chosen.get("evidence", -1) <= 20:
+            raise OncereadError("evidence is a whole number of passages up to 20 (-1: as suits the model, 0: none)")
         if not 0 <= chosen.get("seed", 0) < 2**31:
             raise OncereadError("the seed is a whole number from 0 to 2,147,483,647")
         return Preferences(**chosen)

@@ -92,8 +92,12 @@ def test_no_name_hides_a_module_of_pythons_or_triton(path: Path) -> None:
 
 
 OF_THE_WHOLE = {
-    "tests/test_layout.py", "tests/test_readme.py", "tests/ui/test_page.py", "tests/storage/test_crash.py",
     "tests/app/test_exactness.py",
+    "tests/storage/test_crash.py",
+    "tests/test_layout.py",
+    "tests/test_readme.py",
+    "tests/ui/test_page.py",
+    "tests/ui/test_story.py",
 }
 
 

@@ -11,7 +11,7 @@ from app import reading, session
 from app.answers import Answer
 from app.errors import EXPLAINED, OncereadError
 from app.home import Home
-from app.preferences import Sampling
+from app.preferences import Preferences
 from app.turns import Line
 from ui.address import Address
 
@@ -58,7 +58,7 @@ class Asking:
         self._changing = threading.Lock()
         self._under_way: list[Asked] = []
 
-    def ask(self, home: Home, person: str, address: Address, question: str, sampling: Sampling) -> Asked:
+    def ask(self, home: Home, person: str, address: Address, question: str, chosen: Preferences) -> Asked:
         """Start answering. Raises OncereadError if it is empty, or too many are under way; NotFound."""
         if not question.strip():
             raise OncereadError("the question is empty: type what you want to know")
@@ -69,7 +69,7 @@ class Asking:
             if len(self._under_way) >= MOST or own >= MOST_EACH:
                 raise OncereadError("too many questions are waiting already: try again in a moment")
             self._under_way.append(asked)
-        threading.Thread(target=self._answer, args=(home, asked, sampling), name="asking", daemon=True).start()
+        threading.Thread(target=self._answer, args=(home, asked, chosen), name="asking", daemon=True).start()
         return asked
 
     def under_way(self, person: str, address: Address) -> Asked | None:
@@ -97,7 +97,7 @@ class Asking:
         if answer.tokens_generated and answer.tokens_reused == home.documents.get(answer.document).tokens:
             home.documents.set_resume_seconds(answer.document, answer.seconds_to_first_token)
 
-    def _answer(self, home: Home, asked: Asked, sampling: Sampling) -> None:
+    def _answer(self, home: Home, asked: Asked, chosen: Preferences) -> None:
         def note(ahead: int) -> None:
             asked.ahead = ahead
 
@@ -107,8 +107,9 @@ class Asking:
         try:
             with self._line.place(note, asked.stopped.is_set):
                 pieces = session.ask(
-                    home, asked.address.document, asked.question, asked.address.conversation, sampling,
-                    asked.stopped.is_set, read_again,
+                    home, asked.address.document, asked.question, asked.address.conversation,
+                    chosen.sampling, asked.stopped.is_set, read_again,
+                    evidence=None if chosen.evidence < 0 else chosen.evidence,
                 )  # fmt: skip
                 for piece in pieces:
                     if isinstance(piece, Answer):

@@ -1,18 +1,22 @@
 """What is fetched over plain HTTP: page pictures and downloads, each only for whose it is."""
 
+import tempfile
 from pathlib import Path
 
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from app import originals
+from app import originals, portable
 from app.errors import EXPLAINED
 from app.home import Home
+from app.reports.background import written
 from ui.gate import person_of
 from ui.shared import Site
 
 SCRIPT = Path(__file__).parent / "page.js"
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-popups"
 PRIVATE = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -31,7 +35,38 @@ def routes(site: Site) -> list[Route]:
             return PlainTextResponse(f"{error}\n", 404)
         return Response(picture, media_type="image/png", headers=PRIVATE)
 
-    return [Route("/page/{document}/{page:int}.png", page_picture), Route("/onceread.js", _script)]
+    def report_file(request: Request) -> Response:
+        home = site.home_of(person_of(request))
+        name = request.path_params.get("name", "report.html")
+        try:
+            files = {path.name: path for path in written(home.reports.get(request.path_params["job"]))}
+        except EXPLAINED as error:
+            return PlainTextResponse(f"{error}\n", 404)
+        if name not in files:
+            return PlainTextResponse("The report has no such file (yet).\n", 404)
+        if "name" in request.path_params:
+            return FileResponse(files[name], filename=name)
+        return FileResponse(files[name], headers={"Content-Security-Policy": REPORT_POLICY})
+
+    def document_file(request: Request) -> Response:
+        home = site.home_of(person_of(request))
+        folder = tempfile.TemporaryDirectory(prefix="export-", dir=home.settings.home)
+        file = Path(folder.name) / "document.onceread"
+        try:
+            document = home.documents.get(request.path_params["document"])
+            portable.export(home, document.id, file)
+        except EXPLAINED as error:
+            folder.cleanup()
+            return PlainTextResponse(f"{error}\n", 404)
+        return FileResponse(file, filename=f"{document.title[:80]}.onceread", background=BackgroundTask(folder.cleanup))
+
+    return [
+        Route("/download/report/{job}/{name}", report_file),
+        Route("/open/report/{job}", report_file),
+        Route("/download/document/{document}", document_file),
+        Route("/page/{document}/{page:int}.png", page_picture),
+        Route("/onceread.js", _script),
+    ]
 
 
 def _script(_request: Request) -> Response:

@@ -8,7 +8,7 @@ import gradio as gr
 
 from app.errors import EXPLAINED
 from app.preferences import Preferences
-from ui import intake, reading, talk
+from ui import intake, reading, reports, talk
 from ui.address import Address
 from ui.ask import Asked
 from ui.intake import Taking
@@ -61,8 +61,8 @@ class Events:
             if pages.site.asking.under_way(pages.person, address):
                 yield {"notice": notice("One answer at a time here: wait for it, or stop it first.", "done")}
                 return
-            sampling = Preferences.of(pages.home, pages.person).sampling
-            asked = pages.site.asking.ask(pages.home, pages.person, address, question, sampling)
+            chosen = Preferences.of(pages.home, pages.person)
+            asked = pages.site.asking.ask(pages.home, pages.person, address, question, chosen)
         except EXPLAINED as error:
             yield {"notice": notice(str(error)), "question": question}
             return
@@ -94,6 +94,13 @@ class Events:
             yield from self._take(pages, query, lambda pages: intake.pasted(pages.home, title, text))
         elif action == "path":
             yield from self._take(pages, query, lambda pages: intake.from_path(pages.home, fields.get("path", "")))
+        elif action == "report-start":
+            chosen = [name.removeprefix("document:") for name in fields if name.startswith("document:")]
+            reports.start(pages.home, self.site.reports, fields.get("template", ""), chosen)
+            yield self._page(pages, query)
+        elif action.startswith("report-"):
+            reports.act(pages.home, self.site.reports, item, action)
+            yield self._page(pages, query)
         elif action == "prefer":
             Preferences.parse(fields).keep(pages.home, pages.person)
             yield {"notice": notice("Saved.", "done")}
@@ -159,7 +166,10 @@ class Events:
 
     def _progress(self, pages: Pages, query: str) -> Changes:
         """What changes while something is being read."""
-        return pages.progress(query) | self._controls(pages, query, timed=True)
+        changes = pages.progress(query) | self._controls(pages, query, timed=True)
+        if Address.parse(query).view == "reports" and reports.any_busy(pages.home):
+            changes["other"] = pages.other("reports")
+        return changes
 
     def _controls(self, pages: Pages, query: str, timed: bool = False) -> Changes:
         """Questions can be asked once the document is read; time is looked at while anything is being read."""

@@ -27,7 +27,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 NEEDED = re.compile(
     r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/(assets|static|svelte)/.+|/sign-(in|out)|/onceread\.js"
-    r"|/(page|download)/.+|/gradio_api/(theme\.css|startup-events|app_id/?|heartbeat/.+|queue/(join|data)|upload"
+    r"|/(page|download|open)/.+|/gradio_api/(theme\.css|startup-events|app_id/?|heartbeat/.+|queue/(join|data)|upload"
     r"|upload_progress|cancel|reset/?)"
 )
 """Paths that exist. Gradio's others (files by path, calls by name, proxies, monitoring) do not."""
@@ -143,7 +143,8 @@ def _with_headers(send: Send, content_policy: str | None = None) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers.update(HEADERS)
-            headers["Content-Security-Policy"] = content_policy or policy()
+            if "content-security-policy" not in headers:  # a report says its own, stricter one
+                headers["Content-Security-Policy"] = content_policy or policy()
         await send(message)
 
     return sending

@@ -5,6 +5,7 @@ from app.home import Home
 from app.library import DocumentInfo
 from app.roots import roots
 from app.worker import ReadingJob, Worker
+from ui.gate import LARGEST_UPLOAD
 from ui.markup import ago, button, count, dotted, duration, local, safe, size
 from ui.reading import bar, is_unfinished, pace_words, percent
 
@@ -30,7 +31,7 @@ def adding() -> str:
         "confirm": "Add it",
     }
     return (
-        '<p class="or-actions or-adding">'
+        f'<p class="or-actions or-adding" data-most="{LARGEST_UPLOAD}">'
         f"{local('upload', 'Choose files')}{button('paste', 'Paste text', ask=PASTE)}"
         f"{button('path', 'From a folder', ask=from_here) if allowed else ''}"
         f"{button('sample', 'Sample book')}</p>"

@@ -149,6 +149,28 @@ function keys(event) {
   }
 }
 
+// Files that are too large are refused here, before hours of sending them; the server refuses them, too.
+function refuseTooLarge(event) {
+  if (!event.target.closest?.('#upload')) return;
+  const files = [...(event.dataTransfer?.files || event.target.files || [])];
+  const most = Number(one('[data-most]')?.dataset.most);
+  if (!most || files.reduce((sum, file) => sum + file.size, 0) <= most) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  if (event.target.value) event.target.value = '';
+  const line = document.createElement('span');
+  line.textContent = `More than ${Math.floor(most / 2 ** 20)} MB at once cannot be taken in: add it in parts.`;
+  const close = Object.assign(document.createElement('button'), { className: 'or-button or-close', textContent: '×' });
+  close.dataset.here = 'dismiss';
+  close.setAttribute('aria-label', 'Close this message');
+  const notice = Object.assign(document.createElement('p'), { className: 'or-notice or-error' });
+  notice.setAttribute('role', 'alert');
+  notice.append(line, close);
+  one('#notice .html-container > div')?.replaceChildren(notice);
+}
+document.addEventListener('change', refuseTooLarge, true);
+document.addEventListener('drop', refuseTooLarge, true);
+
 applyTheme();
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', applyTheme);
 document.addEventListener('keydown', keys);

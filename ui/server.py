@@ -37,11 +37,10 @@ def serve(home: Home, host: str, port: int, sign_in: bool = False) -> None:
     if doors is not None and not people.may_sign_in(home):
         raise OncereadError("nobody could sign in to this page: add a person first with `onceread user add NAME`")
     print(f"Loading {home.settings.model_name}; the first start also measures how fast it reads here.", flush=True)
-    worker = Worker(home)
-    site = Site(home, worker, doors)
+    site = Site(home, Worker(home), doors)
     page = build(site)
     speed(home)  # before anything else uses the processor, or every estimate would be too long
-    worker.start()
+    site.start()
     try:
         launch(page, site, host, port)
         print(f"Onceread is open at http://{host}:{port}/ (Ctrl-C ends it)", flush=True)
@@ -50,9 +49,8 @@ def serve(home: Home, host: str, port: int, sign_in: bool = False) -> None:
         _wait_for_signal()
         print("\nEnding; what has been read is saved.", flush=True)
     finally:
-        site.asking.end()
         page.close(verbose=False)
-        worker.stop()
+        site.end()
 
 
 def launch(page: gr.Blocks, site: Site, host: str, port: int) -> None:

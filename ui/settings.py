@@ -28,6 +28,8 @@ def _answers(chosen: Preferences) -> str:
          "Only the likeliest words that together have this probability."),
         ("seed", "Seed", chosen.seed, 'min="0" step="1"', "The same seed gives the same answer again."),
         ("max_tokens", "Longest answer", chosen.max_tokens, f'min="1" max="{MOST_TOKENS}" step="1"', "In tokens."),
+        ("evidence", "Evidence", chosen.evidence, 'min="-1" max="20" step="1"',
+         "Passages of the text shown to the model beside its memory; -1: as suits the model, 0: none."),
     )  # fmt: skip
     inputs = "".join(
         f'<label>{safe(label)}<input type="number" name="{name}" value="{safe(value)}" {limits} required>'

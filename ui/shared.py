@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from app.errors import OncereadError
 from app.home import Home
 from app.people import Doors
+from app.reports.background import Background
 from app.worker import Worker
 from ui.ask import Asking
 
@@ -17,9 +18,24 @@ class Site:
     home: Home
     worker: Worker
     doors: Doors | None = None
+    reports: Background = field(init=False)
     asking: Asking = field(default_factory=Asking)
     _homes: dict[str, Home] = field(default_factory=dict)
     _changing: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.reports = Background(self.home)
+
+    def start(self) -> None:
+        """Take up reading and reports that were left unfinished."""
+        self.worker.start()
+        self.reports.start()
+
+    def end(self) -> None:
+        """Stop all work at a safe point; the next start takes it up."""
+        self.asking.end()
+        self.reports.stop()
+        self.worker.stop()
 
     def home_of(self, person: str | None) -> Home:
         """The library as a person sees it. Raises OncereadError for nobody where people must sign in."""

@@ -10,9 +10,9 @@ from app.memory import memory
 from app.session import Conversation
 from ui import library as shelf
 from ui import memory as drawn
-from ui import reading, settings, source, talk, top
+from ui import reading, reports, settings, source, talk, top
 from ui.address import Address
-from ui.markup import ago, button, count, dotted, duration, facts, local, notice, safe, size
+from ui.markup import ago, button, count, dotted, duration, facts, link, local, notice, safe, size
 from ui.shared import Site
 
 Changes = dict[str, Any]
@@ -47,9 +47,15 @@ class Pages:
             "thread": self.thread(address.document, conversation) if asking else "",
             "live": "",
             "source": self.quote(address.query, talk.latest_quote(conversation)) if asking else "",
-            "other": settings.panel(self.home, self.person) if address.view == "settings" else "",
+            "other": self.other(address.view),
             "notice": notice(line),
         }
+
+    def other(self, view: str) -> str:
+        """What stands in the middle instead of a document."""
+        if view == "reports":
+            return reports.panel(self.home)
+        return settings.panel(self.home, self.person) if view == "settings" else ""
 
     def progress(self, query: str | None) -> Changes:
         """The parts that change while documents are being read."""
@@ -72,8 +78,8 @@ class Pages:
         return info is not None and info.complete and not address.view
 
     def any_busy(self) -> bool:
-        """Whether any document is being read or waits to be."""
-        return any(job.state in reading.UNFINISHED for job in self.home.jobs.list())
+        """Whether any document is being read, any report made, or waits to be."""
+        return any(job.state in reading.UNFINISHED for job in self.home.jobs.list()) or reports.any_busy(self.home)
 
     def thread(self, document_id: str, conversation: Conversation | None) -> str:
         """The conversation's questions and answers."""
@@ -127,6 +133,7 @@ class Pages:
         return (
             f'<header class="or-heading"><h2>{safe(document.title)}</h2><p class="or-quiet">{safe(line)} '
             f"{button('rename', 'Rename', document.id, style='or-link', ask=rename)}"
+            f"{link(f'/download/document/{document.id}', 'Export', style='or-link')}"
             f"{button('remove', 'Remove', document.id, style='or-link', ask=remove)}</p>"
             f'<div class="or-folds">{_coverage(info)}{self._memory(info) if info.complete else ""}</div></header>'
         )

@@ -79,11 +79,11 @@ def site(home: Home, worker: Worker, port: int) -> Iterator[Running]:
 def served(site: Site, port: int) -> Iterator[Running]:
     """Serve a page on a port of 127.0.0.1, with its background reader at work."""
     page = main.build(site)
-    site.worker.start()
+    site.start()
     server.launch(page, site, "127.0.0.1", port)
     yield Running(f"http://127.0.0.1:{port}/", site.home, site.worker)
-    site.asking.end()
     page.close(verbose=False)
+    site.end()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from app import library, reading
 from app.errors import OncereadError
 from app.home import Home
-from app.preferences import Sampling
+from app.preferences import Preferences
 from model.engine import Engine
 from model.state import ModelState
 from storage.errors import NotFound
@@ -46,7 +46,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 def test_an_answer_ends_without_anybody_looking(home: Home, document: str) -> None:
-    asked = Asking().ask(home, "", Address(document), " What about the bees? ", Sampling(max_tokens=8))
+    asked = Asking().ask(home, "", Address(document), " What about the bees? ", Preferences(max_tokens=8))
     assert asked.finished.wait(30)
     assert asked.answer is not None
     assert asked.error == ""
@@ -58,7 +58,7 @@ def test_an_answer_ends_without_anybody_looking(home: Home, document: str) -> No
 
 def test_people_are_served_in_turn_and_told_their_place(home: Home, document: str, gate: threading.Event) -> None:
     asking = Asking()
-    first, second = (asking.ask(home, name, Address(document), "Bees?", Sampling()) for name in ("ann", "bob"))
+    first, second = (asking.ask(home, name, Address(document), "Bees?", Preferences()) for name in ("ann", "bob"))
     changes = second.follow()
     while second.ahead != 1:
         next(changes)
@@ -76,7 +76,7 @@ def test_people_are_served_in_turn_and_told_their_place(home: Home, document: st
 
 def test_stopping_keeps_what_has_come(home: Home, document: str, gate: threading.Event) -> None:
     asking = Asking()
-    asked = asking.ask(home, "", Address(document), "Bees?", Sampling())
+    asked = asking.ask(home, "", Address(document), "Bees?", Preferences())
     for _ in asked.follow():
         if asked.raw:
             asking.stop("", Address(document))
@@ -88,7 +88,7 @@ def test_stopping_keeps_what_has_come(home: Home, document: str, gate: threading
 
 def test_ending_stops_everybody(home: Home, document: str, gate: threading.Event) -> None:
     asking = Asking()
-    under_way = [asking.ask(home, f"p{n}", Address(document), "Bees?", Sampling()) for n in range(3)]
+    under_way = [asking.ask(home, f"p{n}", Address(document), "Bees?", Preferences()) for n in range(3)]
     asking.end()
     assert all(asked.finished.is_set() for asked in under_way)
 
@@ -96,13 +96,13 @@ def test_ending_stops_everybody(home: Home, document: str, gate: threading.Event
 def test_what_cannot_be_asked(home: Home, document: str, gate: threading.Event) -> None:
     asking = Asking()
     with pytest.raises(OncereadError, match="empty"):
-        asking.ask(home, "", Address(document), "  ", Sampling())
+        asking.ask(home, "", Address(document), "  ", Preferences())
     with pytest.raises(NotFound):
-        asking.ask(home.of("bob"), "bob", Address(document), "Bees?", Sampling())
+        asking.ask(home.of("bob"), "bob", Address(document), "Bees?", Preferences())
     for _ in range(ask.MOST_EACH):
-        asking.ask(home, "", Address(document), "Bees?", Sampling())
+        asking.ask(home, "", Address(document), "Bees?", Preferences())
     with pytest.raises(OncereadError, match="too many"):
-        asking.ask(home, "", Address(document), "Bees?", Sampling())
+        asking.ask(home, "", Address(document), "Bees?", Preferences())
     asking.end()
 
 
@@ -114,9 +114,31 @@ def test_a_fault_is_said_and_holds_nobody_up(home: Home, document: str, monkeypa
     asking = Asking()
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "generate", broken)
-        failed = asking.ask(home, "", Address(document), "Bees?", Sampling())
+        failed = asking.ask(home, "", Address(document), "Bees?", Preferences())
         assert failed.finished.wait(30)
     assert failed.error == ask.FAULT
-    asked = asking.ask(home, "", Address(document), "Bees?", Sampling(max_tokens=4))
+    asked = asking.ask(home, "", Address(document), "Bees?", Preferences(max_tokens=4))
     assert asked.finished.wait(30)
     assert asked.answer is not None
+
+
+def test_twenty_people_ask_at_once_and_all_are_served(home: Home, document: str) -> None:
+    asking = Asking()
+    under_way = [
+        asking.ask(home, f"person {n}", Address(document), f"What about the bees, {n}?", Preferences(max_tokens=6))
+        for n in range(20)
+    ]
+    told: list[set[int]] = [set() for _ in under_way]
+
+    def look(n: int) -> None:
+        for _ in under_way[n].follow():
+            told[n].add(under_way[n].ahead)
+
+    tabs = [threading.Thread(target=look, args=(n,)) for n in range(20)]
+    for tab in tabs:
+        tab.start()
+    for tab in tabs:
+        tab.join(120)
+    assert all(asked.answer is not None and not asked.error for asked in under_way)
+    assert max(max(places) for places in told) >= 10  # who came last saw how many were before
+    assert len(home.conversations.list(document)) == 20
