@@ -111,6 +111,11 @@ def _kda(layer: KDA, x: Tensor, rows: KDARows) -> Tensor:
     """`KDA.forward` for one token of each row, x [B, D] -> [B, D]: B rows of H heads are one row of B * H heads."""
     count = x.shape[0]
     qkv, decay, gate, beta = linear(x, layer.input).split(layer.sizes, -1)
+    if backend.use_triton(x):
+        raw, gate = (linear(y, up).view(count, layer.heads, layer.dim)
+                     for y, up in ((decay, layer.decay_up), (gate, layer.gate_up)))  # fmt: skip
+        o, rows.conv, rows.recurrent = layer.step(qkv, raw, gate, beta, rows.conv, rows.recurrent)
+        return linear(o.flatten(1), layer.output)
     tails = rows.conv.transpose(0, 1).flatten(1)  # [W-1, B * C]: rows are so many more channels
     y, tail = conv.short_conv(qkv.reshape(1, -1), layer.conv.repeat(count, 1), tails)
     rows.conv = tail.unflatten(1, (count, -1)).transpose(0, 1).contiguous()

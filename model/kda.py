@@ -61,10 +61,16 @@ class KDA(nn.Module):
 
     def _read_one(self, qkv: Tensor, raw: Tensor, gate: Tensor, beta: Tensor, state: KDAState) -> Tensor:
         """`_read` of one token as one kernel."""
-        weights = DecodeWeights(self.conv, self.a_log, self.dt_bias, self.norm, self.eps)
-        y, tail, recurrent = decode(qkv, raw, gate, beta, weights, state.conv[None], state.recurrent[None])
+        y, tail, recurrent = self.step(qkv, raw, gate, beta, state.conv[None], state.recurrent[None])
         state.conv, state.recurrent = tail[0], recurrent[0]
         return y
+
+    def step(
+        self, qkv: Tensor, raw: Tensor, gate: Tensor, beta: Tensor, tail: Tensor, recurrent: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One token of each of B documents between the projections; arguments and results as `kda_decode.decode`'s."""
+        weights = DecodeWeights(self.conv, self.a_log, self.dt_bias, self.norm, self.eps)
+        return decode(qkv, raw, gate, beta, weights, tail, recurrent)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, self.dim))

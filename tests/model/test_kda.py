@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from model import batch
 from model.engine import Engine
 from model.kda import KDA
 from model.state import KDAState, ModelState
@@ -51,6 +52,21 @@ def test_it_is_the_layer_on_references(layer: tuple[KDA, KDAState], monkeypatch:
     assert (found - expected).norm() <= bound * expected.norm()
     assert (ours.recurrent - end.recurrent).norm() <= bound * end.recurrent.norm()
     torch.testing.assert_close(ours.conv, end.conv)
+
+
+def test_rows_side_by_side_are_the_layer_on_each(
+    layer: tuple[KDA, KDAState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONCEREAD_KERNELS", "triton")
+    kda, empty = layer
+    x = torch.randn(3, 32, generator=torch.Generator(DEVICE).manual_seed(1), device=DEVICE).to(kda.output.dtype)
+    states = [KDAState(empty.conv + n, empty.recurrent + n) for n in range(3)]
+    rows = batch.KDARows(torch.stack([s.conv for s in states]), torch.stack([s.recurrent for s in states]))
+    found = batch._kda(kda, x, rows)
+    for n, state in enumerate(states):
+        torch.testing.assert_close(found[n], kda(x[n : n + 1], state)[0], rtol=2e-2, atol=2e-2)
+        torch.testing.assert_close(rows.recurrent[n], state.recurrent, rtol=2e-2, atol=2e-2)
+        torch.testing.assert_close(rows.conv[n], state.conv, rtol=2e-2, atol=2e-2)
 
 
 def test_a_fork_keeps_what_it_knew(layer: tuple[KDA, KDAState], monkeypatch: pytest.MonkeyPatch) -> None:
