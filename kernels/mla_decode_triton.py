@@ -93,6 +93,8 @@ def attend_spans(
     float32 [B, H]).
     """
     q = q.contiguous()
+    if q.data_ptr() % 16:  # pages are addressed by their distance from q, a multiple of 16 bytes
+        q = q.clone()
     batch, heads, width = q.shape
     slots, rows = len(spans) * parts, batch * heads
     partial = torch.empty(slots, rows, rank, dtype=torch.float32, device=q.device)

@@ -45,6 +45,11 @@ class MLA(nn.Module):
     def forward(self, x: Tensor, state: MLAState) -> Tensor:
         """x [T, D] -> [T, D]; `state` gains T rows of latents."""
         q, rows, up = self.project(x)
+        if x.shape[0] == 1 and backend.use_triton(x):  # in its page before it is asked for: one kernel sees all
+            state.append(rows)
+            past = self.attend_past(q, up, list(state.pages()))
+            assert past is not None
+            return self.join(past[0], x.dtype)
         o = self.attend_new(q, rows, up, self.attend_past(q, up, list(state.pages())))
         state.append(rows)
         return self.join(o, x.dtype)
