@@ -169,7 +169,7 @@ def where(place: Place | None) -> str:
     """A quote's place in words."""
     if place is None:
         return "not found"
-    page = f", page {place.page}" if place.page else ""
+    page = f", page {place.page}" if place.page else f", “{place.chapter}”" if place.chapter else ""
     several = f"s {place.line_start}–{place.line_end}" if place.line_end > place.line_start else f" {place.line_start}"
     return f"{place.path}{page}, line{several}"
 

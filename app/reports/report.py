@@ -31,6 +31,7 @@ class Quote:
     where: str
     path: str | None = None
     page: int | None = None
+    chapter: str | None = None
     line_start: int | None = None
     line_end: int | None = None
     char_start: int | None = None

@@ -11,7 +11,7 @@ from datetime import date
 
 import torch
 
-BENCHES = ("crash", "extract", "fuzz", "kda", "linear", "mla", "moe", "page", "resume", "storage")
+BENCHES = ("crash", "extract", "fuzz", "kda", "linear", "mla", "moe", "page", "reports", "resume", "storage")
 
 
 def main() -> None:

@@ -6,7 +6,9 @@ from app.reports.kinds import Value
 from app.reports.report import Coverage, Entry, Finished, Part, Quote
 from storage.reports import CellState
 
-WORDS = Quote("the 'words'", True, "book.txt, page 3, line 7", "book.txt", 3, 7, 7, 10, 21, "before ", " <after>")
+WORDS = Quote(
+    "the 'words'", True, "book.txt, page 3, line 7", "book.txt", 3, None, 7, 7, 10, 21, "before ", " <after>"
+)
 
 
 def entry(question: str, state: CellState, text: str, value: Value | None = None, **more: Any) -> Entry:

@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 from app.home import Home
 from app.reports.run import run
 from app.settings import Settings
@@ -20,6 +22,7 @@ from tests.app.reports import ledger
 
 def main(folder: str, model: str, job: str, kills: str, longest: str = "0.5") -> None:
     """Kill so many runs, each within `longest` seconds of its start, then let one end."""
+    torch.set_num_threads(1)  # a fork has none of its parent's threads, and would wait for them
     settings = Settings(Path(folder), Path(model), "cpu")
     home = Home(settings)
     engine = home.engine
