@@ -34,7 +34,10 @@ def lexer_of(path: str) -> Lexer | None:
 
 
 def listing(text: str, start: int, end: int, lexer: Lexer, first_line: int = 1) -> str:
-    """Lines of a file around text[start:end], which is marked. first_line: the number of the text's first line."""
+    """Lines of a file around text[start:end], which is marked.
+
+    first_line: the number of the text's first line; 0 is a header of ours, and bears no number.
+    """
     begins = [0, *(n + 1 for n, sign in enumerate(text) if sign == "\n")]
     first = max(0, bisect_right(begins, start) - 1 - AROUND)
     last = min(len(begins), bisect_right(begins, max(start, end - 1)) + AROUND)
@@ -43,7 +46,7 @@ def listing(text: str, start: int, end: int, lexer: Lexer, first_line: int = 1) 
         shown = f'<span class="or-{css}">{safe(piece)}</span>' if css else safe(piece)
         rows[n - first] += f"<mark>{shown}</mark>" if marked else shown
     lines = (
-        f'<tr><td class="or-line" aria-hidden="true">{number}</td><td>{row or " "}</td></tr>'
+        f'<tr><td class="or-line" aria-hidden="true">{number or " "}</td><td>{row or " "}</td></tr>'
         for number, row in enumerate(rows, first_line + first)
     )
     return f'<table class="or-code" role="presentation"><tbody>{"".join(lines)}</tbody></table>'
