@@ -67,6 +67,16 @@ class Asked:
         return Asked(content, kind)
 
 
+SMOOTHING = 20
+"""Passages without any word of the question are added, or a document of one passage would call every word common."""
+
+
+def _rarity(holding: int, passages: int) -> float:
+    """Inverse document frequency, as in BM25 (Robertson and Zaragoza, 2009). A word that stands nowhere counts like one
+    that stands once: it may be another word for one that does."""
+    return math.log(1 + (passages - holding + 0.5) / (holding + 0.5))
+
+
 class Chooser:
     """Scores sentences for one question about one document."""
 
@@ -75,7 +85,7 @@ class Chooser:
         self.asked = asked
         self._order = [stem(word) for word in asked.words]
         self._weights = {
-            stem(word): math.log(1 + (passages - holding + 0.5) / (holding + 0.5))
+            stem(word): _rarity(max(holding, 1), passages + SMOOTHING)
             for word, holding in zip(asked.words, spread, strict=True)
         }
         self._total = sum(self._weights.values()) or 1.0

@@ -1,18 +1,20 @@
 """What a reply claims, and where in the document its quotes stand.
 
 A quote counts as verified only if its words are in the text: exactly, else as a reader sees them (`app.normal`), else
-without regard to capitals. What is shown is then the document's own characters, never the model's.
+without regard to capitals, else all but a few letters of them (`app.likeness`). What is shown is then the document's
+own characters, never the model's, and how they were found is said.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
+from app.likeness import alike
 from app.normal import Normal, normalise
 from app.passages import Passage, Place, Places
 from app.prompts import NOT_FOUND
@@ -36,11 +38,13 @@ class Citation:
 
     Verified: `quote` is the document's own characters at `place`. Otherwise it is what the model wrote, and `place` is
     None: its words are not in the document, or are so few that they stand in several places and prove nothing.
+    match: how it was found, `exact`, `normalised` or `similar`; empty if it was not.
     """
 
     quote: str
     verified: bool
     place: Place | None
+    match: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,22 +137,33 @@ def _declines(answer: str) -> bool:
     return len(words) > len(sentence) * 3 // 4 and sentence.startswith(words)
 
 
-def cite(quotes: Iterable[str], text: str, places: Places) -> list[Citation]:
-    """Look up each quote in the text, in order. `places` must be of the same text."""
-    return [_cite(quote, text, places) for quote in quotes]
+Near = Callable[[str], Iterable[Passage]]
+"""The passages in which the words of a quote most likely stand."""
+
+
+def cite(quotes: Iterable[str], text: str, places: Places, near: Near = lambda _: ()) -> list[Citation]:
+    """Look up each quote in the text, in order. `places` must be of the same text.
+
+    near: where to look for words that resemble a quote which does not stand in the text as it is.
+    """
+    return [_cite(quote, text, places, near) for quote in quotes]
 
 
 def at(passage: Passage, places: Places) -> Citation:
     """A citation of a stretch that is known to stand in the text."""
-    return Citation(places.words(passage), True, places.locate(passage.char_start, passage.char_end))
+    return Citation(places.words(passage), True, places.locate(passage.char_start, passage.char_end), "exact")
 
 
-def _cite(quote: str, text: str, places: Places) -> Citation:
+def _cite(quote: str, text: str, places: Places, near: Near) -> Citation:
     span = locate(quote, text)
+    match = "exact" if span and text[slice(*span)] == quote.strip() else "normalised"
+    if span is None and not is_short(quote):
+        spans = (alike(quote, text, passage) for passage in near(quote))
+        span, match = next((found for found in spans if found), None), "similar"
     if span is None:
         return Citation(quote, False, None)
     start, end = span
-    return Citation(text[start:end], True, places.locate(start, end))
+    return Citation(text[start:end], True, places.locate(start, end), match)
 
 
 def locate(quote: str, text: str) -> tuple[int, int] | None:

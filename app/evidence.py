@@ -43,6 +43,13 @@ def find(home: Home, document_id: str, places: Places, question: str) -> list[Fo
     return sorted(found, key=lambda one: -one.score)
 
 
+def near_words(home: Home, document_id: str, places: Places, quote: str) -> list[Passage]:
+    """The passages in which words most likely stand that resemble a quote, best first."""
+    index(home, document_id, places)
+    hits = home.evidence.search(document_id, Asked.of(quote).words, CANDIDATES)
+    return [Passage(hit.char_start, hit.char_end) for hit in hits]
+
+
 def index(home: Home, document_id: str, places: Places) -> None:
     """Make sure that a document's passages are in the index."""
     if not home.evidence.ready(document_id):

@@ -98,6 +98,7 @@ OF_THE_WHOLE = {
     "tests/test_readme.py",
     "tests/ui/test_page.py",
     "tests/ui/test_story.py",
+    "tests/app/test_injection.py",
 }
 
 

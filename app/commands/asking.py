@@ -54,10 +54,17 @@ def ask(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
             elif not options.json:
                 print(piece, end="", flush=True)
     assert answer is not None  # ask's last item is the answer
-    facts = asdict(answer) | {"citations": [citation_facts(citation) for citation in answer.citations]}
+    facts = asdict(answer) | {
+        "citations": [citation_facts(citation) for citation in answer.citations],
+        "nearest": [citation_facts(citation) for citation in answer.nearest],
+    }
     lines = ["", ""]
+    if len(answer.sentences) > 1:
+        lines += [f"{claim.text} {''.join(f'[{n}]' for n in claim.citations)}".rstrip() for claim in answer.sentences]
     for number, citation in enumerate(answer.citations, 1):
         lines.append(f"[{number}] {place(citation)}")
+    if answer.nearest:
+        lines += ["What comes nearest to the question:", *(f"- {place(citation)}" for citation in answer.nearest)]
     lines.append(
         f"{answer.tokens_reused:,} document tokens from saved state, {answer.tokens_read:,} tokens read "
         f"({answer.reason}); first token {answer.seconds_to_first_token:.2f} s; conversation {answer.conversation}"

@@ -9,7 +9,9 @@ from app.citations import Citation
 def citation_facts(citation: Citation) -> dict[str, Any]:
     """A citation in the contract's form: `location` is null where the quote was not found."""
     location = asdict(citation.place) if citation.place else None
-    return {"quote": citation.quote, "verified": citation.verified, "location": location}
+    return {
+        "quote": citation.quote, "verified": citation.verified, "match": citation.match, "location": location,
+    }
 
 
 def place(citation: Citation) -> str:
@@ -20,7 +22,8 @@ def place(citation: Citation) -> str:
     page = f", page {found.page}" if found.page else f", “{found.chapter}”" if found.chapter else ""
     first, last = found.line_start, found.line_end
     lines = f"line {first}" if first == last else f"lines {first}–{last}"
-    return f"“{citation.quote}”: {found.path}{page}, {lines}"
+    similar = " (similar to what the model wrote)" if citation.match == "similar" else ""
+    return f"“{citation.quote}”: {found.path}{page}, {lines}{similar}"
 
 
 def size(count: float) -> str:
