@@ -12,7 +12,7 @@ from app import prompts, reading
 from app.citations import Citation, at, cite, parse_reply
 from app.claims import Claim, claims
 from app.dialogue import Exchange, question_ids
-from app.evidence import find, near_words, shown
+from app.evidence import find, is_foreign, near_words, shown
 from app.home import Home
 from app.passages import Passage, Places
 from model.sampling import Sampling
@@ -20,11 +20,6 @@ from storage.conversations import Message
 
 NEAREST = 3
 """Places offered where nothing was found."""
-LEAST_COVER = 0.3
-"""A model whose quotes are chosen for it is not asked if no passage holds this share of the question's words, weighted
-by rarity. Measured with 220 of SQuAD's development questions: asked of another article 83 % are recognised (of another
-paragraph 97 %), asked of their own 2.3 % are refused (3.2 %). Unanswerable ones made from the words of the same article
-(SQuAD 2.0) it cannot tell apart: any threshold refuses about as many that have an answer."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +82,8 @@ class Answer:
     settings: dict[str, float | int]
     model: str
     evidence: tuple[Passage, ...]
-    sentences: tuple[Claim, ...]
     nearest: tuple[Citation, ...]
+    sentences: tuple[Claim, ...] = ()
 
 
 def prepare(
@@ -115,7 +110,7 @@ def prepare(
     places = places_of(home, document_id)
     found = find(home, document_id, places, look_up or question)
     nearest = tuple(one.sentence for one in found[:NEAREST])
-    if home.aids.choose_quotes and max((one.cover for one in found), default=0.0) < LEAST_COVER:
+    if home.aids.choose_quotes and is_foreign(look_up or question, found):
         return Prepared(document_id, question, (), prompts.NOT_FOUND, True, nearest=nearest, sampling=sampling)
     passages = tuple(one.passage for one in found[:count])
     quote = found[0].sentence if found and home.aids.choose_quotes else None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.commands import asking, documents, moving, people, reading, reporting, service
+from app.commands import asking, documents, glancing, moving, people, reading, reporting, service, talking
 from app.commands.outcome import Run
 from app.errors import EXPLAINED
 from app.home import Home, open_home
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    for module in (reading, asking, documents, moving, reporting, service, people):
+    for module in (reading, asking, talking, documents, glancing, moving, reporting, service, people):
         module.register(command)
     return parser
 

@@ -12,6 +12,16 @@ from app.sentences import passages, sentences
 CANDIDATES = 8
 """Passages looked into. The right sentence of a whole SQuAD article or tale is in the first eight for 92 %."""
 
+LEAST_COVER = 0.3
+"""A question is foreign to a document if no passage holds this share of the question's words, weighted by
+rarity. Measured with 220 of SQuAD's development questions: asked of another article 83 % are recognised (of another
+paragraph 97 %), asked of their own 2.3 % are refused (3.2 %). Unanswerable ones made from the words of the same article
+(SQuAD 2.0) it cannot tell apart: any threshold refuses about as many that have an answer."""
+OF_ANY_TEXT = frozenset(
+    {"author", "book", "chapter", "character", "document", "happen", "main", "paper", "story", "summary", "text"}
+)
+"""Words that ask about the text as a whole and need not stand in it."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -41,6 +51,13 @@ def find(home: Home, document_id: str, places: Places, question: str) -> list[Fo
         passage = Passage(hit.char_start, hit.char_end)
         found.append(Found(passage, best, score, chooser.cover_of(places.words(passage))))
     return sorted(found, key=lambda one: -one.score)
+
+
+def is_foreign(question: str, found: Sequence[Found]) -> bool:
+    """Whether a question asks for things that the document does not treat at all: its words (two or more, and not such
+    as are asked of any text) are hardly in it."""
+    words = {*Asked.of(question).words} - OF_ANY_TEXT
+    return len(words) > 1 and max((one.cover for one in found), default=0.0) < LEAST_COVER
 
 
 def near_words(home: Home, document_id: str, places: Places, quote: str) -> list[Passage]:

@@ -6,7 +6,7 @@ import pytest
 
 from app import library
 from app.answers import places_of
-from app.evidence import find, shown
+from app.evidence import find, is_foreign, shown
 from app.home import Home
 
 FILES = {
@@ -43,6 +43,19 @@ def test_the_best_sentence_comes_first(home: Home, document: str, question: str,
 
 def test_a_question_of_other_things_finds_nothing(home: Home, document: str) -> None:
     assert find(home, document, places_of(home, document), "Which galaxy collides?") == []
+
+
+@pytest.mark.parametrize(
+    ("question", "foreign"),
+    [
+        ("Which galaxy collides with the Milky Way?", True),
+        ("Who built the mill?", False),
+        ("What is the story about?", False),
+        ("Who is the main character of this book?", False),
+    ],
+)
+def test_a_question_of_other_things_is_foreign(home: Home, document: str, question: str, foreign: bool) -> None:
+    assert is_foreign(question, find(home, document, places_of(home, document), question)) is foreign
 
 
 def test_passages_are_shown_in_the_documents_order(home: Home, document: str) -> None:

@@ -11,7 +11,7 @@ from datetime import date
 
 import torch
 
-BENCHES = ("crash", "extract", "fuzz", "kda", "linear", "mla", "moe", "page", "reports", "resume", "storage")
+BENCHES = ("answers", "crash", "extract", "fuzz", "kda", "linear", "mla", "moe", "page", "reports", "resume", "storage")
 
 
 def main() -> None:
@@ -19,14 +19,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="+", choices=BENCHES)
     parser.add_argument("--inputs", type=int, help="fuzz: how many damaged files")
+    parser.add_argument("--rows", type=int, help="answers: questions of each reading set")
+    parser.add_argument("--lengths", help="answers: of the made-up texts, in tokens (1000,4000)")
+    parser.add_argument("--plot", metavar="FILE", help="answers: draw right answers by length")
     options = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     print(f"{date.today()}, {device}, {torch.get_num_threads()} threads, "
           f"Python {platform.python_version()}, torch {torch.__version__}\n")
     for name in options.names:
         bench = importlib.import_module(f"tests.bench.{name}")
-        if name == "fuzz" and options.inputs:
-            bench.INPUTS = options.inputs  # type: ignore[attr-defined]
+        for option in ("inputs", "rows", "lengths", "plot"):
+            if (value := getattr(options, option)) and hasattr(bench, option.upper()):
+                setattr(bench, option.upper(), value)
         for line in bench.run():
             print(line, flush=True)
         print(flush=True)
