@@ -12,7 +12,7 @@ from app import prompts, reading
 from app.citations import Citation, at, cite, parse_reply
 from app.claims import Claim, claims
 from app.dialogue import Exchange, question_ids
-from app.evidence import find, is_foreign, near_words, shown
+from app.evidence import find, in_context, is_foreign, near_words, shown
 from app.home import Home
 from app.passages import Passage, Places
 from model.sampling import Sampling
@@ -108,9 +108,10 @@ def prepare(
         ids = question_ids(home.engine, earlier, question, read=read)
         return Prepared(document_id, question, tuple(ids), sampling=sampling)
     places = places_of(home, document_id)
-    found = find(home, document_id, places, look_up or question)
+    look_up = look_up or in_context(question, [exchange.question for exchange in earlier])
+    found = find(home, document_id, places, look_up)
     nearest = tuple(one.sentence for one in found[:NEAREST])
-    if home.aids.choose_quotes and is_foreign(look_up or question, found):
+    if home.aids.choose_quotes and is_foreign(look_up, found):
         return Prepared(document_id, question, (), prompts.NOT_FOUND, True, nearest=nearest, sampling=sampling)
     passages = tuple(one.passage for one in found[:count])
     quote = found[0].sentence if found and home.aids.choose_quotes else None

@@ -1,5 +1,6 @@
 """Evidence: the passages of a document that a question's words lead to, and the sentences that fit it best."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,12 @@ OF_ANY_TEXT = frozenset(
     {"author", "book", "chapter", "character", "document", "happen", "main", "paper", "story", "summary", "text"}
 )
 """Words that ask about the text as a whole and need not stand in it."""
+
+_LEANS = re.compile(
+    r"^(and|but|so|then|why)\b|\b(he|him|his|she|hers?|it|its|they|them|their|this|that|these|those|there|then)\b",
+    re.IGNORECASE,
+)
+"""Words that point back to what was said before."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,13 @@ def find(home: Home, document_id: str, places: Places, question: str) -> list[Fo
         passage = Passage(hit.char_start, hit.char_end)
         found.append(Found(passage, best, score, chooser.cover_of(places.words(passage))))
     return sorted(found, key=lambda one: -one.score)
+
+
+def in_context(question: str, earlier: Sequence[str]) -> str:
+    """The words to look a question up by: with the question before it, if it leans on that (`And where did he go?`)."""
+    if earlier and (_LEANS.search(question) or len(Asked.of(question).words) < 2):
+        return f"{earlier[-1]} {question}"
+    return question
 
 
 def is_foreign(question: str, found: Sequence[Found]) -> bool:

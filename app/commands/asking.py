@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict
 
-from app import session
+from app import session, several
 from app.commands.outcome import Command, Outcome, Stop
 from app.commands.reading import ReadingBar
 from app.commands.words import citation_facts, place
@@ -17,6 +17,9 @@ def register(command: Command) -> None:
     parser = command("ask", ask, "answer a question from saved state, with citations")
     parser.add_argument("document", metavar="DOCUMENT", help="an id, a unique id prefix, or an exact title")
     parser.add_argument("question", metavar="QUESTION")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="DOCUMENT", help="ask this document too (may be repeated)"
+    )
     parser.add_argument("--conversation", type=int, metavar="ID", help="go on with an earlier conversation")
     parser.add_argument(
         "--evidence", type=evidence_count, metavar="none|auto|N", default=None,
@@ -44,6 +47,11 @@ def ask(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
         sampling = Sampling(options.temperature, options.top_p, options.seed, options.max_tokens)
     except ValueError as error:
         raise OncereadError(str(error)) from error
+    if options.also:
+        if options.conversation is not None:
+            raise OncereadError("a conversation is about one document: leave out --conversation or --also")
+        ids = [document.id, *(home.documents.find(name).id for name in options.also)]
+        return _ask_several(home, ids, options, sampling, stop)
     answer: session.Answer | None = None
     with ReadingBar() as bar:
         for piece in session.ask(
@@ -70,3 +78,24 @@ def ask(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
         f"({answer.reason}); first token {answer.seconds_to_first_token:.2f} s; conversation {answer.conversation}"
     )
     return facts, "\n".join(lines), 0
+
+
+def _ask_several(home: Home, ids: list[str], options: argparse.Namespace, sampling: Sampling, stop: Stop) -> Outcome:
+    with ReadingBar() as bar:
+        *_, made = several.ask(home, ids, options.question, sampling, options.evidence, stop, bar)
+    assert isinstance(made, several.Composed)  # ask's last item
+    citations = [
+        {"document": cited.document, "title": cited.title, **citation_facts(cited.citation)} for cited in made.citations
+    ]
+    facts = {
+        "answer": made.answer,
+        "found": made.found,
+        "citations": citations,
+        "documents": [{"document": a.document, "answer": a.answer, "found": a.found, "conversation": a.conversation}
+                      for a in made.answers],
+        "tokens_reused": sum(answer.tokens_reused for answer in made.answers),
+        "tokens_read": sum(answer.tokens_read for answer in made.answers),
+        "seconds_to_first_token": made.answers[0].seconds_to_first_token,
+    }
+    quotes = [f"[{n}] {cited.title}: {place(cited.citation)}" for n, cited in enumerate(made.citations, 1)]
+    return facts, "\n".join([made.answer, "", *quotes]), 0

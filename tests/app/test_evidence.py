@@ -6,7 +6,7 @@ import pytest
 
 from app import library
 from app.answers import places_of
-from app.evidence import find, is_foreign, shown
+from app.evidence import find, in_context, is_foreign, shown
 from app.home import Home
 
 FILES = {
@@ -56,6 +56,16 @@ def test_a_question_of_other_things_finds_nothing(home: Home, document: str) -> 
 )
 def test_a_question_of_other_things_is_foreign(home: Home, document: str, question: str, foreign: bool) -> None:
     assert is_foreign(question, find(home, document, places_of(home, document), question)) is foreign
+
+
+@pytest.mark.parametrize(
+    ("question", "with_the_one_before"),
+    [("And who lives there?", True), ("Where did he go?", True), ("Why?", True), ("Who built the bridge?", False)],
+)
+def test_a_follow_up_is_looked_up_with_the_question_before_it(question: str, with_the_one_before: bool) -> None:
+    expected = f"Who built the mill? {question}" if with_the_one_before else question
+    assert in_context(question, ["What is it?", "Who built the mill?"]) == expected
+    assert in_context(question, []) == question
 
 
 def test_passages_are_shown_in_the_documents_order(home: Home, document: str) -> None:

@@ -52,6 +52,11 @@ def ask(home: Home, document: str, question: str = "Who?", **more: Any) -> sessi
     return answer
 
 
+def stored(raw: str) -> str:
+    """A reply as a database holds it: without NUL, which the tiny model likes to write."""
+    return raw.replace("\0", "\ufffd")
+
+
 def test_next_logits_in_a_new_process_are_bit_identical_to_never_having_stopped(
     home: Home, document: str, tiny_engine: Engine
 ) -> None:
@@ -98,7 +103,7 @@ def test_a_conversation_goes_on_with_its_earlier_turns(home: Home, document: str
     second = ask(home, document, "And then?", conversation=first.conversation)
     assert second.conversation == first.conversation
     talk = home.conversations.get(first.conversation)
-    assert [message.text for message in talk.messages] == ["Who?", first.raw, "And then?", second.raw]
+    assert [message.text for message in talk.messages] == ["Who?", stored(first.raw), "And then?", stored(second.raw)]
     assert talk.messages[1].facts["model"] == home.engine.fingerprint
     earlier = answers.exchanges(home, document, talk.messages[:2])
     assert second.tokens_read < len(answers.prepare(home, document, "And then?", earlier).ids)
@@ -134,7 +139,7 @@ def test_a_stopped_answer_is_kept_as_far_as_it_came(home: Home, document: str) -
     answer = ask(home, document, should_stop=lambda: next(calls) >= 3)
     assert answer.stopped
     assert answer.tokens_generated == 3
-    assert home.conversations.get(answer.conversation).messages[1].text == answer.raw
+    assert home.conversations.get(answer.conversation).messages[1].text == stored(answer.raw)
 
 
 def test_a_caller_who_goes_away_loses_nothing(home: Home, document: str) -> None:
@@ -143,7 +148,7 @@ def test_a_caller_who_goes_away_loses_nothing(home: Home, document: str) -> None
     stream.close()  # type: ignore[attr-defined]
     (talk,) = home.conversations.list(document)
     assert talk.messages[0].text == "Who?"
-    assert talk.messages[1].text.startswith(str(piece))
+    assert talk.messages[1].text.startswith(stored(str(piece)))
     assert ask(home, document).tokens_generated > 0  # and the model is free again
 
 
