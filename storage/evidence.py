@@ -99,7 +99,7 @@ class _TSVector:
         weights = [math.log(1 + (passages - n + 0.5) / (n + 0.5)) for n in spread]
         held = [f"ts_rank(words, plainto_tsquery('english', :word{n}), 1)" for n in range(len(words))]
         has = [f"(words @@ plainto_tsquery('english', :word{n}))::int" for n in range(len(words))]
-        score = " + ".join(f":weight{n} * ({has[n]} + {held[n]})" for n in range(len(words)))
+        score = " + ".join(f":weight{n} * {has[n]} * (1 + {held[n]})" for n in range(len(words)))
         found = text(
             f"SELECT * FROM (SELECT char_start, char_end, {score} AS score FROM {table}) AS scored "
             "WHERE score > 0 ORDER BY score DESC, char_start LIMIT :limit"

@@ -22,6 +22,7 @@ from storage.conversations import Conversations, Message
 from storage.database import Database
 from storage.documents import Documents, Segment, SkippedPart
 from storage.errors import DatabaseDamaged, DatabaseTooNew, SnapshotDamaged, StorageError
+from storage.evidence import PassageIndex
 from storage.leases import Leases
 from storage.snapshots import Snapshots
 from tests.storage.conftest import MAKER
@@ -193,3 +194,17 @@ def test_reading_resumes_from_it_to_the_same_bits(url: str, tiny_checkpoint: Pat
     ours, theirs = (reopened.engine.next_logits(each, [5, 6])[1] for each in (restored, state))
     assert torch.equal(ours, theirs)
     reopened.close()
+
+
+def test_passages_are_found_by_their_words(database: Database) -> None:
+    index = PassageIndex(database)
+    words = ["The mill stood by the river.", "The river froze; it's\x00.", "She wrote letters to the miller's wife."]
+    index.build("d0c", [(10 * n, 10 * n + 9, said) for n, said in enumerate(words)])
+    index.build("d0c", [])  # there already
+    assert [hit.char_start for hit in index.search("d0c", ["river", "mill"], 5)] == [0, 10]
+    assert [(hit.char_start, hit.char_end) for hit in index.search("d0c", ["Letter"], 5)] == [(20, 29)]
+    assert [hit.char_start for hit in index.search("d0c", ["' | !frozen & (froze"], 5)] == []
+    assert index.search("d0c", ["castle"], 5) == []
+    assert index.spread("d0c", ["river", "castle"]) == (3, [2, 0])
+    index.remove("d0c")
+    assert not index.ready("d0c")
