@@ -11,6 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+WEIGHTS = 1 << 20
+"""Weights of keys that each head works on at once: they stay in a processor's cache."""
+
+OUTWEIGHS = 50.0
+"""How much heavier than all keys before new ones may be, for their scores to be rounded against those."""
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
     """Softmax attention over one segment of keys.
@@ -37,7 +43,7 @@ def attend_reference(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool
 def _attend_cpu(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
     """`attend` by PyTorch's fused CPU kernel, which wants keys and values of one width: the narrower gets zeros."""
     width = max(q.shape[-1], v.shape[-1])
-    q, k, padded = (F.pad(x, (0, width - x.shape[-1])) for x in (q, k, v))
+    q, k, padded = (F.pad(x, (0, width - x.shape[-1])) if x.shape[-1] < width else x for x in (q, k, v))
     o, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         q[None], k[None], padded[None], 0.0, causal, scale=scale
     )
@@ -51,6 +57,38 @@ def merge(o1: Tensor, lse1: Tensor, o2: Tensor, lse2: Tensor) -> tuple[Tensor, T
     """
     lse = torch.logaddexp(lse1, lse2)
     return o1 * torch.exp(lse1 - lse)[..., None] + o2.float() * torch.exp(lse2 - lse)[..., None], lse
+
+
+def extend(o: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention over more keys: what `attend` gives for q, k and v, merged into the attention o, lse over others.
+
+    o [H, T, V] and lse [H, T], float32 or wider, q [H, T, K], k [H, S, K], v [H, S, V] -> (o, lse).
+    """
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.cpu._is_amx_tile_supported():
+        return _extend_bfloat16(o, lse, q, k, v, scale)
+    return merge(o, lse, *attend(q, k, v, scale, causal=False))
+
+
+def _extend_bfloat16(o: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """`extend` by bfloat16 products, for processors where PyTorch's fused kernel multiplies in float32.
+
+    Keys are weighed against what was attended to before: exp(score - lse). So the scores, which are rounded to
+    bfloat16, are finest where they matter. Where the new keys far outweigh all others they would not be: `attend` then.
+    """
+    reference = lse.to(q.dtype)
+    new, total = torch.empty_like(o), torch.empty_like(lse)
+    rows = max(1, WEIGHTS // k.shape[1])
+    for start in range(0, q.shape[1], rows):
+        part = slice(start, start + rows)
+        less = (-reference[:, part, None]).expand(-1, -1, k.shape[1])
+        weights = torch.baddbmm(less, q[:, part], k.transpose(1, 2), alpha=scale).exp_()
+        total[:, part] = weights.sum(-1, dtype=lse.dtype)
+        new[:, part] = torch.bmm(weights, v)
+    if not (total < OUTWEIGHS).all():
+        return merge(o, lse, *attend(q, k, v, scale, causal=False))
+    before = torch.exp(lse - reference)
+    total += before
+    return new.addcmul_(o, before[..., None]).div_(total[..., None]), reference + total.log()
 
 
 def expand(latents: Tensor, kv_up: Tensor, nope: int) -> tuple[Tensor, Tensor]:
@@ -76,6 +114,9 @@ def attend_expanded(
     """
     for latents in [torch.cat(list(pages))] if causal else pages:
         k, v = expand(latents, up, nope)
+        if past is not None and not causal:
+            past = extend(*past, q, k, v, scale)
+            continue
         square = not causal or q.shape[1] == k.shape[1]
         o, lse = (attend if square else attend_reference)(q, k, v, scale, causal)
         o = o.to(lse.dtype)
@@ -100,13 +141,24 @@ def attend_latents(q: Tensor, latents: Tensor, rank: int, scale: float) -> tuple
     return o.reshape(heads, tokens, rank), lse.reshape(heads, tokens)
 
 
+def extend_latents(
+    o: Tensor, lse: Tensor, q: Tensor, latents: Tensor, rank: int, scale: float
+) -> tuple[Tensor, Tensor]:
+    """`extend` of absorbed queries over more latents: o [H, T, R], lse [H, T], q [H, T, R+P], latents [S, R+P]."""
+    flat_o, flat_lse, rows = (x.reshape(1, -1, *x.shape[2:]) for x in (o, lse, q))
+    extended, total = extend(flat_o, flat_lse, rows, latents[None], latents[None, :, :rank], scale)
+    return extended.view_as(o), total.view_as(lse)
+
+
 def attend_pages(q: Tensor, pages: Sequence[Tensor], rank: int, scale: float) -> tuple[Tensor, Tensor]:
     """`attend_latents` over latents in pieces: q [H, T, R+P] -> (o float32 [H, T, R], lse [H, T])."""
     joined: tuple[Tensor, Tensor] | None = None
     for page in pages:
-        o, lse = attend_latents(q, page, rank, scale)
-        o = o.to(lse.dtype)
-        joined = (o, lse) if joined is None else merge(*joined, o, lse)
+        if joined is None:
+            o, lse = attend_latents(q, page, rank, scale)
+            joined = o.to(lse.dtype), lse
+        else:
+            joined = extend_latents(*joined, q, page, rank, scale)
     assert joined is not None, "there is nothing to attend to"
     return joined
 
@@ -120,7 +172,7 @@ def attend_batch(
     """
     o, lse = attend_rows(q, own, seen, rank, scale)
     for page in pages:
-        o, lse = merge(o, lse, *attend_latents(q, page, rank, scale))
+        o, lse = extend_latents(o, lse, q, page, rank, scale)
     return o, lse
 
 

@@ -9,7 +9,7 @@ from kernels import backend
 from model.errors import ModelError
 from model.weights import shards
 
-ARITHMETIC = {"reference": "reference/3", "triton": "triton/1"}
+ARITHMETIC = {"reference": "reference/4", "triton": "triton/1"}
 """Names the arithmetic of each form of `kernels/` and the layers: raise a number when a change can alter a single bit
 of a state."""
 

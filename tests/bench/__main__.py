@@ -11,7 +11,10 @@ from datetime import date
 
 import torch
 
-BENCHES = ("answers", "crash", "extract", "fuzz", "kda", "linear", "mla", "moe", "page", "reports", "resume", "storage")
+BENCHES = (
+    "answers", "crash", "extract", "fuzz", "kda", "linear", "mini", "mla", "moe", "page",
+    "reports", "resume", "storage",
+)
 
 
 def main() -> None:
@@ -19,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="+", choices=BENCHES)
     parser.add_argument("--inputs", type=int, help="fuzz: how many damaged files")
+    parser.add_argument("--tokens", type=int, help="mini, resume: how long the text is")
     parser.add_argument("--rows", type=int, help="answers: questions of each reading set")
     parser.add_argument("--lengths", help="answers: of the made-up texts, in tokens (1000,4000)")
     parser.add_argument("--plot", metavar="FILE", help="answers: draw right answers by length")
@@ -28,7 +32,7 @@ def main() -> None:
           f"Python {platform.python_version()}, torch {torch.__version__}\n")
     for name in options.names:
         bench = importlib.import_module(f"tests.bench.{name}")
-        for option in ("inputs", "rows", "lengths", "plot"):
+        for option in ("inputs", "tokens", "rows", "lengths", "plot"):
             if (value := getattr(options, option)) and hasattr(bench, option.upper()):
                 setattr(bench, option.upper(), value)
         for line in bench.run():

@@ -1,5 +1,7 @@
 """MLA: the fast attention is the formula, segments merge into the whole, absorbed queries see what expanded do."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kernels import mla
+
+Extend = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -113,3 +117,20 @@ def test_rows_attend_to_what_they_have_seen(seen: list[int], heads: int, rank: i
         own = latents[row, :count].expand(heads, -1, -1)
         one = slice(row, row + 1)
         check((o[:, one], lse[:, one]), formula(q[:, one], own, own[..., :rank], 0.3, False))
+
+
+@pytest.mark.parametrize("extend", [mla.extend, mla._extend_bfloat16])
+@pytest.mark.parametrize("size", [0.3, 1.0, 6.0])  # with the last the new keys outweigh the old ones
+@pytest.mark.parametrize("tokens", [1, 300])
+def test_extending_in_bfloat16_is_attention_over_all_keys(
+    extend: Extend, size: float, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mla, "WEIGHTS", 64 * 200)
+    q, k, v = (randn(2, n, 16, seed=n).bfloat16() for n in (tokens, 240, 241))
+    k[:, 40:] *= size
+    v = v[:, :240]
+    o, lse = mla.attend_reference(q, k[:, :40], v[:, :40], 0.25, False)
+    found = extend(o.float(), lse, q, k[:, 40:], v[:, 40:], 0.25)
+    expected = formula(q, k, v, 0.25, False)
+    assert (found[0].double() - expected[0]).norm() < 1e-2 * expected[0].norm()
+    torch.testing.assert_close(found[1].double(), expected[1], rtol=1e-3, atol=1e-2)
