@@ -40,12 +40,20 @@ class Packed:
 class Weight(nn.Parameter):
     """A matrix [O, D], or one for each expert [E, O, D], that may also be held packed."""
 
-    packed: tuple[Packed, ...] = ()
+    _form: tuple[int, int] | None = None
+    _packed: tuple[Packed, ...] | None = None
 
     def pack(self, bits: int, group: int) -> None:
-        """Hold it packed as well, if its values are those of that form (see `pack`)."""
-        found = [pack(matrix, bits, group) for matrix in (self.data if self.dim() == 3 else self.data[None])]
-        self.packed = tuple(one for one in found if one is not None) if None not in found else ()
+        """Hold it packed as well from its first use for a few tokens on, if its values are of that form."""
+        self._form = bits, group
+
+    @property
+    def packed(self) -> tuple[Packed, ...]:
+        """The packed matrix (of each expert), or nothing."""
+        if self._packed is None and self._form:
+            found = [pack(matrix, *self._form) for matrix in (self.data if self.dim() == 3 else self.data[None])]
+            self._packed = tuple(one for one in found if one is not None) if None not in found else ()
+        return self._packed or ()
 
 
 def pack(weight: Tensor, bits: int, group: int) -> Packed | None:

