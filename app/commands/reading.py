@@ -23,7 +23,7 @@ _OCR: dict[str, Any] = {
 
 def register(command: Command) -> None:
     """Add the commands."""
-    parser = command("read", read, "read files, folders or zip archives into saved state")
+    parser = command("read", read, "read files, folders, repositories or archives into saved state")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     parser.add_argument("--title", help="what to call the document")
     parser.add_argument("--ocr", **_OCR)
