@@ -21,8 +21,12 @@ WIDTH = 1100
 TALLEST = 4000
 YELLOW = (255, 228, 110)
 MEMORY = 2 * 1024**3
-SHORTEST = 12
-"""Letters of a quote's beginning that must be found for anything to be marked."""
+LEAST = 0.5
+"""The share of a quote's letters, from its beginning on, that is marked wherever on the page it stands; a few words
+alone stand in many places."""
+FEWEST, FOOT = 12, 40
+"""Where a quote runs on to the next page: the letters of it that must stand on this one, and how many others (the
+page's foot and number) may follow them."""
 
 
 def draw(file: str, number: int, quote: str) -> bytes:
@@ -59,9 +63,10 @@ def find(text: str, quote: str) -> tuple[int, int]:
     wanted, _ = _letters(quote)
     # As many of its letters as stand there: the numbers up to that many all do, so the border can be halved for.
     most = bisect_left(range(1, len(wanted) + 1), True, key=lambda n: wanted[:n] not in letters)
-    if not most or most < min(SHORTEST, len(wanted)):
+    at = letters.rfind(wanted[:most])
+    runs_on = most >= FEWEST and len(letters) - at - most <= FOOT
+    if not most or (most < LEAST * len(wanted) and not runs_on):
         return 0, 0
-    at = letters.find(wanted[:most])
     return places[at], places[at + most - 1] + 1
 
 
