@@ -25,13 +25,14 @@ def test_the_two_commands_are_make_targets() -> None:
 def test_the_onceread_commands_run_in_order(tmp_path: Path) -> None:
     commands = [shlex.split(command) for command in COMMANDS if "onceread " in command]
     assert {command[1] for command in commands} == {
-        "estimate", "read", "list", "ask", "show", "report", "check", "model", "remove",
+        "estimate", "read", "list", "ask", "conversation", "show", "outline", "report", "export", "check", "model",
+        "remove", "import",
     }
     environment = os.environ | {"ONCEREAD_HOME": str(tmp_path / "home"), "ONCEREAD_MODEL": "mini"}
     environment["PATH"] = f"{ROOT / '.venv' / 'bin'}:{environment['PATH']}"
     outputs = {}
     for command in commands:
-        command = [str(tmp_path / word) if word == "build/brief" else word for word in command]
+        command = [str(tmp_path / word) if word.startswith("build/") else word for word in command]
         program = [_here(command[0]), *command[1:]]
         done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
@@ -43,6 +44,14 @@ def test_the_onceread_commands_run_in_order(tmp_path: Path) -> None:
 def _here(program: str) -> str:
     """The program of this environment: the README's .venv may be elsewhere where tests run."""
     return str(Path(sys.executable).parent / Path(program).name)
+
+
+def test_every_command_is_in_the_table() -> None:
+    program = [_here("onceread"), "--help"]
+    shown = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    rows = re.findall(r"^\| (`.*?`) \|", README, re.MULTILINE)
+    table = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert set(re.findall(r"^    (\w+)", shown, re.MULTILINE)) <= table
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))
