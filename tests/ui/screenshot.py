@@ -41,6 +41,7 @@ def take(question: str, folder: Path) -> None:
         tab.press("#question textarea", "Enter")
         tab.wait_for_selector("#thread .or-took")
         tab.wait_for_timeout(1_000)
+        tab.evaluate("scrollTo(0, 0)")
         tab.screenshot(path=PICTURE)
         browser.close()
     page.close(verbose=False)
