@@ -191,8 +191,4 @@ def _outline(pages: Sequence[str], bookmarks: Sequence[tuple[int, str, int]]) ->
     )
 
 
-def _in_worker(data: bytes, path: str) -> FileText:
-    raise NotImplementedError("PDFs are read page by page: see `read_pdf`")
-
-
-READER = Reader("pdf", frozenset({".pdf"}), _in_worker, lambda head: b"%PDF-" in head[:1024])
+READER = Reader("pdf", frozenset({".pdf"}), None, lambda head: b"%PDF-" in head[:1024])

@@ -87,12 +87,12 @@ class Reader:
     A module of `app.extract` that has one named READER adds the kind. `endings` are those of its names, in small
     letters; `begins` looks at a file's first bytes, whatever its name. `read(data, path)` gives the text or raises
     `Unreadable`; it runs in a process of its own (`sandbox`) if `sandboxed`, as every parser of a format must that is
-    more than plain text. Files over `limit` bytes are refused.
+    more than plain text. It is None for PDF, which `paged` reads page by page. Files over `limit` bytes are refused.
     """
 
     kind: str
     endings: frozenset[str]
-    read: Callable[[bytes, str], FileText]
+    read: Callable[[bytes, str], FileText] | None
     begins: Callable[[bytes], bool] = _never
     sandboxed: bool = True
     limit: int = FORMAT_LIMIT

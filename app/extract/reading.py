@@ -39,7 +39,7 @@ def read_file(
     if not data:
         raise Unreadable("the file is empty")
     digest = hashlib.sha256(data).hexdigest()
-    if reader.kind == "pdf":
+    if reader.read is None:
         # With OCR the same bytes make another text.
         how = f"{digest} {ocr_language}" if ocr_language else digest
         return read_pdf(data, sandboxes, on_page, ocr_language), how
@@ -52,7 +52,9 @@ def read_file(
 
 def run_reader(data: bytes, path: str, kind: str) -> Iterator[FileText]:
     """What a sandbox runs: the reader of a kind."""
-    yield readers()[kind].read(data, path)
+    read = readers()[kind].read
+    assert read is not None  # PDFs come through `read_pdf`
+    yield read(data, path)
 
 
 def _file_text(values: dict[str, Any]) -> FileText:

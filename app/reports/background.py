@@ -73,7 +73,7 @@ class Background:
             result = run.run(home, job, should_stop=lambda: self._stopping)
         except EXPLAINED:
             return  # the job's row says it
-        except Exception:
+        except Exception:  # a fault of ours: the job's row says it too, the log has its traceback, the thread lives on
             logging.getLogger(__name__).exception("report job %s failed", job.id)
             return
         if result.state == "stopped" and self._stopping:
