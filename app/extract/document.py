@@ -47,7 +47,7 @@ def extract(
         if kinds == ["file"]:
             return _single(paths[0], sandboxes, on_progress, ocr_language)
         with ExitStack() as opened:
-            files, skipped = _gather(paths, kinds, opened)
+            files, skipped = _gather(paths, kinds, opened, sandboxes[0], on_progress)
             return _collection(paths, files, skipped, sandboxes, on_progress, ocr_language)
 
 
@@ -121,7 +121,9 @@ def _files_of(on_progress: Progress, files: int, of: int, path: str, _done: int,
     on_progress(files, of, path)
 
 
-def _gather(paths: Sequence[Path], kinds: Sequence[str], opened: ExitStack) -> tuple[list[SourceFile], list[Skip]]:
+def _gather(
+    paths: Sequence[Path], kinds: Sequence[str], opened: ExitStack, sandbox: Sandbox, on_progress: Progress | None
+) -> tuple[list[SourceFile], list[Skip]]:
     """The files behind several paths, a folder or an archive, and what is left out of them."""
     files: list[SourceFile] = []
     skipped: list[Skip] = []
@@ -135,7 +137,8 @@ def _gather(paths: Sequence[Path], kinds: Sequence[str], opened: ExitStack) -> t
                 walk = walk_folder(path, prefix)
                 found, left = walk.files, walk.skipped
             elif kind == "archive":
-                found, left = open_archive(path, opened, prefix)
+                tick = partial(on_progress, 0, 1, name) if on_progress else None
+                found, left = open_archive(path, opened, sandbox, prefix, tick)
             else:
                 found, left = [source_file(path, name)], []
         except OSError as error:

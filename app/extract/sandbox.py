@@ -28,7 +28,8 @@ MEMORY_LIMIT = 2_000 * MEGABYTE
 SECONDS_LIMIT = 60.0
 """For each result: a page of a PDF, the whole of another file."""
 ANSWER_LIMIT = 400 * MEGABYTE
-WRITE_LIMIT = 100 * MEGABYTE
+UNPACKED_LIMIT = 500 * MEGABYTE
+"""Bytes of an archive, unpacked: the most that is written."""
 _TICK = 0.2
 _STARTING = 120.0
 """Seconds for the process to be there, on the busiest machine."""
@@ -127,7 +128,7 @@ def main(handle: int, memory: int) -> None:
     """Serve calls until the other end closes."""
     import resource  # here, for Windows has none; it has no sandbox either
 
-    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_FSIZE: WRITE_LIMIT, resource.RLIMIT_CORE: 0}
+    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_FSIZE: UNPACKED_LIMIT, resource.RLIMIT_CORE: 0}
     for limit, most in limits.items():
         with suppress(ValueError):  # macOS knows the limit on memory but refuses to set it
             resource.setrlimit(limit, (most, most))

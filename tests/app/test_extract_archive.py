@@ -13,6 +13,8 @@ import pytest
 from app.errors import SourceError
 from app.extract import archive, extract
 from app.extract.archive import open_archive
+from app.extract.parts import Unreadable
+from app.extract.sandbox import Sandbox
 
 
 def make_zip(path: Path, files: dict[str, bytes]) -> Path:
@@ -36,8 +38,8 @@ def test_a_zip_archive_is_a_collection(tmp_path: Path) -> None:
 
 def test_names_that_lead_out_are_not_read(tmp_path: Path) -> None:
     files = {"../evil.txt": b"x", "/etc/evil": b"x", "a\x1bb.txt": b"fine"}
-    with ExitStack() as opened:
-        found, skipped = open_archive(make_zip(tmp_path / "a.zip", files), opened)
+    with ExitStack() as opened, Sandbox() as sandbox:
+        found, skipped = open_archive(make_zip(tmp_path / "a.zip", files), opened, sandbox)
     assert [file.path for file in found] == ["a\ufffdb.txt"]
     assert {skip.reason for skip in skipped} == {"a name that leads out of the archive"}
     assert len(skipped) == 2
@@ -48,7 +50,7 @@ def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     read = extract([bomb])
     assert read.text == "# File: ok.txt\nfine"
     assert [skip.reason for skip in read.skipped] == ["unpacks to over 200 times its size (a zip bomb?)"]
-    monkeypatch.setattr(archive, "TOTAL_LIMIT", 5_000_000)
+    monkeypatch.setattr(archive, "UNPACKED_LIMIT", 5_000_000)
     with pytest.raises(SourceError, match=r"^bomb.zip: unpacks to 9 MB, more than the 5 MB allowed$"):
         extract([bomb])
     monkeypatch.setattr(archive, "FILE_LIMIT", 1)
@@ -119,7 +121,7 @@ def test_a_tar_archive_is_a_collection(tmp_path: Path, ending: str) -> None:
 
 def test_a_packed_bomb_is_never_unpacked_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = make_tar(tmp_path / "bomb.tgz", "w:gz", {"zeros.txt": b"0" * 20_000_000})
-    monkeypatch.setattr(archive, "TOTAL_LIMIT", 5_000_000)
+    monkeypatch.setattr(archive, "UNPACKED_LIMIT", 5_000_000)
     with pytest.raises(SourceError, match=r"^bomb.tgz: unpacks to much, more than the 5 MB allowed$"):
         extract([bomb])
 
@@ -142,3 +144,34 @@ def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(SourceError, match="the members of the archive overlap"):
         extract([path])
+
+
+def test_archives_are_parsed_in_a_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the directory nor a member is looked at in this process, and what they cost is not its loss."""
+    zipped = make_zip(tmp_path / "a.zip", {"a.txt": b"words"})
+    long_name = tarfile.TarInfo("././@LongLink")
+    long_name.type, long_name.size = tarfile.GNUTYPE_LONGNAME, 7_000_000_000  # tarfile would hold all of it in memory
+    with open(tmp_path / "bomb.tar", "wb") as bomb:
+        bomb.write(long_name.tobuf(tarfile.GNU_FORMAT))
+        bomb.truncate(long_name.size)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("parsed here")
+
+    monkeypatch.setattr(zipfile, "ZipFile", never)
+    monkeypatch.setattr(tarfile, "open", never)
+    assert extract([zipped]).text == "# File: a.txt\nwords"
+    with (
+        ExitStack() as opened, Sandbox(memory=800_000_000) as small,
+        pytest.raises(SourceError, match=r"^bomb\.tar: reading it takes more than 800 MB of memory"),
+    ):
+        open_archive(tmp_path / "bomb.tar", opened, small)
+
+
+def test_a_full_disk_is_called_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, _data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(Unreadable, match=r"^there is no room to unpack it \(No space left on device\)$"):
+        list(archive._unzipped(make_zip(tmp_path / "a.zip", {"a.txt": b"words"}), Full(), 1_000, 10))

@@ -24,7 +24,7 @@ def outcome(kind: str, data: bytes, sandbox: Sandbox, folder: Path) -> str:
             return "read"
         (folder / f"a.{kind}").write_bytes(data)
         with ExitStack() as opened:
-            files, skipped = open_archive(folder / f"a.{kind}", opened)
+            files, skipped = open_archive(folder / f"a.{kind}", opened, sandbox)
             for file in files:
                 _checked(read_file(file, [sandbox])[0])
         return "in part" if skipped else "read"
