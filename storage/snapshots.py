@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import delete, func, select
@@ -16,6 +17,9 @@ from storage.documents import find_document
 from storage.errors import NotFound, SnapshotDamaged
 from storage.integrity import Verdict, verify_states
 from storage.schema import BlockRow, DocumentRow, EvictionRow, ReadingRow
+
+READERS = 2
+"""Blocks loaded at once: one waits for the disk, or for memory to be cleared, while another is copied and checked."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,14 @@ class Eviction:
     bytes: int
     tokens: int
     evicted_at: float
+
+
+@dataclass(frozen=True)
+class _Faults:
+    """What is wrong with a block: the names of its damaged rows; in words, what is with the whole."""
+
+    rows: tuple[str, ...]
+    whole: str
 
 
 class Snapshots:
@@ -120,32 +132,30 @@ class Snapshots:
             _row(session, id)
             ids = [row.id for row in blocks.chain(session, id)]
         loaded: dict[str, Tensor] = {}
-        damaged: list[int] = []
-        names: list[str] = []
-        problems: list[str] = []
-        before = ""
-        for block_id in ids:
+        faults: dict[int, _Faults] = {}
+        with ThreadPoolExecutor(READERS, "load") as readers:
+            for block_id, (tensors, fault) in zip(ids, readers.map(self._load_block, ids), strict=True):
+                loaded |= tensors
+                faults |= {block_id: fault} if fault else {}
+        if faults:
+            names = [name for fault in faults.values() for name in fault.rows]
+            what = f"is damaged ({', '.join(names)})" if names else next(iter(faults.values())).whole
             with self._database.reading() as session:
-                row = session.get(BlockRow, block_id)
-                if row is None:
-                    raise NotFound(f"no saved state {id}: it was removed meanwhile; read the document again")
-                faults = []
-                for saved in rows.read(session, block_id):
-                    if saved.intact:
-                        loaded[saved.name] = saved.tensor()
-                    else:
-                        faults.append(saved.name)
-                problem = blocks.problem(session, row, before)
-                if faults or problem:
-                    damaged.append(block_id)
-                    names += faults
-                    problems.append(problem or "")
-                before = row.seal
-        if damaged:
-            what = f"is damaged ({', '.join(names)})" if names else problems[0]
-            with self._database.reading() as session:
-                raise SnapshotDamaged(_owner(session, id), names, what, damaged)
+                raise SnapshotDamaged(_owner(session, id), names, what, list(faults))
         return loaded
+
+    def _load_block(self, id: int) -> tuple[dict[str, Tensor], "_Faults | None"]:
+        """The sound tensors of a block, and what is wrong with it."""
+        with self._database.reading() as session:
+            row = session.get(BlockRow, id)
+            if row is None:
+                raise NotFound("this saved state was removed meanwhile: read the document again")
+            saved = list(rows.read(session, id))
+            damaged = tuple(each.name for each in saved if not each.intact)
+            parent = session.get(BlockRow, row.parent_id) if row.parent_id else None
+            whole = blocks.problem(session, row, parent.seal if parent else "")
+        tensors = {each.name: each.tensor() for each in saved if each.intact}
+        return tensors, _Faults(damaged, whole or "") if damaged or whole else None
 
     def place(self, block_id: int) -> tuple[str, int] | None:
         """The kind of a block and the tokens it ends after, if it is still there."""
