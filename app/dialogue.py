@@ -33,8 +33,8 @@ def question_ids(
     """
     said = []
     for exchange in earlier:
-        said += [prompts.evidence(exchange.evidence) + prompts.question_turn(exchange.question), exchange.reply]
-    said.append(prompts.evidence(evidence) + prompts.question_turn(question))
+        said += [prompts.question_turn(exchange.question, exchange.evidence), exchange.reply]
+    said.append(prompts.question_turn(question, evidence))
     pieces = engine.chat.encode(_turns("", said), reply=True)
     return list(chain.from_iterable(pieces[2 + 2 * read :])) + (engine.tokenizer.encode(opening) if opening else [])
 

@@ -19,19 +19,22 @@ SYSTEM = (
 NOT_FOUND = "The document does not say."
 """The whole reply when the answer is not in the document."""
 
+EVIDENCE = "From the document:"
+"""Stands above passages that are shown again."""
+
 QUOTE_PREFIX = 'Quote: "'
 QUOTE_SUFFIX = '"'
 ANSWER_PREFIX = "Answer: "
 
 
-def question_turn(question: str) -> str:
-    """What follows the document (or an earlier reply) in the user's turn."""
-    return f"\n\nQuestion: {question.strip()}"
+def question_turn(question: str, evidence: str = "") -> str:
+    """What follows the document (or an earlier reply) in the user's turn.
 
-
-def evidence(words: str) -> str:
-    """Passages shown again behind the document, before the question: text of the document like any other."""
-    return f"\n\n{words}" if words else ""
+    evidence: passages shown again, text of the document like any other. The question stands before them and behind
+    them: what a recurrent state keeps of a text depends on what it has been asked before (Arora et al., 2024).
+    """
+    asked = f"\n\nQuestion: {question.strip()}"
+    return f"{asked}\n\n{EVIDENCE}\n{evidence}{asked}" if evidence else asked
 
 
 def opening(quote: str) -> str:

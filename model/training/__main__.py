@@ -21,6 +21,7 @@ from model.engine import Engine
 from model.sampling import Sampling
 from model.training import convert as conversion
 from model.training import data, evaluate, export, ranks, tasks, teacher
+from model.training.drawing import Builder
 from model.training.loop import Run, to_training
 from model.training.loss import compile_rows
 from model.training.packing import make_pack
@@ -40,12 +41,17 @@ def tokenise(args: argparse.Namespace) -> None:
             print(name, data.tokenise_file(args.corpus / f"{name}.jsonl.zst", tokenizer, out), flush=True)
 
 
+def draw_tasks(args: argparse.Namespace, form: tasks.PromptForm, worker: int) -> dict[str, int]:
+    """One worker's file."""
+    builder = Builder(args.corpus, form, args.seed + worker)
+    return tasks.build(builder, args.tokenizer, args.tokens // args.workers, args.folder / f"tasks-{worker:02d}.npz")
+
+
 def make_tasks(args: argparse.Namespace) -> None:
     """Conversations, one file a worker."""
     form = tasks.read_form(args.prompts)
     with ProcessPoolExecutor(args.workers) as pool:
-        jobs = [pool.submit(tasks.build, args.corpus, form, args.tokenizer, args.seed + n, args.tokens // args.workers,
-                            args.folder / f"tasks-{n:02d}.npz") for n in range(args.workers)]
+        jobs = [pool.submit(draw_tasks, args, form, n) for n in range(args.workers)]
         for job in jobs:
             print(job.result(), flush=True)
 

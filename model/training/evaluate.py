@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from model.training.loop import perplexities
 from model.training.packing import make_pack
 from model.training.student import Student
-from model.training.tasks import PromptForm, Sample, encode
+from model.training.tasks import PromptForm, Sample, Turn, encode
 from model.training.teacher import IM_END, Teacher
 
 
@@ -97,7 +97,7 @@ def generate(student: Student, prompts: list[list[int]], most: int, tokens: int)
 
 def prompt_ids(row: dict[str, Any], form: PromptForm, tokenizer: Any) -> list[int]:
     """A question row as the model sees it, up to the place where its reply begins."""
-    ids, reply = encode(Sample(row["context"], [(row["question"], "", "")]), form, tokenizer)
+    ids, reply = encode(Sample(row["context"], [Turn(row["question"], "", "")]), form, tokenizer)
     return ids[: reply.index(True)]
 
 

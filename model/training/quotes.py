@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 LONGEST = 200
+LONGEST_WHOLE = 400
 _BREAK = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9])|\n+")
 _WORD = re.compile(r"\w+")
 _COMMON = frozenset(_WORD.findall("""
@@ -43,14 +44,15 @@ def trim(sentence: str, answer: str) -> str:
     return cut.strip()
 
 
-def quote_for(context: str, question: str, answer: str) -> str | None:
+def quote_for(context: str, question: str, answer: str, whole: bool = False) -> str | None:
     """The sentence that holds the answer (the one nearest to the question if several); for an answer in other words
-    the sentence that shares most with both, if it shares enough; else None."""
+    the sentence that shares most with both, if it shares enough; else None. whole: a long sentence is not trimmed."""
     asked, said = words(question), words(answer)
     pieces = sentences(context)
     holding = [s for s in pieces if answer and answer in s]
     if holding:
-        return trim(max(holding, key=lambda s: len(words(s) & asked)), answer)
+        best = max(holding, key=lambda s: len(words(s) & asked))
+        return best if whole and len(best) <= LONGEST_WHOLE else trim(best, answer)
     if not said or answer in context:
         return None
     best = max(pieces, key=lambda s: 2 * len(words(s) & said) + len(words(s) & asked), default="")

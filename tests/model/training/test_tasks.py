@@ -11,8 +11,9 @@ import zstandard
 
 from app import prompts
 from model.training.data import Conversations, Windows, plain_tokenizer, rows
+from model.training.drawing import Builder
 from model.training.quotes import LONGEST, quote_for, sentences
-from model.training.tasks import Builder, PromptForm, Sample, encode, read_form
+from model.training.tasks import PromptForm, Sample, Turn, encode, read_form
 
 ROOT = Path(__file__).parents[3] / "model"
 FORM = read_form(ROOT / "training" / "prompts.json")
@@ -40,7 +41,8 @@ def corpus(folder: Path) -> Path:
 
 def test_the_form_is_the_apps() -> None:
     assert PromptForm(prompts.SYSTEM, prompts.NOT_FOUND, prompts.question_turn("{question}"),
-                      prompts.reply("{quote}", "{answer}")) == FORM
+                      prompts.question_turn("{question}", "{evidence}"), prompts.reply("{quote}", "{answer}"),
+                      prompts.report_question("", "one of", ("{options}",))) == FORM
 
 
 @pytest.mark.parametrize(("question", "answer", "quote"), [
@@ -65,27 +67,61 @@ def test_every_sentence_is_verbatim_and_long_ones_are_trimmed_around_the_answer(
 
 def test_samples_quote_their_document_or_say_it_does_not_say(tmp_path: Path) -> None:
     builder = Builder(corpus(tmp_path), FORM, seed=5)
-    drawn = [builder.draw() for _ in range(150)]
-    replies = [(s.document, r) for s in drawn for _, r, _ in s.turns]
-    assert any(r == prompts.NOT_FOUND for _, r in replies)
-    quoted = [(d, r.split(prompts.QUOTE_PREFIX)[1].split('"\n' + prompts.ANSWER_PREFIX)[0]) for d, r in replies
-              if r != prompts.NOT_FOUND]
-    assert len(quoted) > 50
-    assert all(quote in document for document, quote in quoted)
-    assert all(provenance for s in drawn for _, _, provenance in s.turns)
+    drawn = [(sample, turn) for sample in (builder.draw() for _ in range(300)) for turn in sample.turns]
+    assert any(turn.reply == prompts.NOT_FOUND for _, turn in drawn)
+    quoted = [(sample, turn, turn.reply.split(prompts.QUOTE_PREFIX)[1].split('"\n' + prompts.ANSWER_PREFIX)[0])
+              for sample, turn in drawn if turn.reply != prompts.NOT_FOUND]
+    assert len(quoted) > 100
+    assert sum(bool(turn.shown) for _, turn, _ in quoted) > 20
+    assert all(quote in (turn.shown or sample.document) for sample, turn, quote in quoted)
+    assert all(turn.source for _, turn in drawn)
+
+
+def test_questions_with_evidence_that_lacks_the_answer_are_refused(tmp_path: Path) -> None:
+    builder = Builder(corpus(tmp_path), FORM, seed=5)
+    turns = [turn for _ in range(300) for turn in builder.shown().turns]
+    for turn in turns:
+        if turn.question == "When was the mill built?":
+            assert ("1821" in turn.shown) == (turn.reply != prompts.NOT_FOUND)
+    assert 0.1 < sum(turn.reply == prompts.NOT_FOUND for turn in turns) / len(turns) < 0.4
+
+
+def test_a_wrong_quote_is_given_and_not_learned(tmp_path: Path) -> None:
+    builder = Builder(corpus(tmp_path), FORM, seed=5)
+    turns = [turn for _ in range(600) for turn in builder.shown().turns if turn.given]
+    assert turns
+    for turn in turns:
+        assert turn.reply[: turn.given].endswith('"\n' + prompts.ANSWER_PREFIX.rstrip())
+        answer = turn.reply[turn.given :].strip()
+        assert answer in turn.shown
+        assert answer not in turn.reply[: turn.given]
+
+
+def test_options_hold_the_answer(tmp_path: Path) -> None:
+    builder = Builder(corpus(tmp_path), FORM, seed=5)
+    builder.names["mill"] = ["Leeds", "York", "Hull"]
+    row = next(iter(builder.of_context[TEXT]))
+    turn = builder.answerable(row)
+    assert turn is not None
+    question = builder.with_options(turn, row).question
+    assert question.startswith("When was the mill built? Answer with one of these: ")
+    assert "1821" in question
 
 
 def test_encoding_is_chatml_and_marks_the_replies() -> None:
     tokenizer = plain_tokenizer(ROOT / "mini" / "tokenizer.json")
     first, second = prompts.reply("It ground oats", "oats"), prompts.NOT_FOUND
-    ids, marks = encode(Sample(TEXT, [("What?", first, "a"), ("Who?", second, "b")]), FORM, tokenizer)
+    turns = [Turn("What?", first, "a"), Turn("Who?", second, "b", "It ground oats.", 4)]
+    ids, marks = encode(Sample(TEXT, turns), FORM, tokenizer)
     text = tokenizer.decode(ids, skip_special_tokens=False)
     turn = "<|im_start|>{}\n{}<|im_end|>"
     assert text == "\n".join([
         turn.format("system", prompts.SYSTEM), turn.format("user", TEXT + prompts.question_turn("What?")),
-        turn.format("assistant", first), turn.format("user", "Question: Who?"), turn.format("assistant", second)])
+        turn.format("assistant", first),
+        turn.format("user", "Question: Who?\n\nFrom the document:\nIt ground oats.\n\nQuestion: Who?"),
+        turn.format("assistant", second)])
     learned = tokenizer.decode([i for i, m in zip(ids, marks, strict=True) if m], skip_special_tokens=False)
-    assert learned == first + "<|im_end|>" + second + "<|im_end|>"
+    assert learned == first + "<|im_end|>" + second[4:] + "<|im_end|>"
 
 
 def test_the_tokenizer_gives_text_back_and_keeps_special_words_plain() -> None:

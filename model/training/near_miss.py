@@ -1,0 +1,52 @@
+"""Questions that a passage nearly answers: one of their names, numbers or words is changed for another of its kind."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+
+_NAME = re.compile(r"(?<=[a-z,'] )[A-Z][\w'-]+(?: (?:of |de |the )?[A-Z][\w'-]+)*")
+_NUMBER = re.compile(r"\b\d[\d,.]*\d\b|\b\d\b")
+_PAIRS = (("first", "last"), ("largest", "smallest"), ("most", "least"), ("highest", "lowest"), ("before", "after"),
+          ("north", "south"), ("east", "west"), ("northern", "southern"), ("eastern", "western"), ("more", "fewer"),
+          ("increase", "decrease"), ("oldest", "youngest"), ("longest", "shortest"), ("best", "worst"),
+          ("win", "lose"), ("won", "lost"), ("began", "ended"), ("begin", "end"), ("start", "end"),
+          ("started", "stopped"), ("father", "mother"), ("son", "daughter"), ("brother", "sister"), ("king", "queen"),
+          ("male", "female"), ("public", "private"), ("inside", "outside"), ("open", "close"), ("early", "late"),
+          ("rich", "poor"), ("major", "minor"), ("maximum", "minimum"), ("good", "bad"), ("always", "never"),
+          ("born", "buried"), ("built", "destroyed"), ("opened", "closed"), ("bought", "sold"), ("import", "export"),
+          ("left", "right"), ("above", "below"), ("young", "old"), ("higher", "lower"), ("greater", "smaller"))
+_OTHER = dict(_PAIRS) | {b: a for a, b in _PAIRS}
+_WORD = re.compile(r"[a-z]+")
+
+
+def names(text: str) -> list[str]:
+    """The names of a text, not counting those that begin a sentence."""
+    return list(dict.fromkeys(m[0] for m in _NAME.finditer(text)))
+
+
+def make(question: str, passage: str, others: Sequence[str], source: random.Random) -> str | None:
+    """A question made from `question` that the passage does not answer, or None where nothing can be changed.
+
+    others: names to choose from, of texts like the passage. A changed name or word does not stand in the passage.
+    """
+    low = passage.lower()
+    ways: list[tuple[re.Match[str], str]] = []
+    strange = [name for name in others if name.lower() not in low and name not in question]
+    if strange:
+        ways += [(m, source.choice(strange)) for m in _NAME.finditer(question)]
+    ways += [(m, other) for m in _NUMBER.finditer(question) if (other := _number(m[0], source)) not in passage]
+    ways += [(m, _OTHER[m[0]]) for m in _WORD.finditer(question)
+             if m[0] in _OTHER and not re.search(rf"\b{_OTHER[m[0]]}", low)]
+    if not ways:
+        return None
+    match, other = source.choice(ways)
+    return question[: match.start()] + other + question[match.end() :]
+
+
+def _number(said: str, source: random.Random) -> str:
+    """Another number of the same look: one or two of its digits changed."""
+    digits = [n for n, c in enumerate(said) if c.isdigit()]
+    at = source.sample(digits, min(len(digits), source.choice((1, 2))))
+    return "".join(str((int(c) + source.randint(1, 9)) % 10) if n in at else c for n, c in enumerate(said))
