@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Sequence
 
-_NAME = re.compile(r"(?<=[a-z,'] )[A-Z][\w'-]+(?: (?:of |de |the )?[A-Z][\w'-]+)*")
+_NAME = re.compile(r"(?<=[a-z0-9,'] )[A-Z][\w'-]+(?: (?:of |de |the )?[A-Z][\w'-]+)*")
 _NUMBER = re.compile(r"\b\d[\d,.]*\d\b|\b\d\b")
 _PAIRS = (("first", "last"), ("largest", "smallest"), ("most", "least"), ("highest", "lowest"), ("before", "after"),
           ("north", "south"), ("east", "west"), ("northern", "southern"), ("eastern", "western"), ("more", "fewer"),
