@@ -90,6 +90,21 @@ class Engine:
         return state, self.model.logits(last)[0]
 
     @torch.no_grad()
+    def likelihoods(
+        self, state: ModelState, logits: torch.Tensor, continuations: Sequence[Sequence[int]]
+    ) -> list[float]:
+        """The log-probability of each continuation (one token or more) of a state, whose next logits are given."""
+        following = logits.log_softmax(-1)
+        found = []
+        for ids in continuations:
+            total = float(following[ids[0]])
+            if len(ids) > 1:
+                each = self.model.logits(self._forward(ids[:-1], state.fork())).log_softmax(-1)
+                total += float(each[torch.arange(len(ids) - 1), list(ids[1:])].sum())
+            found.append(total)
+        return found
+
+    @torch.no_grad()
     def generate(
         self,
         state: ModelState,
