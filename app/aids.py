@@ -10,6 +10,8 @@ from model.errors import ConfigError
 @dataclass(frozen=True)
 class Aids:
     """evidence: passages shown behind the document. choose_quotes: the reply opens with a quote chosen for the model.
+    fit: how much the fit of a sentence's words to the question counts beside the model's log-probability of it; None:
+    it alone counts. refuse: by how much (in logits) the model must rather refuse than quote to be let; None: never.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
@@ -17,6 +19,8 @@ class Aids:
 
     evidence: int = 4
     choose_quotes: bool = False
+    fit: float | None = None
+    refuse: float | None = None
 
     @staticmethod
     def of(folder: Path) -> "Aids":

@@ -5,14 +5,14 @@ runs it is free to: `session.ask` streams one question, a report asks many from 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 
 from app import prompts, reading
 from app.citations import Citation, at, cite, parse_reply
 from app.claims import Claim, claims
 from app.dialogue import Exchange, question_ids
-from app.evidence import find, in_context, is_foreign, near_words, shown
+from app.evidence import Found, find, in_context, is_foreign, near_words, shown
 from app.home import Home
 from app.passages import Passage, Places
 from model.sampling import Sampling
@@ -20,25 +20,39 @@ from storage.conversations import Message
 
 NEAREST = 3
 """Places offered where nothing was found."""
+CANDIDATES = 8
+"""Sentences of the evidence that may be quoted, at most."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A sentence of the evidence, how well its words fit the question, and how a reply begins that quotes it."""
+
+    sentence: Passage
+    fit: float
+    opening: str
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A question ready for the model.
 
-    ids: tokens to read after the document's state; they end with the opening's own. opening: how the reply begins,
-    chosen for the model ("" if it writes all of it). whole: the opening is the whole reply, nothing is to be generated.
-    evidence: the passages the model is shown behind the document. quote: the sentence that the opening quotes.
-    nearest: the sentences that fit the question best, whether shown or not.
+    ids: tokens to read after the document's state; they end with the opening's own, behind the `asked` first ones.
+    opening: how the reply begins, chosen for the model ("" if it writes all of it). whole: the opening is the whole
+    reply, nothing is to be generated. evidence: the passages the model is shown behind the document. quote: the
+    sentence that the opening quotes, the first of the `candidates`. nearest: the sentences that fit the question best,
+    whether shown or not.
     """
 
     document: str
     question: str
     ids: tuple[int, ...]
+    asked: int = 0
     opening: str = ""
     whole: bool = False
     evidence: tuple[Passage, ...] = ()
     quote: Passage | None = None
+    candidates: tuple[Candidate, ...] = ()
     nearest: tuple[Passage, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
 
@@ -105,19 +119,39 @@ def prepare(
     sampling = sampling or Sampling()
     count = home.aids.evidence if evidence is None else evidence
     if not count:
-        ids = question_ids(home.engine, earlier, question, read=read)
-        return Prepared(document_id, question, tuple(ids), sampling=sampling)
+        ids = tuple(question_ids(home.engine, earlier, question, read=read))
+        return Prepared(document_id, question, ids, len(ids), sampling=sampling)
     places = places_of(home, document_id)
     look_up = look_up or in_context(question, [exchange.question for exchange in earlier])
     found = find(home, document_id, places, look_up)
     nearest = tuple(one.sentence for one in found[:NEAREST])
     if home.aids.choose_quotes and is_foreign(look_up, found):
-        return Prepared(document_id, question, (), prompts.NOT_FOUND, True, nearest=nearest, sampling=sampling)
+        return Prepared(
+            document_id, question, (), opening=prompts.NOT_FOUND, whole=True, nearest=nearest, sampling=sampling
+        )
     passages = tuple(one.passage for one in found[:count])
-    quote = found[0].sentence if found and home.aids.choose_quotes else None
-    opening = prompts.opening(" ".join(places.words(quote).split())) if quote else ""
-    ids = question_ids(home.engine, earlier, question, shown(places, passages), opening, read)
-    return Prepared(document_id, question, tuple(ids), opening, False, passages, quote, nearest, sampling)
+    asked = tuple(question_ids(home.engine, earlier, question, shown(places, passages), read=read))
+    prepared = Prepared(
+        document_id, question, asked, len(asked), evidence=passages, nearest=nearest, sampling=sampling
+    )
+    if not found or not home.aids.choose_quotes:
+        return prepared
+    candidates = _candidates(places, found[:count])
+    opening = candidates[0].opening
+    return replace(
+        prepared, ids=(*asked, *home.engine.tokenizer.encode(opening)), opening=opening,
+        quote=candidates[0].sentence, candidates=candidates,
+    )
+
+
+def _candidates(places: Places, found: Sequence[Found]) -> tuple[Candidate, ...]:
+    """The sentences of the evidence that fit best, best first, each wording once."""
+    fitting = sorted((one for each in found for one in each.sentences), key=lambda scored: -scored[0])
+    by_words: dict[str, Candidate] = {}
+    for fit, sentence in fitting:
+        words = " ".join(places.words(sentence).split())
+        by_words.setdefault(words, Candidate(sentence, fit, prompts.opening(words)))
+    return tuple(by_words.values())[:CANDIDATES]
 
 
 def finish(

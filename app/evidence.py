@@ -32,13 +32,22 @@ _LEANS = re.compile(
 
 @dataclass(frozen=True)
 class Found:
-    """A passage, the sentence of it that fits the question best, and how well. cover: the share of the question's
-    words, weighted by how rare they are, that the passage holds."""
+    """A passage and its sentences with how well each fits the question, best first. cover: the share of the
+    question's words, weighted by how rare they are, that the passage holds."""
 
     passage: Passage
-    sentence: Passage
-    score: float
+    sentences: tuple[tuple[float, Passage], ...]
     cover: float
+
+    @property
+    def sentence(self) -> Passage:
+        """The sentence that fits best."""
+        return self.sentences[0][1]
+
+    @property
+    def score(self) -> float:
+        """How well that sentence fits."""
+        return self.sentences[0][0]
 
 
 def find(home: Home, document_id: str, places: Places, question: str) -> list[Found]:
@@ -54,9 +63,9 @@ def find(home: Home, document_id: str, places: Places, question: str) -> list[Fo
     for hit in hits:
         rank = hit.score / hits[0].score if hits[0].score > 0 else 1.0
         within = sentences(places.text, hit.char_start, hit.char_end)
-        score, best = max(((chooser.score(places.words(s), rank), s) for s in within), key=lambda scored: scored[0])
+        scored = sorted(((chooser.score(places.words(s), rank), s) for s in within), key=lambda each: -each[0])
         passage = Passage(hit.char_start, hit.char_end)
-        found.append(Found(passage, best, score, chooser.cover_of(places.words(passage))))
+        found.append(Found(passage, tuple(scored), chooser.cover_of(places.words(passage))))
     return sorted(found, key=lambda one: -one.score)
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 from app import answers, reading
 from app.answers import Answer, Generation
+from app.deciding import decide
 from app.errors import OncereadError
 from app.home import Home
 from app.kept import Kept
@@ -75,15 +76,20 @@ class _Asking:
             sampling, evidence, len(messages) // 2 if kept else 0,
         )
         if kept:
-            prepared = replace(prepared, ids=(*kept.left, *prepared.ids))
+            ids = (*kept.left, *prepared.ids)
+            prepared = replace(prepared, ids=ids, asked=prepared.asked + len(kept.left))
         saved = False
         try:
-            if prepared.opening:
-                yield prepared.opening
             after = None
-            if not prepared.whole:
+            if prepared.whole:
+                yield prepared.opening
+            else:
                 with self.home.turns.asking():
-                    after = yield from self._generate(state, prepared, started)
+                    begun, prepared, asked = decide(self.home, state, prepared)
+                    if prepared.opening:
+                        yield prepared.opening
+                    if not prepared.whole:
+                        after = yield from self._generate(begun, prepared, asked, started)
             answer = self._answer(prepared, read, started, stopped=self.should_stop())
             saved = True
             self._save(answer)
@@ -97,11 +103,11 @@ class _Asking:
                 self._save(self._answer(prepared, read, started, stopped=True))
 
     def _generate(
-        self, state: ModelState, prepared: answers.Prepared, started: float
+        self, state: ModelState, prepared: answers.Prepared, read: int, started: float
     ) -> Generator[str, None, ModelState]:
-        """Text as it comes; returns the state behind it."""
+        """Text as it comes; returns the state behind it. read: how many of the prepared ids the state has read."""
         stream = TokenStream(self.home.engine.tokenizer)
-        tokens = self.home.engine.generate(state, prepared.ids, prepared.sampling, self.should_stop)
+        tokens = self.home.engine.generate(state, prepared.ids[read:], prepared.sampling, self.should_stop)
         while True:
             try:
                 token = next(tokens)

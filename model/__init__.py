@@ -12,7 +12,7 @@ import os
 # looks at this when torch is loaded, so it stands here, before any module of ours imports torch.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-# oneDNN keeps every primitive it has made, by default 1,024 of them, and many hold buffers of their own: memory grows by
-# 100 MB for each thousand tokens read. With 32 kept, reading 10,000 tokens takes 0.9 GB instead of 1.9, in the same time
-# (2026-11-26, mini, Zen 4). oneDNN looks at this at its first product.
+# oneDNN keeps every primitive it has made, by default 1,024 of them, and many hold buffers of their own: memory grows
+# by 100 MB for each thousand tokens read. With 32 kept, reading 10,000 tokens takes 0.9 GB instead of 1.9, in the same
+# time (2026-11-26, mini, Zen 4). oneDNN looks at this at its first product.
 os.environ.setdefault("DNNL_PRIMITIVE_CACHE_CAPACITY", "32")

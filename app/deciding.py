@@ -1,0 +1,47 @@
+"""Which sentence a reply quotes, or that it refuses: the model's word and the words' own fit together.
+
+A small model finds the words that hold an answer badly by itself, and words alone cannot tell what is meant. So the
+candidates are those sentences of the evidence that fit the question's words best (`choosing`), and of these the one is
+quoted for which fit and the model's log-probability together are largest. Whether anything is quoted at all the model
+decides: by how much more it would rather begin its reply with the not-found sentence.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from app import prompts
+from app.answers import Prepared
+from app.home import Home
+from model.state import ModelState
+
+LOOK = 8
+"""Tokens of a sentence that the model is asked about: what follows a sentence's beginning is its copy."""
+
+
+@torch.no_grad()
+def decide(home: Home, state: ModelState, prepared: Prepared) -> tuple[ModelState, Prepared, int]:
+    """Settle how the reply to a prepared question begins.
+
+    Returns the state that has read the question (as far as that was needed), what is now prepared, and how many of its
+    `ids` that state has read. Raises ModelError.
+    """
+    aids, engine = home.aids, home.engine
+    if aids.fit is None or not prepared.candidates:
+        return state, prepared, 0
+    asked = prepared.ids[: prepared.asked]
+    after, logits = engine.next_logits(state, asked)
+    refusal, quote = (engine.tokenizer.encode(words)[0] for words in (prompts.NOT_FOUND, prompts.QUOTE_PREFIX))
+    if aids.refuse is not None and float(logits[refusal] - logits[quote]) > aids.refuse:
+        return after, replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked), len(asked)
+    openings = [engine.tokenizer.encode(candidate.opening) for candidate in prepared.candidates]
+    alike = (n for n, column in enumerate(zip(*openings, strict=False)) if len(set(column)) > 1)
+    shared = next(alike, min(map(len, openings)) - 1)
+    begun, logits = engine.next_logits(after, openings[0][:shared])
+    likely = engine.likelihoods(begun, logits, [ids[shared : shared + LOOK] for ids in openings])
+    best = max(
+        range(len(openings)), key=lambda n: aids.fit * prepared.candidates[n].fit + likely[n]  # type: ignore[operator]
+    )
+    chosen = prepared.candidates[best]
+    decided = replace(prepared, opening=chosen.opening, quote=chosen.sentence, ids=(*asked, *openings[best]))
+    return after, decided, len(asked)

@@ -1,0 +1,95 @@
+"""Which sentence is quoted: what fits the question, what the model finds likely, and whether it would rather refuse."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from app import answers, deciding, library, prompts, reading, session
+from app.aids import Aids
+from app.home import Home
+from model.sampling import Sampling
+from model.state import ModelState
+
+SHORT = Sampling(max_tokens=8)
+QUESTION = "Where is the silver candle?"
+
+
+@pytest.fixture
+def document(home: Home, book: Path) -> str:
+    """A document that has been read."""
+    added = library.add(home, [book])
+    reading.read(home, added.id)
+    return added.id
+
+
+def decide(home: Home, document: str, aids: Aids) -> tuple[answers.Prepared, ModelState, answers.Prepared, int]:
+    """What was prepared, the state that decided, what it decided, and how many ids that state has read."""
+    home.aids = aids
+    _, state = reading.read_state(home, document)
+    prepared = answers.prepare(home, document, QUESTION)
+    return prepared, *deciding.decide(home, state, prepared)
+
+
+def test_without_a_weight_the_words_alone_decide(home: Home, document: str) -> None:
+    prepared, _, decided, read = decide(home, document, Aids(2, True))
+    assert decided is prepared
+    assert read == 0
+    assert prepared.quote == prepared.candidates[0].sentence
+    fits = [candidate.fit for candidate in prepared.candidates]
+    assert fits == sorted(fits, reverse=True)
+    assert len({candidate.opening for candidate in prepared.candidates}) == len(fits) > 3
+
+
+def test_a_heavy_weight_leaves_the_choice_to_the_words(home: Home, document: str) -> None:
+    prepared, _, decided, _ = decide(home, document, Aids(2, True, fit=1e6))
+    assert decided.ids == prepared.ids
+    assert decided.quote == prepared.quote
+
+
+def test_without_any_weight_the_likeliest_beginning_is_quoted(home: Home, document: str) -> None:
+    prepared, state, decided, read = decide(home, document, Aids(2, True, fit=0.0))
+    engine = home.engine
+    assert state.tokens - reading.read_state(home, document)[1].tokens == read == prepared.asked
+    likely = {}
+    for candidate in prepared.candidates:
+        ids, total, after = engine.tokenizer.encode(candidate.opening), 0.0, state
+        shared = min(len(ids), deciding.LOOK + len(engine.tokenizer.encode(prompts.QUOTE_PREFIX)))
+        _, logits = engine.next_logits(reading.read_state(home, document)[1], prepared.ids[: prepared.asked])
+        for token in ids[:shared]:
+            total += float(logits.log_softmax(-1)[token])
+            after, logits = engine.next_logits(after, [token])
+        likely[candidate.opening] = total
+    assert decided.opening == max(likely, key=lambda opening: likely[opening])
+    assert decided.opening.startswith(prompts.QUOTE_PREFIX)
+    assert home.engine.tokenizer.decode(list(decided.ids[decided.asked :])) == decided.opening
+
+
+@pytest.mark.parametrize(("refuse", "refused"), [(-1e9, True), (1e9, False)])
+def test_what_the_model_would_rather_not_answer_is_refused(
+    home: Home, document: str, refuse: float, refused: bool
+) -> None:
+    home.aids = Aids(2, True, fit=1.0, refuse=refuse)
+    *pieces, answer = session.ask(home, document, QUESTION, sampling=SHORT)
+    assert isinstance(answer, session.Answer)
+    assert "".join(map(str, pieces)) == answer.raw
+    assert answer.found != refused
+    assert bool(answer.nearest) == refused
+    assert (answer.tokens_generated == 0) == refused
+
+
+def test_what_is_left_to_read_leads_where_reading_all_does(home: Home, document: str) -> None:
+    _, state, decided, read = decide(home, document, Aids(2, True, fit=1e6))
+    _, at_once = home.engine.next_logits(reading.read_state(home, document)[1], decided.ids)
+    _, in_two = home.engine.next_logits(state, decided.ids[read:])
+    torch.testing.assert_close(in_two, at_once, atol=0.05, rtol=0.02)
+
+
+def test_a_conversation_goes_on_after_a_decision(home: Home, document: str) -> None:
+    home.aids = Aids(2, True, fit=1.0)
+    *_, first = session.ask(home, document, QUESTION, sampling=SHORT)
+    assert isinstance(first, session.Answer)
+    *_, second = session.ask(home, document, "Where is the mill?", first.conversation, SHORT)
+    assert isinstance(second, session.Answer)
+    assert second.reason == session.KEPT
+    assert home.kept.find(first.conversation, 4) is not None
