@@ -2,8 +2,10 @@
 
 import copy
 import threading
+from dataclasses import replace
 from functools import cached_property
 
+from app import latents
 from app.aids import Aids
 from app.errors import OncereadError
 from app.kept import KeptStates
@@ -48,7 +50,8 @@ class Home:
         """The model, loaded on first use. Raises ModelError."""
         with self._loading:
             if self._engine is None:
-                self._engine = Engine.load(self.settings.model, self.settings.device)
+                loaded = Engine.load(self.settings.model, self.settings.device)
+                self._engine = replace(loaded, fingerprint=latents.named(loaded.fingerprint, self.settings))
             return self._engine
 
     @cached_property
@@ -56,9 +59,10 @@ class Home:
         """The fingerprint of the model in use, without loading it; None if there is no such model."""
         try:
             device = choose_device(self.settings.device)
-            return fingerprint(self.settings.model, choose_dtype(device), device)
+            taken = fingerprint(self.settings.model, choose_dtype(device), device)
         except (ModelError, OSError):
             return None  # whoever needs the model itself is told why it cannot be loaded
+        return latents.named(taken, self.settings)
 
     @cached_property
     def aids(self) -> Aids:

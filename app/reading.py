@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from app import dialogue, states
+from app import dialogue, latents, states
 from app.errors import ReadingStopped
 from app.home import Home
 from model.engine import CHUNK
@@ -153,6 +153,7 @@ class _Reading:
         while state.tokens < len(ids):
             with self.home.turns.reading():
                 state = next(chunks)
+                latents.settle(state, self.home.settings)
             self._report(first, state.tokens, len(ids), begun)
             if state.tokens == len(ids):
                 break

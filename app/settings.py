@@ -20,7 +20,8 @@ class Settings:
 
     max_state: bytes that all saved states together may take; None: any number. database: where the library is, if not
     in a file of the data folder: a URL like postgresql://user@host/name. pack_state: whether states are saved packed,
-    without loss: about 0.7 of the bytes for a few seconds a gigabyte.
+    without loss: about 0.7 of the bytes for a few seconds a gigabyte. round_latents: whether full pages of latents are
+    rounded to 8 bits, in memory and on disk: about half the bytes on disk, and other states than without.
     """
 
     home: Path
@@ -29,12 +30,13 @@ class Settings:
     max_state: int | None = None
     database: str | None = None
     pack_state: bool = False
+    round_latents: bool = False
 
     @staticmethod
     def from_environment(device: str | None = None, max_state: str | None = None) -> "Settings":
         """`$ONCEREAD_HOME`, `$ONCEREAD_MODEL` and `$ONCEREAD_DEVICE`, or the user's data folder, mini and the CPU;
-        `$ONCEREAD_MAX_STATE`, `$ONCEREAD_DATABASE` and `$ONCEREAD_PACK_STATE` (1: yes). What is given here goes before.
-        Raises OncereadError."""
+        `$ONCEREAD_MAX_STATE`, `$ONCEREAD_DATABASE`, `$ONCEREAD_PACK_STATE` and `$ONCEREAD_ROUND_LATENTS` (1: yes). What
+        is given here goes before. Raises OncereadError."""
         environment = os.environ
         home = environment.get("ONCEREAD_HOME") or platformdirs.user_data_dir("onceread", appauthor=False)
         chosen = device or environment.get("ONCEREAD_DEVICE") or "cpu"
@@ -42,13 +44,17 @@ class Settings:
         return Settings(
             Path(home), model_folder(environment.get("ONCEREAD_MODEL") or "mini"), chosen,
             size(most) if most else None, environment.get("ONCEREAD_DATABASE") or None,
-            environment.get("ONCEREAD_PACK_STATE", "0") not in ("", "0"),
+            _yes("ONCEREAD_PACK_STATE"), _yes("ONCEREAD_ROUND_LATENTS"),
         )
 
     @property
     def model_name(self) -> str:
         """`mini`, or the checkpoint folder's name."""
         return self.model.name
+
+
+def _yes(name: str) -> bool:
+    return os.environ.get(name, "0") not in ("", "0")
 
 
 def size(words: str) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app import latents
 from app.errors import OncereadError
 from app.home import Home
 from app.prompts import PROMPT_FORMAT
@@ -21,7 +22,6 @@ from model.state import ModelState
 from storage.blocks import Maker, Piece
 from storage.errors import SnapshotDamaged
 from storage.snapshots import Eviction, Snapshot
-from storage.tensors import Encoding
 
 WHAT_DIFFERS = {"model": "model", "tokenizer": "tokenizer", "prompt_format": "prompt"}
 """The parts of a maker, as people are told of them."""
@@ -90,24 +90,25 @@ def save(home: Home, document_id: str, prefixes: Mapping[int, str], state: Model
 
     prefixes: of all the document's tokens. Earlier states of the document stay where `checkpoints` are.
     """
-    engine = home.engine
+    engine, settings = home.engine, home.settings
     tensors = state.to_tensors()
     pages = []
     for page in range(state.tokens // layout.PAGE):
         names = ModelState.page_names(engine.config, page)
         end = (page + 1) * layout.PAGE
-        pages.append(Piece(prefixes[end], end, {name: tensors.pop(name) for name in sorted(names)}))
-    last = Piece(prefixes[state.tokens], state.tokens, tensors)
+        latent = {name: tensors.pop(name) for name in sorted(names)}
+        pages.append(Piece(prefixes[end], end, latent, latents.encoding(settings, page=True)))
+    last = Piece(prefixes[state.tokens], state.tokens, tensors, latents.encoding(settings, page=False))
     total = max(prefixes)
     keep = [prefixes[n] for n in checkpoints(engine, total)]
-    return home.snapshots.save(document_id, maker_of(engine), pages, last, state.tokens == total, keep, _encoding(home))
+    return home.snapshots.save(document_id, maker_of(engine), pages, last, state.tokens == total, keep)
 
 
 def check_budget(home: Home, tokens: int) -> None:
     """Raises OncereadError if the state of a text of so many tokens alone is more than all states may take."""
     budget, engine = home.settings.max_state, home.engine
     fixed = layout.fixed_bytes(engine.config, engine.dtype)
-    needed = engine.state_bytes(tokens) + fixed * len(checkpoints(engine, tokens))
+    needed = latents.saved_bytes(engine, home.settings, tokens) + fixed * len(checkpoints(engine, tokens))
     if budget is not None and needed > budget:
         raise OncereadError(
             f"the state of {tokens:,} tokens takes {needed / 1e6:,.1f} MB, and all saved states together may take "
@@ -120,7 +121,7 @@ def make_room(home: Home, document_id: str, tokens: int) -> list[Eviction]:
     budget, engine = home.settings.max_state, home.engine
     if budget is None:
         return []
-    incoming = engine.state_bytes(tokens)
+    incoming = latents.saved_bytes(engine, home.settings, tokens)
     return home.snapshots.evict(budget, incoming, document_id, maker_of(engine))
 
 
@@ -129,7 +130,8 @@ def would_drop(home: Home, tokens: int) -> list[Eviction]:
     budget, engine = home.settings.max_state, home.engine
     if budget is None:
         return []
-    return home.snapshots.evict(budget, engine.state_bytes(tokens), "", maker_of(engine), really=False)
+    incoming = latents.saved_bytes(engine, home.settings, tokens)
+    return home.snapshots.evict(budget, incoming, "", maker_of(engine), really=False)
 
 
 def dropped(home: Home, evicted: Sequence[Eviction]) -> list[str]:
@@ -200,9 +202,10 @@ def _mend(home: Home, block: int, end: int, ids: Sequence[int], damage: Snapshot
     while state.tokens < end:
         with home.turns.reading():
             state = next(chunks)
+            latents.settle(state, home.settings)
     names = ModelState.page_names(home.engine.config, start // layout.PAGE)
     tensors = {name: x for name, x in state.to_tensors().items() if name in names}
-    if not home.snapshots.mend(block, tensors, _encoding(home)):
+    if not home.snapshots.mend(block, tensors, latents.encoding(home.settings, page=True)):
         damage.blocks = (block,)
         raise damage
     return end - before.state.tokens + before.tokens_mended
@@ -210,11 +213,10 @@ def _mend(home: Home, block: int, end: int, ids: Sequence[int], damage: Snapshot
 
 def what_differs(one: Maker, other: Maker) -> str:
     """Which parts of two makers differ, in words."""
-    return " and ".join(words for part, words in WHAT_DIFFERS.items() if getattr(one, part) != getattr(other, part))
-
-
-def _encoding(home: Home) -> Encoding:
-    return "zstd" if home.settings.pack_state else "raw"
+    differing = [words for part, words in WHAT_DIFFERS.items() if getattr(one, part) != getattr(other, part)]
+    if latents.exact(one.model) == latents.exact(other.model):
+        differing = ["precision of latents" if words == "model" else words for words in differing]
+    return " and ".join(differing)
 
 
 def _why(home: Home, document_id: str, snapshot: Snapshot, tokens: int) -> str:

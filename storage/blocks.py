@@ -32,11 +32,13 @@ class Maker:
 
 @dataclass(frozen=True)
 class Piece:
-    """What becomes one block. prefix: the hash of the first `tokens` tokens, which all of `tensors` comes from."""
+    """What becomes one block. prefix: the hash of the first `tokens` tokens, which all of `tensors` comes from;
+    encoding: how its rows hold them."""
 
     prefix: str
     tokens: int
     tensors: Mapping[str, Tensor]
+    encoding: rows.Encoding = "raw"
 
 
 def find(session: Session, maker: Maker, kind: Kind, prefix: str) -> BlockRow | None:
@@ -52,8 +54,7 @@ def of(maker: Maker) -> Select[BlockRow]:
 
 
 def put(
-    session: Session, maker: Maker, kind: Kind, piece: Piece, parent: BlockRow | None, encoding: rows.Encoding,
-    now: float,
+    session: Session, maker: Maker, kind: Kind, piece: Piece, parent: BlockRow | None, now: float
 ) -> BlockRow:
     """The block of a piece: the one there is, or a new one."""
     row = find(session, maker, kind, piece.prefix)
@@ -66,7 +67,7 @@ def put(
     )
     session.add(row)
     session.flush()
-    write_tensors(session, row, piece.tensors, encoding)
+    write_tensors(session, row, piece.tensors, piece.encoding)
     row.seal = expected_seal(session, row, parent.seal if parent else "")
     return row
 

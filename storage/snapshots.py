@@ -74,7 +74,6 @@ class Snapshots:
         end: Piece,
         complete: bool,
         keep: Iterable[str] = (),
-        encoding: rows.Encoding = "raw",
     ) -> Snapshot:
         """Save a state in one transaction: its full pages, and the rest of it. What is there already is not written.
 
@@ -90,8 +89,8 @@ class Snapshots:
             find_document(session, document_id)
             parent: BlockRow | None = None
             for page in pages:
-                parent = blocks.put(session, maker, "page", page, parent, encoding, now)
-            row = blocks.put(session, maker, "state", end, parent, encoding, now)
+                parent = blocks.put(session, maker, "page", page, parent, now)
+            row = blocks.put(session, maker, "state", end, parent, now)
             row.last_used_at = now
             session.flush()
             session.merge(ReadingRow(document_id=document_id, block_id=row.id, complete=complete))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app import dialogue, library, portable, reading, states
+from app import dialogue, latents, library, portable, reading, states
 from app.home import Home
 from app.settings import MINI, Settings
 from model import engine
@@ -34,7 +34,10 @@ def add(home: Home, text: str) -> Document:
 
 def fresh(home: Home, text: str, _folder: Path) -> ModelState:
     """Read in one go, nothing saved."""
-    return home.engine.read(home.engine.empty(), dialogue.document_ids(home.engine, text))
+    ids = dialogue.document_ids(home.engine, text)
+    for state in home.engine.read_chunks(home.engine.empty(), ids):
+        latents.settle(state, home.settings)
+    return state
 
 
 def resumed(home: Home, text: str, _folder: Path) -> ModelState:
@@ -78,9 +81,13 @@ def _again(home: Home) -> Home:
     return other
 
 
+@pytest.mark.parametrize("rounded", [False, True])
 @pytest.mark.parametrize("model", ["mini", "tiny"])
-def test_every_way_to_a_state_gives_the_same_logits(model: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    home = Home(Settings(tmp_path / "home", MINI if model == "mini" else tiny_checkpoint, "cpu"))
+def test_every_way_to_a_state_gives_the_same_logits(
+    model: str, rounded: bool, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = MINI if model == "mini" else tiny_checkpoint
+    home = Home(Settings(tmp_path / "home", folder, "cpu", round_latents=rounded))
     opening = len(dialogue.document_ids(home.engine, ""))
     tokens = len(home.engine.tokenizer.encode(SAMPLE[:2000]))
     pages = opening // PAGE + 1  # with this many full ones, and a part of another

@@ -33,6 +33,9 @@ def test_budget_database_and_packing(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings.from_environment()
     assert (settings.max_state, settings.database) == (20_000_000_000, "postgresql://host/name")
     assert settings.pack_state
+    assert not settings.round_latents
+    monkeypatch.setenv("ONCEREAD_ROUND_LATENTS", "1")
+    assert Settings.from_environment().round_latents
     assert Settings.from_environment(max_state="5 mb").max_state == 5_000_000
 
 

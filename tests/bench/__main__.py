@@ -12,7 +12,7 @@ from datetime import date
 import torch
 
 BENCHES = (
-    "answers", "crash", "extract", "fuzz", "kda", "linear", "mini", "mla", "moe", "page",
+    "answers", "crash", "extract", "fuzz", "kda", "latents", "linear", "mini", "mla", "moe", "page",
     "reports", "resume", "storage",
 )
 
@@ -22,8 +22,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="+", choices=BENCHES)
     parser.add_argument("--inputs", type=int, help="fuzz: how many damaged files")
-    parser.add_argument("--tokens", type=int, help="mini, resume: how long the text is")
-    parser.add_argument("--rows", type=int, help="answers: questions of each reading set")
+    parser.add_argument("--tokens", type=int, help="latents, mini, resume: how long the text is")
+    parser.add_argument("--rows", type=int, help="answers, latents: questions of each reading set")
     parser.add_argument("--lengths", help="answers: of the made-up texts, in tokens (1000,4000)")
     parser.add_argument("--plot", metavar="FILE", help="answers: draw right answers by length")
     options = parser.parse_args()

@@ -16,6 +16,7 @@ from torch import Tensor
 from storage.blocks import Maker, Piece
 from storage.database import Database
 from storage.documents import Documents
+from storage.mxint8 import rounded
 from storage.snapshots import Snapshots
 from storage.tensors import Encoding
 
@@ -41,7 +42,7 @@ def run() -> list[str]:
             "|---|---|---|---|---|---|---|",
             f"| one plain file, 16 MiB at a time, synced | {disk[0]:,.0f} | | {disk[1]:,.0f} | | | |",
         ]
-        for page, encoding in ((4096, "raw"), (1024, "raw"), (8192, "raw"), (4096, "zstd")):
+        for page, encoding in ((4096, "raw"), (1024, "raw"), (8192, "raw"), (4096, "zstd"), (4096, "mxint8")):
             saved, cold, warm, share = _state(folder / "state.sqlite", size, page, encoding)
             rows.append(
                 f"| state in pages of {page:,} tokens, {encoding} | {saved:,.0f} | {saved / disk[0]:.0%} "
@@ -53,7 +54,7 @@ def run() -> list[str]:
 def _state(path: Path, size: int, page: int, encoding: Encoding) -> tuple[float, float, float, float]:
     """MB/s of saving as reading does, of loading cold and warm; the file's bytes for a byte of state."""
     pages = max(1, size // (page * WIDTH * MLA_LAYERS * 2))
-    rows = torch.randn(page + pages, WIDTH).bfloat16()
+    rows = rounded(torch.randn(page + pages, WIDTH).bfloat16())
     database = Database(path)
     snapshots = Snapshots(database)
     document = Documents(database).add("a", "text", "a", [], [], None)
@@ -62,12 +63,12 @@ def _state(path: Path, size: int, page: int, encoding: Encoding) -> tuple[float,
     spent, written = 0.0, 0
     for n in range(pages):
         latents = {f"layers.{layer}.latents.{n}": rows[n : n + page] for layer in range(MLA_LAYERS)}
-        held.append(Piece(f"page {n}", (n + 1) * page, latents))
+        held.append(Piece(f"page {n}", (n + 1) * page, latents, encoding))
         written += _bytes(latents)
         if (n + 1) * page % COMMIT == 0 or n + 1 == pages:
-            end = Piece(f"end {n}", (n + 1) * page, _kda(n))
+            end = Piece(f"end {n}", (n + 1) * page, _kda(n), "raw" if encoding == "mxint8" else encoding)
             begun = time.perf_counter()
-            snapshots.save(document.id, maker, held, end, True, (), encoding)
+            snapshots.save(document.id, maker, held, end, True)
             spent += time.perf_counter() - begun
             written += _bytes(end.tensors)
     stored = sum(_bytes(piece.tensors) for piece in [*held, end])

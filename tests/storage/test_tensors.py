@@ -1,5 +1,7 @@
 """Tensors as rows, bit for bit."""
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given
@@ -15,7 +17,7 @@ def _bits(tensor: torch.Tensor) -> bytes:
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
-@given(st.sampled_from(DTYPES), SHAPES, st.integers(0, 2**31), st.booleans(), st.sampled_from(["raw", "zstd"]))
+@given(st.sampled_from(DTYPES), SHAPES, st.integers(0, 2**31), st.booleans(), st.sampled_from(get_args(Encoding)))
 def test_any_bits_survive(
     dtype: torch.dtype, shape: list[int], seed: int, transposed: bool, encoding: Encoding
 ) -> None:
@@ -25,7 +27,7 @@ def test_any_bits_survive(
     tensor = raw.view(dtype).reshape(shape) if count else torch.empty(shape, dtype=dtype)
     tensor = tensor.mT if transposed and tensor.dim() > 1 else tensor
     packed = pack("name", tensor, encoding)
-    plain = _unpacked(_tensor(bytes(packed["data"])), packed["dtype"], encoding)
+    plain = _unpacked(_tensor(bytes(packed["data"])), packed["dtype"], packed["shape"], packed["encoding"])
     assert plain is not None
     assert packed["checksum"] == _checksum("name", packed["dtype"], packed["shape"], plain.numpy().data)
     back = Row("name", packed["dtype"], packed["shape"], plain, True).tensor()
@@ -57,5 +59,8 @@ BOMB = pack("x", torch.zeros(70 << 20, dtype=torch.int8), "zstd")["data"]
 
 @pytest.mark.parametrize("data", [b"", b"no zstd at all", BOMB])
 def test_packed_data_that_is_none_is_no_tensor(data: bytes) -> None:
-    assert _unpacked(_tensor(data), "float32", "zstd") is None
-    assert _unpacked(_tensor(data), "no_dtype", "zstd") is None
+    for encoding in ("zstd", "mxint8"):
+        assert _unpacked(_tensor(data), "float32", "7,7", encoding) is None
+        assert _unpacked(_tensor(data), "no_dtype", "7,7", encoding) is None
+    for shape in ("", "0", "-1,-1", "7,", "seven"):
+        assert _unpacked(_tensor(data), "float32", shape, "mxint8") is None
