@@ -26,6 +26,17 @@ def branch(home: Home, id: int, turns: int) -> Conversation:
     return home.conversations.get(made.id)
 
 
+def before_last(home: Home, id: int) -> tuple[Conversation, str]:
+    """A branch of a conversation without its last turn, and the question of that turn, to be asked again there.
+
+    Raises NotFound, and OncereadError for a conversation without a question.
+    """
+    talk = home.conversations.get(id)
+    if not talk.messages:
+        raise OncereadError(f"conversation {id} has no question yet: ask one")
+    return branch(home, id, len(talk.messages) // 2 - 1), talk.messages[-2].text
+
+
 def again(
     home: Home, id: int, sampling: Sampling, should_stop: reading.ShouldStop | None = None
 ) -> Iterator[str | session.Answer]:
@@ -33,11 +44,8 @@ def again(
 
     Raises NotFound, and OncereadError for a conversation without a question.
     """
-    talk = home.conversations.get(id)
-    if not talk.messages:
-        raise OncereadError(f"conversation {id} has no question yet: ask one")
-    branched = branch(home, id, len(talk.messages) // 2 - 1)
-    return session.ask(home, talk.document_id, talk.messages[-2].text, branched.id, sampling, should_stop)
+    branched, question = before_last(home, id)
+    return session.ask(home, branched.document_id, question, branched.id, sampling, should_stop)
 
 
 def remove(home: Home, id: int) -> None:

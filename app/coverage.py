@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from app.extract.paged import DRAWN
+
 NOTE = "note: "
 """Begins, in storage, what was noticed rather than left out."""
 _PAGE = re.compile(r"page (\d+): (.*)", re.DOTALL)
@@ -38,6 +40,11 @@ class Coverage:
     gaps: tuple[Gap, ...]
     encodings: tuple[tuple[str, int], ...]
     notes: tuple[str, ...]
+
+    @property
+    def scanned(self) -> int:
+        """Pages whose text OCR may find: pictures, and fonts that do not say their letters."""
+        return sum(gap.count for gap in self.gaps if gap.pages and gap.reason.startswith(DRAWN))
 
 
 def coverage(paths: Iterable[str], pages: int | None, skipped: Iterable[tuple[str, str]]) -> Coverage:
@@ -76,7 +83,7 @@ def in_words(report: Coverage) -> list[str]:
         lines.append(f"{report.files:,} file{'s' * (report.files != 1)} read, {report.files_skipped:,} left out")
     for gap in report.gaps:
         lines.append(f"  {f'{gap.count:,} × ' if gap.count > 1 else ''}{gap.reason}: {gap.where}")
-    if any(gap.pages and "image" in gap.reason for gap in report.gaps):
+    if report.scanned:
         lines.append("  (scanned pages can be read with --ocr)")
     lines += [f"  {count:,} file{'s' * (count != 1)} read as {name} (guessed)" for name, count in report.encodings]
     return lines + [f"  {note}" for note in report.notes]

@@ -2,6 +2,7 @@
 
     OncereadError
         SourceError       a file, folder or archive that cannot be taken in
+            ScannedSource     a PDF of pictures, which OCR could read
         ReadingStopped    reading was told to stop; what was read is saved
         TemplateError     a report template that is not one
 """
@@ -16,6 +17,10 @@ class OncereadError(Exception):
 
 class SourceError(OncereadError):
     """The input is missing, empty, or cannot be read."""
+
+
+class ScannedSource(SourceError):
+    """A PDF without any text: its pages are pictures, and OCR could read them."""
 
 
 class ReadingStopped(OncereadError):

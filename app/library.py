@@ -115,7 +115,7 @@ def estimate(
         known=known,
         update_of=update_of,
         evicts=tuple((titles.get(each.document_id, "a document"), each.bytes) for each in evicted),
-        over_budget=_over_budget(home, len(ids)),
+        over_budget=over_budget(home, len(ids)),
     )
 
 
@@ -203,7 +203,8 @@ def _kin(home: Home, extracted: Extracted) -> tuple[Earlier | None, Earlier | No
     return None, next((Earlier(each.id, each.title) for each in named), None)
 
 
-def _over_budget(home: Home, tokens: int) -> str | None:
+def over_budget(home: Home, tokens: int) -> str | None:
+    """Why the state of a text of so many tokens could not be kept, or None."""
     try:
         states.check_budget(home, tokens)
     except OncereadError as error:

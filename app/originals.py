@@ -30,6 +30,13 @@ def keep(home: Home, document_id: str, paths: Sequence[Path]) -> None:
                 raise OncereadError(f"{path.name} cannot be kept in {folder} ({error.strerror})") from error
 
 
+def files(home: Home, document_id: str) -> list[Path]:
+    """The files of a document that are kept. Raises NotFound for another person's."""
+    home.documents.get(document_id)
+    folder = _folder(home, document_id)
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
 def remove(home: Home, document_id: str) -> None:
     """Forget a document's files."""
     shutil.rmtree(_folder(home, document_id), ignore_errors=True)

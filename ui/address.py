@@ -15,7 +15,7 @@ WRITE_ADDRESS = """(query) => {
 LONGEST = 2000
 """Characters of a query that are looked at."""
 
-VIEWS = ("reports", "settings")
+VIEWS = ("reports", "several", "settings")
 
 
 @dataclass(frozen=True)

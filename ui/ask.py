@@ -54,7 +54,7 @@ class Asking:
     """The questions of all people, in one line for the model."""
 
     def __init__(self) -> None:
-        self._line = Line()
+        self.line = Line()
         self._changing = threading.Lock()
         self._under_way: list[Asked] = []
 
@@ -105,7 +105,7 @@ class Asking:
             asked.reading = f"{progress.done:,} of {progress.total:,} tokens read again" if progress.total else ""
 
         try:
-            with self._line.place(note, asked.stopped.is_set):
+            with self.line.place(note, asked.stopped.is_set):
                 pieces = session.ask(
                     home, asked.address.document, asked.question, asked.address.conversation,
                     chosen.sampling, asked.stopped.is_set, read_again,

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from app import originals, portable
+from app import conversations, originals, portable
 from app.errors import EXPLAINED
 from app.home import Home
 from app.reports.background import written
@@ -17,6 +17,11 @@ from ui.shared import Site
 
 SCRIPT = Path(__file__).parent / "page.js"
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-popups"
+FORMS = {
+    "md": (conversations.markdown, "text/markdown; charset=utf-8"),
+    "json": (conversations.as_json, "application/json"),
+}
+"""How a conversation is written."""
 PRIVATE = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -60,7 +65,21 @@ def routes(site: Site) -> list[Route]:
             return PlainTextResponse(f"{error}\n", 404)
         return FileResponse(file, filename=f"{document.title[:80]}.onceread", background=BackgroundTask(folder.cleanup))
 
+    def conversation_file(request: Request) -> Response:
+        home = site.home_of(person_of(request))
+        number, form = request.path_params["number"], request.path_params["form"]
+        if form not in FORMS:
+            return PlainTextResponse("A conversation is there as .md and as .json.\n", 404)
+        write, kind = FORMS[form]
+        try:
+            content = write(home, number)
+        except EXPLAINED as error:
+            return PlainTextResponse(f"{error}\n", 404)
+        named = {"Content-Disposition": f'attachment; filename="conversation-{number}.{form}"'}
+        return Response(content, media_type=kind, headers=named)
+
     return [
+        Route("/download/conversation/{number:int}.{form}", conversation_file),
         Route("/download/report/{job}/{name}", report_file),
         Route("/open/report/{job}", report_file),
         Route("/download/document/{document}", document_file),

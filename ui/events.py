@@ -2,21 +2,26 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import gradio as gr
 
+from app import conversations
 from app.errors import EXPLAINED
+from app.extract.ocr import languages
 from app.preferences import Preferences
 from ui import intake, reading, reports, talk
 from ui.address import Address
 from ui.ask import Asked
+from ui.coverage import NO_OCR, ask_ocr
 from ui.intake import Taking
-from ui.markup import count, notice
+from ui.markup import button, count, notice
 from ui.shared import Site
 from ui.view import Changes, Pages
 
 MOST_TABS = 2000
+VARIED = 0.7
+"""The temperature of another answer to the same question, where the chosen one would give the same again."""
 
 
 @dataclass
@@ -79,24 +84,29 @@ class Events:
         self, query: str, action: str, item: str, fields: dict[str, str], request: gr.Request
     ) -> Iterator[Changes]:
         pages, address = self._pages(request), Address.parse(query)
-        number = int(item) if item.isascii() and item.isdigit() and len(item) < 16 else None
         if action == "quote":
             yield {"source": pages.quote(query, item)}
         elif action in ("open", "view", "talk"):
-            to = {"open": Address(item).query, "view": item, "talk": Address(address.document, number).query}[action]
+            talk = Address(address.document, _number(item))
+            to = {"open": Address(item).query, "view": item, "talk": talk.query}[action]
             yield from self._shown(pages, to, request)
+        elif action in ("branch", "again", "suggest", "rename-talk", "remove-talk"):
+            yield from self._converse(pages, address, action, item, fields.get("title", ""), request)
         elif action == "sample":
             document = intake.sample(pages.home)
             reading.act(pages.home, self.site.worker, document.id, "read")
             yield from self._shown(pages, Address(document.id).query, request)
-        elif action == "paste":
-            text, title = fields.get("text", ""), fields.get("title", "")
-            yield from self._take(pages, query, lambda pages: intake.pasted(pages.home, title, text))
-        elif action == "path":
-            yield from self._take(pages, query, lambda pages: intake.from_path(pages.home, fields.get("path", "")))
+        elif action in ("paste", "path", "ocr"):
+            yield from self._take(pages, query, lambda pages: self._begin(pages, action, item, fields))
+        elif action == "several":
+            ids, chosen = _documents(fields), Preferences.of(pages.home, pages.person)
+            self.site.several.ask(pages.home, pages.person, fields.get("question", ""), ids, chosen)
+            yield self._page(pages, query)
+        elif action == "several-stop":
+            if asked := self.site.several.latest(pages.person):
+                asked.stopped.set()
         elif action == "report-start":
-            chosen = [name.removeprefix("document:") for name in fields if name.startswith("document:")]
-            reports.start(pages.home, self.site.reports, fields.get("template", ""), chosen)
+            reports.start(pages.home, self.site.reports, fields.get("template", ""), _documents(fields))
             yield self._page(pages, query)
         elif action.startswith("report-"):
             reports.act(pages.home, self.site.reports, item, action)
@@ -104,22 +114,50 @@ class Events:
         elif action == "prefer":
             Preferences.parse(fields).keep(pages.home, pages.person)
             yield {"notice": notice("Saved.", "done")}
-        elif action in ("rename", "rename-talk", "remove-talk"):
-            self._change(pages, action, item, number, fields.get("title", ""))
-            gone = action == "remove-talk" and number == address.conversation
-            yield from self._shown(pages, Address(address.document).query if gone else query, request)
+        elif action == "rename":
+            if title := _title(fields.get("title", "")):
+                pages.home.documents.rename(item, title)
+            yield self._page(pages, query)
         else:
             reading.act(pages.home, self.site.worker, item or address.document, action)
-            yield self._page(pages, "" if action == "remove" else query)
+            gone = action == "remove" and item in ("", address.document)
+            yield self._page(pages, "" if gone else query)
 
-    def _change(self, pages: Pages, action: str, item: str, number: int | None, title: str) -> None:
-        title = " ".join(title.split())[:200]
-        if action == "rename" and title:
-            pages.home.documents.rename(item, title)
-        elif action == "rename-talk" and title and number is not None:
-            pages.home.conversations.rename(number, title)
-        elif action == "remove-talk" and number is not None:
-            pages.home.conversations.remove(number)
+    def _converse(
+        self, pages: Pages, address: Address, action: str, item: str, title: str, request: gr.Request
+    ) -> Iterator[Changes]:
+        """What is done with conversations: of the address, or of the item where it names one."""
+        home, here = pages.home, address.conversation
+        chosen = Preferences.of(home, pages.person)
+        if action == "suggest":
+            asked = self.site.asking.ask(home, pages.person, Address(address.document), item, chosen)
+            yield from self._follow(pages, asked, request)
+        elif action == "branch" and here is not None:
+            made = conversations.branch(home, here, _number(item) or 0)
+            yield from self._shown(pages, Address(address.document, made.id).query, request)
+        elif action == "again" and here is not None:
+            made, question = conversations.before_last(home, here)
+            to = Address(address.document, made.id)
+            yield from self._shown(pages, to.query, request)
+            varied = replace(chosen, temperature=chosen.temperature or VARIED, seed=made.id)
+            asked = self.site.asking.ask(home, pages.person, to, question, varied)
+            yield from self._follow(pages, asked, request)
+        elif (number := _number(item)) is not None:
+            if action == "rename-talk" and _title(title):
+                home.conversations.rename(number, _title(title))
+            elif action == "remove-talk":
+                conversations.remove(home, number)
+            gone = action == "remove-talk" and number == here
+            yield from self._shown(pages, Address(address.document, None if gone else here).query, request)
+
+    def _begin(self, pages: Pages, action: str, item: str, fields: dict[str, str]) -> Taking:
+        """Start taking in what a dialog named."""
+        if action == "paste":
+            return intake.pasted(pages.home, fields.get("title", ""), fields.get("text", ""))
+        if action == "path":
+            return intake.from_path(pages.home, fields.get("path", ""))
+        held = self.site.scans.take(pages.person, item)
+        return intake.by_ocr(pages.home, held, item, fields.get("language", ""))
 
     def _take(self, pages: Pages, query: str, begin: Callable[[Pages], Taking]) -> Iterator[Changes]:
         """Take documents in, saying how far it is; then show the (last) new one."""
@@ -128,10 +166,22 @@ class Events:
         for words in taking.follow():
             yield {"notice": notice(words, "busy")}
         to = Address(taking.documents[-1].id).query if taking.documents else query
-        line = notice(" ".join(taking.errors))
-        if not line and len(taking.documents) > 1:
-            line = notice(f"{count(len(taking.documents), 'document')} added.", "done")
-        yield self._page(pages, to) | {"notice": line}
+        yield self._page(pages, to) | {"notice": self._taken(pages, taking)}
+
+    def _taken(self, pages: Pages, taking: Taking) -> str:
+        """What is said when documents were taken in; scans are offered to be read by OCR."""
+        told = [*taking.errors, *taking.told]
+        if not told and len(taking.documents) > 1:
+            told = [f"{count(len(taking.documents), 'document')} added."]
+        offer = ""
+        if taking.scans and languages():
+            files = count(len(taking.scans.paths), "file")
+            words = f"Every page of {files} is read from its picture, a few seconds each. Expect wrong letters."
+            token = pages.site.scans.keep(pages.person, taking.scans)
+            offer = button("ocr", "Read by OCR", token, ask=ask_ocr(words))
+        elif taking.scans:
+            told.append(NO_OCR)
+        return notice(" ".join(told), "error" if taking.errors else "done", offer)
 
     def _shown(self, pages: Pages, query: str, request: gr.Request) -> Iterator[Changes]:
         """The page of an address, and the answer under way there as it grows."""
@@ -167,9 +217,8 @@ class Events:
     def _progress(self, pages: Pages, query: str) -> Changes:
         """What changes while something is being read."""
         changes = pages.progress(query) | self._controls(pages, query, timed=True)
-        if Address.parse(query).view == "reports" and reports.any_busy(pages.home):
-            changes["other"] = pages.other("reports")
-        return changes
+        view = Address.parse(query).view
+        return changes | {"results": pages.results(view)} if view else changes
 
     def _controls(self, pages: Pages, query: str, timed: bool = False) -> Changes:
         """Questions can be asked once the document is read; time is looked at while anything is being read."""
@@ -196,6 +245,20 @@ class Events:
             yield from make()
         except EXPLAINED as error:
             yield {"notice": notice(str(error))}
+
+
+def _number(item: str) -> int | None:
+    """A number from a browser; None for anything else."""
+    return int(item) if item.isascii() and item.isdigit() and len(item) < 16 else None
+
+
+def _title(words: str) -> str:
+    return " ".join(words.split())[:200]
+
+
+def _documents(fields: dict[str, str]) -> list[str]:
+    """The ids of the documents whose boxes are checked in a form."""
+    return [name.removeprefix("document:") for name in fields if name.startswith("document:")]
 
 
 def _live(asked: Asked) -> str:

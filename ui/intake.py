@@ -1,18 +1,21 @@
-"""Taking documents in: files dropped, text pasted, a path of this computer, the sample book."""
+"""Taking documents in: files dropped, text pasted, a path of this computer, what was exported, the sample book."""
 
+import re
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app import library
-from app.errors import EXPLAINED, OncereadError, SourceError
+from app import library, originals, portable
+from app.errors import EXPLAINED, OncereadError, ScannedSource, SourceError
 from app.home import Home
 from app.library import Document
 from app.roots import below_roots
 from ui.markup import count
+from ui.scans import Held, hold
 
 SAMPLE = Path(__file__).parent / "sample.txt"
 SAMPLE_TITLE = "The King of the Golden River (John Ruskin)"
@@ -24,17 +27,25 @@ MOST_DOCUMENTS = 2000
 
 BOOKS = {".pdf", ".epub", ".docx"}
 """Several files all of these kinds are as many documents; any others dropped together are one."""
+EXPORTED = ".onceread"
+"""The ending of a file that export wrote."""
 
-Note = Callable[[int, int, str], None]
+_NOT_IN_NAMES = re.compile(r"[^\w -]")
+
 
 
 @dataclass(eq=False)
 class Taking:
-    """Documents being taken in, in a thread: it goes on when the browser is gone."""
+    """Documents being taken in, in a thread: it goes on when the browser is gone.
+
+    errors, told: lines about what failed and what did not; scans: files that only OCR could read.
+    """
 
     words: str = "Taking in the text…"
     documents: list[Document] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    scans: Held | None = None
     finished: threading.Event = field(default_factory=threading.Event)
 
     def follow(self) -> Iterator[str]:
@@ -48,6 +59,22 @@ class Taking:
     def note(self, done: int, total: int, path: str) -> None:
         """Progress as `app.extract` tells it."""
         self.words = f"Taking in {Path(path).name}: {done:,} of {total:,}" if total > 1 else f"Taking in {path}"
+
+    def add(self, home: Home, paths: Sequence[Path], title: str | None = None, ocr_language: str | None = None) -> None:
+        """Take paths in as one document, and say so if it is in the library already."""
+        before = {document.id for document in home.documents.list()}
+        document = library.add(home, paths, title, self.note, ocr_language)
+        self.documents.append(document)
+        if document.id in before:
+            self.told.append(f"“{document.title}” is in the library already: nothing was added.")
+
+    def bring_in(self, home: Home, path: Path) -> None:
+        """Take in what export wrote, and say what came with it."""
+        brought = portable.bring_in(home, path)
+        self.documents.append(home.documents.get(brought.document))
+        state = f"{count(brought.tokens, 'token')} of saved state" if brought.tokens else "no saved state"
+        talks = count(brought.conversations, "conversation")
+        self.told.append(f"“{brought.title}” came in with {talks} and {state} ({brought.reason}).")
 
 
 def start(work: Callable[[Taking], object]) -> Taking:
@@ -79,12 +106,36 @@ def files(home: Home, uploaded: Sequence[str]) -> Taking:
     def work(taking: Taking) -> None:
         with folder:
             _room(home)
-            groups = [[path] for path in paths] if _are_books(paths) else [paths]
-            for group in groups:
+            scanned = []
+            for group in _groups(paths):
                 try:
-                    taking.documents.append(library.add(home, group, on_progress=taking.note))
+                    if group[0].suffix == EXPORTED:
+                        taking.bring_in(home, group[0])
+                    else:
+                        taking.add(home, group)
+                except ScannedSource as error:
+                    scanned += group
+                    taking.errors.append(f"{error}.")
                 except EXPLAINED as error:
-                    taking.errors.append(str(error))
+                    taking.errors.append(f"{error}.")
+            taking.scans = hold(home.settings.home, scanned) if scanned else None
+
+    return start(work)
+
+
+def by_ocr(home: Home, held: Held | None, document_id: str, language: str) -> Taking:
+    """Take in files that were held for it, or those of a document, with their scanned pages read by OCR.
+
+    Raises NotFound for another person's document, OncereadError where the files are gone.
+    """
+    paths = held.paths if held else originals.files(home, document_id)
+    if not paths:
+        raise OncereadError("the file is not here any more: add it again")
+
+    def work(taking: Taking) -> None:
+        with held.folder if held else nullcontext():
+            for path in paths:
+                taking.add(home, [path], ocr_language=language)
 
     return start(work)
 
@@ -100,9 +151,9 @@ def pasted(home: Home, title: str, text: str) -> Taking:
     def work(taking: Taking) -> None:
         _room(home)
         with tempfile.TemporaryDirectory(prefix="upload-", dir=home.settings.home) as folder:
-            path = Path(folder) / "pasted.txt"
+            path = Path(folder) / f"{_NOT_IN_NAMES.sub('_', name)[:80]}.txt"  # by its name a new version is known
             path.write_text(text, "utf-8", "replace")
-            taking.documents.append(library.add(home, [path], name, taking.note))
+            taking.add(home, [path], name)
 
     return start(work)
 
@@ -113,7 +164,7 @@ def from_path(home: Home, name: str) -> Taking:
 
     def work(taking: Taking) -> None:
         _room(home)
-        taking.documents.append(library.add(home, [path], on_progress=taking.note))
+        taking.add(home, [path])
 
     return start(work)
 
@@ -128,8 +179,13 @@ def _room(home: Home) -> None:
         raise OncereadError(f"the library is full ({MOST_DOCUMENTS:,} documents): remove some first")
 
 
-def _are_books(paths: Sequence[Path]) -> bool:
-    return len(paths) > 1 and all(path.suffix.lower() in BOOKS for path in paths)
+def _groups(paths: Sequence[Path]) -> list[list[Path]]:
+    """Which files are one document: each exported one, each book where all are books, and all others together."""
+    exported = [[path] for path in paths if path.suffix == EXPORTED]
+    others = [path for path in paths if path.suffix != EXPORTED]
+    if all(path.suffix.lower() in BOOKS for path in others):
+        return exported + [[path] for path in others]
+    return [*exported, others]
 
 
 def _moved(home: Home, uploaded: Sequence[Path]) -> tuple[tempfile.TemporaryDirectory[str], list[Path]]:

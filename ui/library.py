@@ -5,6 +5,7 @@ from app.home import Home
 from app.library import DocumentInfo
 from app.roots import roots
 from app.worker import ReadingJob, Worker
+from ui.address import Address
 from ui.gate import LARGEST_UPLOAD
 from ui.markup import ago, button, count, dotted, duration, local, safe, size
 from ui.reading import bar, is_unfinished, pace_words, percent
@@ -45,10 +46,12 @@ def listing(home: Home, worker: Worker, chosen: str) -> str:
         return '<p class="or-quiet">Documents you add are listed here.</p>'
     infos = [library.info(home, document) for document in documents]
     queue = "".join(_job(info, job) for info, job in _unfinished(home, infos))
+    together = sum(info.complete for info in infos) > 1
+    several = button("view", "Ask several", Address(chosen, view="several").query, style="or-link") if together else ""
     cards = "".join(_card(info, worker, info.document.id == chosen) for info in infos)
     queued = f'<h2 class="or-side-title">Reading</h2><ul class="or-queue">{queue}</ul>' if queue else ""
     return (
-        f'{queued}<h2 class="or-side-title">Library</h2>'
+        f'{queued}<div class="or-side-head"><h2 class="or-side-title">Library</h2>{several}</div>'
         f'<nav class="or-library" aria-label="Documents">{cards}</nav>'
     )
 
@@ -106,7 +109,7 @@ def state_of(info: DocumentInfo, worker: Worker) -> str:
         return "read"
     job = worker.status(info.document.id)
     if job is None or job.state == "done":
-        return "not read yet"
+        return "made room for others: read it again to ask" if info.evicted else "not read yet"
     if job.state == "reading":
         return f"reading, {percent(job):.0f} %"
     return STATES[job.state]

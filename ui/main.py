@@ -20,7 +20,9 @@ AFTER_ASKING = """() => {
   sessionStorage.setItem('draft', box.value);
   if (!matchMedia('(max-width: 900px)').matches) box.focus({ preventScroll: true });
 }"""
-PARTS_WITH_BUTTONS = ("top", "adding", "notice", "library", "document", "reading", "talks", "thread", "source", "other")
+PARTS_WITH_BUTTONS = (
+    "top", "adding", "notice", "library", "document", "reading", "talks", "thread", "source", "other", "results",
+)  # fmt: skip
 
 
 def build(site: Site) -> gr.Blocks:
@@ -50,6 +52,7 @@ def _layout() -> dict[str, Any]:
             parts["document"] = part(elem_id="document")
             parts["reading"] = part(elem_id="reading")
             parts["other"] = part(elem_id="other")
+            parts["results"] = part(elem_id="results")
             with gr.Row(elem_classes="or-columns or-talk", visible=False) as parts["talk"]:
                 with gr.Column(scale=3, min_width=320, elem_classes="or-thread"):
                     parts["talks"] = part(elem_id="talks")

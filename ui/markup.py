@@ -62,11 +62,16 @@ def link(path: str, label: str, *, style: str = "") -> str:
     return f'<a class="or-button {safe(style)}" href="{safe(path)}" download>{safe(label)}</a>'
 
 
-def notice(line: str, kind: str = "error") -> str:
-    """One line that says what happened; `kind` is error, busy or done. Empty for an empty line."""
+def notice(line: str, kind: str = "error", action: str = "") -> str:
+    """One line that says what happened; `kind` is error, busy or done. Empty for an empty line.
+
+    action: HTML of a button for what can be done about it.
+    """
     role = "alert" if kind == "error" else "status"
     close = local("dismiss", "×", style="or-close", hint="Close this message") if kind != "busy" else ""
-    return f'<p class="or-notice or-{safe(kind)}" role="{role}"><span>{safe(line)}</span>{close}</p>' if line else ""
+    if not line:
+        return ""
+    return f'<p class="or-notice or-{safe(kind)}" role="{role}"><span>{safe(line)}</span>{action}{close}</p>'
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

@@ -1,40 +1,19 @@
 """Reading a document: what it will take, how far it is, and the buttons that start, pause and end it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from app import dialogue, library
+from app import library
+from app.expected import Expected, expected
 from app.home import Home
-from app.library import DocumentInfo
-from app.speed import speed
+from app.library import DocumentInfo, Earlier
 from app.worker import ReadingJob, Worker
-from ui.markup import button, count, dotted, duration, facts, notice, safe, size
+from ui.markup import ago, button, count, dotted, duration, facts, notice, safe, size
 
 UNFINISHED = ("waiting", "reading")
 LASTING = '<p class="or-quiet">Reading goes on when this page is closed, and after a restart of Onceread.</p>'
 WORDS = {"waiting": "Waiting for its turn", "reading": "Reading", "paused": "Paused", "failed": "Stopped"}
 RECENT = 8
 """Points of a job's pace that tell its speed now."""
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What reading the rest of a document will take."""
-
-    tokens: int
-    state_bytes: int
-    seconds: float
-
-
-def expected(home: Home, info: DocumentInfo) -> Expected:
-    """Count a stored document's tokens (once; the number is kept) and tell time and state from them."""
-    document = info.document
-    tokens = document.tokens
-    if tokens is None:
-        tokens = len(dialogue.document_ids(home.engine, home.documents.text(document.id)))
-        home.documents.set_tokens(document.id, tokens)
-    done = min(info.tokens_read, tokens)
-    return Expected(tokens, home.engine.state_bytes(tokens), speed(home).seconds(tokens, done))
 
 
 def is_unfinished(info: DocumentInfo, job: ReadingJob | None) -> bool:
@@ -97,21 +76,54 @@ def panel(home: Home, worker: Worker, info: DocumentInfo) -> str:
     return _progress(job, before.index(info.document.id) if info.document.id in before else 0)
 
 
+def earlier_version(earlier: Earlier | None) -> str:
+    """What is said of a document that looks like a new version of another."""
+    if earlier is None:
+        return ""
+    remove = {"title": f"Remove “{earlier.title}”?", "confirm": "Remove", "danger": True,
+              "words": "The earlier version’s text, saved state and conversations are gone then."}  # fmt: skip
+    return (
+        f'<p class="or-quiet or-small">It looks like a new version of “{safe(earlier.title)}”, which is kept too. '
+        f'{button("open", "Open that", earlier.document, style="or-link")}'
+        f'{button("remove", "Remove that", earlier.document, style="or-link", ask=remove)}</p>'
+    )
+
+
 def _offer(cost: Expected, info: DocumentInfo) -> str:
-    begun = f"{count(info.tokens_read, 'token')} are read already" if info.tokens_read else ""
     costs = facts(
         [
-            ("to read", count(cost.tokens, "token")),
+            ("to read", count(cost.tokens - min(cost.tokens_reused, cost.tokens), "token")),
+            ("in saved state already", count(cost.tokens_reused, "token") if cost.tokens_reused else ""),
             ("time", f"about {duration(cost.seconds)}"),
             ("saved state", size(cost.state_bytes)),
         ]
     )
+    begun = "Go on reading" if info.tokens_read else "Read again" if info.evicted else "Read it"
+    read = f'<p class="or-actions">{button("read", begun, style="or-primary")}</p>'
     return (
-        f'<section class="or-panel" aria-label="Before reading">{costs}'
-        f'<p class="or-quiet">{safe(begun or "It is read once; every question later starts from the saved state.")}</p>'
-        f'<p class="or-actions">{button("read", "Go on reading" if begun else "Read it", style="or-primary")}</p>'
-        "</section>"
+        f'<section class="or-panel" aria-label="Before reading">{costs}<p class="or-quiet">{safe(_why(info))}</p>'
+        f"{_room(cost)}{notice(f'It cannot be read: {cost.over_budget}.') if cost.over_budget else read}</section>"
     )
+
+
+def _why(info: DocumentInfo) -> str:
+    if info.tokens_read:
+        return f"{count(info.tokens_read, 'token')} of it are read already."
+    if info.evicted:
+        when = ago(info.evicted.evicted_at)
+        return (
+            f"Its saved state ({size(info.evicted.bytes)}) was dropped {when} to make room for other documents. "
+            "Its text and conversations are all here; to ask, it has to be read again."
+        )
+    return "It is read once; every question later starts from the saved state."
+
+
+def _room(cost: Expected) -> str:
+    """Whose saved states would make room."""
+    if not cost.evicts or cost.over_budget:
+        return ""
+    dropped = ", ".join(f"“{title}” ({size(number)})" for title, number in cost.evicts)
+    return f'<p class="or-quiet">{safe(f"To make room, the saved state of {dropped} will be dropped.")}</p>'
 
 
 def _progress(job: ReadingJob, before: int) -> str:

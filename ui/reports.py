@@ -42,10 +42,15 @@ def any_busy(home: Home) -> bool:
 
 
 def panel(home: Home) -> str:
-    """The whole view: the form, and the jobs with their cells."""
+    """The form for a new report."""
+    return f'<div class="or-reports">{_form(home)}</div>'
+
+
+def listing(home: Home) -> str:
+    """The jobs with their cells, newest first."""
     jobs = "".join(_job(home, job.id) for job in sorted(home.reports.list(), key=lambda job: -job.created_at))
     listed = jobs or '<p class="or-quiet">Reports you start are listed here. They go on when this page is closed.</p>'
-    return f'<div class="or-reports">{_form(home)}<h2 class="or-side-title">Reports</h2>{listed}</div>'
+    return f'<div class="or-reports"><h2 class="or-side-title">Reports</h2>{listed}</div>'
 
 
 def _form(home: Home) -> str:

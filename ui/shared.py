@@ -9,6 +9,8 @@ from app.people import Doors
 from app.reports.background import Background
 from app.worker import Worker
 from ui.ask import Asking
+from ui.scans import Scans
+from ui.several import Several
 
 
 @dataclass
@@ -20,11 +22,14 @@ class Site:
     doors: Doors | None = None
     reports: Background = field(init=False)
     asking: Asking = field(default_factory=Asking)
+    several: Several = field(init=False)
+    scans: Scans = field(default_factory=Scans)
     _homes: dict[str, Home] = field(default_factory=dict)
     _changing: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.reports = Background(self.home)
+        self.several = Several(self.asking.line)
 
     def start(self) -> None:
         """Take up reading and reports that were left unfinished."""
@@ -34,8 +39,10 @@ class Site:
     def end(self) -> None:
         """Stop all work at a safe point; the next start takes it up."""
         self.asking.end()
+        self.several.end()
         self.reports.stop()
         self.worker.stop()
+        self.scans.end()
 
     def home_of(self, person: str | None) -> Home:
         """The library as a person sees it. Raises OncereadError for nobody where people must sign in."""

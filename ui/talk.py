@@ -6,7 +6,7 @@ from typing import Any
 from app.citations import parse_reply
 from app.home import Home
 from app.session import Conversation
-from ui.markup import button, count, dotted, duration, markdown, safe
+from ui.markup import button, count, dotted, duration, link, markdown, safe
 
 Facts = Mapping[str, Any]
 """What is saved with an answer: the fields of `app.session.Answer` as plain values, and the model's fingerprint."""
@@ -34,6 +34,8 @@ def _actions(talk: Conversation) -> str:
     return (
         f'<p class="or-small" role="group" aria-label="This conversation">'
         f'{button("rename-talk", "Rename", talk.id, style="or-link", ask=rename)}'
+        f'{link(f"/download/conversation/{talk.id}.md", "Export", style="or-link")}'
+        f'{link(f"/download/conversation/{talk.id}.json", "as JSON", style="or-link")}'
         f'{button("remove-talk", "Remove", talk.id, style="or-link", ask=remove)}</p>'
     )
 
@@ -51,7 +53,19 @@ def thread(
         else:
             tokens = document_tokens if message.facts.get("model") == fingerprint else None
             shown.append(_saved_answer(number, message.facts, tokens, several_files))
+            shown.append(_onward(number // 2 + 1, number == len(conversation.messages) - 1))
     return "".join(shown)
+
+
+def suggested(questions: Sequence[str]) -> str:
+    """Questions to begin with, as buttons that ask them."""
+    if not questions:
+        return ""
+    buttons = "".join(button("suggest", question, question, style="or-suggestion") for question in questions)
+    return (
+        '<section class="or-suggested" aria-label="Questions to begin with"><p class="or-quiet">To begin with</p>'
+        f"{buttons}</section>"
+    )
 
 
 def live(question: str, raw: str, waiting: str) -> str:
@@ -109,6 +123,13 @@ def _without_half_a_label(raw: str) -> str:
     """The reply so far, less a last line that may become `Quote:` or `Answer:` with the next words."""
     rest, _, last = raw.rpartition("\n")
     return rest if any(label.startswith(last.strip()) for label in ("Quote:", "Answer:")) else raw
+
+
+def _onward(turns: int, last: bool) -> str:
+    """What can be done behind an answer, the turns-th of its conversation."""
+    branch = button("branch", "Branch from here", turns, style="or-link")
+    again = button("again", "Answer again", style="or-link") if last else ""
+    return f'<p class="or-small or-onward">{branch}{again}</p>'
 
 
 def _question(text: str) -> str:

@@ -1,18 +1,20 @@
 """What the page shows for an address: the value of every part, made afresh from the database each time."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from app import library, originals
+from app import library, originals, overview
+from app.expected import count_tokens
 from app.home import Home
 from app.library import Document, DocumentInfo
 from app.memory import memory
 from app.session import Conversation
+from ui import coverage, reading, reports, settings, several, source, talk, top
 from ui import library as shelf
 from ui import memory as drawn
-from ui import reading, reports, settings, source, talk, top
 from ui.address import Address
-from ui.markup import ago, button, count, dotted, duration, facts, link, local, notice, safe, size
+from ui.markup import button, count, dotted, duration, link, local, notice, safe, size
 from ui.shared import Site
 
 Changes = dict[str, Any]
@@ -48,21 +50,30 @@ class Pages:
             "live": "",
             "source": self.quote(address.query, talk.latest_quote(conversation)) if asking else "",
             "other": self.other(address.view),
+            "results": self.results(address.view),
             "notice": notice(line),
         }
 
     def other(self, view: str) -> str:
-        """What stands in the middle instead of a document."""
+        """What stands in the middle instead of a document: a form, which nothing changes while it is filled in."""
         if view == "reports":
             return reports.panel(self.home)
+        if view == "several":
+            return several.panel(self.home, self.site.several.latest(self.person))
         return settings.panel(self.home, self.person) if view == "settings" else ""
+
+    def results(self, view: str) -> str:
+        """What comes of the form, as it comes."""
+        if view == "reports":
+            return reports.listing(self.home)
+        return several.result(self.site.several.latest(self.person)) if view == "several" else ""
 
     def progress(self, query: str | None) -> Changes:
         """The parts that change while documents are being read."""
         address = Address.parse(query)
         info = self.info(address.document)
         if info is not None and info.document.tokens is None:
-            reading.expected(self.home, info)  # counts and keeps the tokens, for the heading and the list
+            count_tokens(self.home, info)  # for the heading and the list
             info = self.info(address.document)
         asking = not address.view
         return {
@@ -78,13 +89,15 @@ class Pages:
         return info is not None and info.complete and not address.view
 
     def any_busy(self) -> bool:
-        """Whether any document is being read, any report made, or waits to be."""
-        return any(job.state in reading.UNFINISHED for job in self.home.jobs.list()) or reports.any_busy(self.home)
+        """Whether any document is being read, any report made, any asked with others, or waits to be."""
+        read = any(job.state in reading.UNFINISHED for job in self.home.jobs.list())
+        return read or reports.any_busy(self.home) or self.site.several.is_busy(self.person)
 
     def thread(self, document_id: str, conversation: Conversation | None) -> str:
-        """The conversation's questions and answers."""
+        """The conversation's questions and answers, or what could be asked first."""
         if conversation is None:
-            return ""
+            info = self.info(document_id) if document_id else None
+            return talk.suggested(first_questions(self.home, document_id)) if info and info.complete else ""
         document = self.home.documents.get(document_id)
         return talk.thread(conversation, document.tokens or 0, self.home.engine.fingerprint, several_files(document))
 
@@ -135,7 +148,9 @@ class Pages:
             f"{button('rename', 'Rename', document.id, style='or-link', ask=rename)}"
             f"{link(f'/download/document/{document.id}', 'Export', style='or-link')}"
             f"{button('remove', 'Remove', document.id, style='or-link', ask=remove)}</p>"
-            f'<div class="or-folds">{_coverage(info)}{self._memory(info) if info.complete else ""}</div></header>'
+            f"{reading.earlier_version(library.earlier_version(self.home, document))}"
+            f'<div class="or-folds">{coverage.panel(self.home, info)}'
+            f"{self._memory(info) if info.complete else ''}</div></header>"
         )
 
     def _memory(self, info: DocumentInfo) -> str:
@@ -162,31 +177,13 @@ class Pages:
         return Address(address.document, view=address.view), gone
 
 
+@lru_cache(maxsize=64)
+def first_questions(home: Home, document_id: str) -> tuple[str, ...]:
+    """Questions to begin with, in the document's own words; found once, for a text never changes under its id."""
+    return tuple(overview.questions(home, document_id))
+
+
 def several_files(document: Document) -> bool:
     """Whether a place in the document needs its file's name."""
     return len({segment.path for segment in document.segments}) > 1
 
-
-def _coverage(info: DocumentInfo) -> str:
-    """What was taken in, what was left out and what was noticed, with the reasons."""
-    document, skipped = info.document, info.document.skipped
-    left_out = sum(not part.reason.startswith("note: ") for part in skipped)
-    files = len({segment.path for segment in document.segments})
-    words = dotted(
-        [
-            "Coverage",
-            f"{count(left_out, 'part')} left out" if left_out else "nothing left out",
-            count(len(skipped) - left_out, "note") if left_out < len(skipped) else "",
-        ]
-    )
-    taken = facts(
-        [
-            ("characters", f"{document.chars:,}"),
-            ("files", f"{files:,}" if files > 1 else ""),
-            ("pages", f"{document.pages:,}" if document.pages else ""),
-            ("added", ago(document.created_at)),
-        ]
-    )
-    rows = "".join(f"<li><code>{safe(part.path)}</code> {safe(part.reason)}</li>" for part in skipped)
-    listed = f"<ul>{rows}</ul>" if rows else ""
-    return f'<details class="or-coverage"><summary>{safe(words)}</summary>{taken}{listed}</details>'

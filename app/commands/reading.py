@@ -12,7 +12,7 @@ from app import library, reading
 from app.commands.outcome import Command, Outcome, Stop
 from app.commands.words import duration, size
 from app.coverage import in_words
-from app.errors import ReadingStopped
+from app.errors import OncereadError, ReadingStopped, ScannedSource
 from app.home import Home
 
 _OCR: dict[str, Any] = {
@@ -85,8 +85,10 @@ class ExtractingBar:
     def __enter__(self) -> "ExtractingBar":
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._bar.close()
+        if isinstance(error, ScannedSource):
+            raise OncereadError(f"{error} (--ocr)") from error
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Show how far it is. Raises ReadingStopped."""

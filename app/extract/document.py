@@ -10,13 +10,25 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from app.errors import SourceError
+from app.errors import ScannedSource, SourceError
 from app.extract.archive import is_archive, open_archive
 from app.extract.clean import label
 from app.extract.codebase import INDEX, in_order, index_of, is_codebase
 from app.extract.folder import source_file, walk_folder
 from app.extract.ocr import check_ocr
-from app.extract.parts import GAP, MEGABYTE, Extracted, FileText, Heading, Part, Progress, Skip, SourceFile, Unreadable
+from app.extract.parts import (
+    GAP,
+    MEGABYTE,
+    Extracted,
+    FileText,
+    Heading,
+    Part,
+    Progress,
+    Scanned,
+    Skip,
+    SourceFile,
+    Unreadable,
+)
 from app.extract.reading import OnPage, read_file
 from app.extract.sandbox import Sandbox
 
@@ -93,7 +105,8 @@ def _single(
         on_page: OnPage | None = partial(_pages_of, on_progress, source.path) if on_progress else None
         read, digest = read_file(source, sandboxes, on_page, ocr_language=ocr_language)
     except Unreadable as error:
-        raise SourceError(f"{label(str(path))}: {error}") from error
+        kind = ScannedSource if isinstance(error, Scanned) else SourceError
+        raise kind(f"{label(str(path))}: {error}") from error
     except OSError as error:
         raise _os_error(path, error) from error
     if on_progress and not read.paged:

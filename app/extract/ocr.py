@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from app.errors import SourceError
 from app.extract.pdfium import open_pdf
@@ -16,15 +17,28 @@ _MOST_DOTS = 40_000_000
 _SECONDS = 50
 
 
+def languages() -> list[str]:
+    """The languages that scanned pages can be read in here, as tesseract names them; none where OCR cannot be done."""
+    if not (importlib.util.find_spec("pytesseract") and importlib.util.find_spec("pypdfium2")):
+        return []
+    known = _known() if shutil.which("tesseract") else []
+    return sorted(set(known) - {"osd"}, key=lambda name: (name != "eng", name))
+
+
+@cache
+def _known() -> list[str]:
+    listed = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=False).stdout
+    return [line.strip() for line in listed.splitlines() if ":" not in line and line.strip()]
+
+
 def check_ocr(language: str) -> None:
     """Raises `SourceError` if pages in a language (as tesseract names it: eng, deu, eng+deu) could not be read."""
     if not (importlib.util.find_spec("pytesseract") and importlib.util.find_spec("pypdfium2")):
         raise SourceError("reading scanned pages needs more packages: pip install 'onceread[ocr]'")
     if not shutil.which("tesseract"):
         raise SourceError("reading scanned pages needs the program tesseract: install it (Debian: tesseract-ocr)")
-    listed = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=False).stdout.split()
-    if missing := [each for each in language.split("+") if each not in listed]:
-        raise SourceError(f"tesseract does not know the language {missing[0]} (it knows {', '.join(listed[-30:])})")
+    if missing := [each for each in language.split("+") if each not in languages()]:
+        raise SourceError(f"tesseract does not know the language {missing[0]} (it knows {', '.join(languages()[:30])})")
 
 
 def pages(data: bytes, numbers: Sequence[int], language: str) -> Iterator[tuple[int, str, bool, str | None, list[str]]]:

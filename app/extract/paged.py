@@ -14,7 +14,7 @@ from typing import Any
 from app.extract import ocr, pdf, pdfium
 from app.extract.clean import clean, replaced_note
 from app.extract.headings import book_headings
-from app.extract.parts import GAP, MEGABYTE, FileText, Heading, Reader, Unreadable
+from app.extract.parts import GAP, MEGABYTE, FileText, Heading, Reader, Scanned, Unreadable
 from app.extract.sandbox import Overstepped, Sandbox, Tick
 from app.extract.tidy import tidy
 
@@ -25,7 +25,7 @@ _GARBLED = re.compile("\\(cid:\\d+\\)|[\ufffd\ue000-\uf8ff]")
 """What a font without a character map leaves behind."""
 _GARBLED_SHARE = 0.05
 _FEW_CHARACTERS = 10
-_DRAWN = ("no text (an image", "almost no text", "garbled text")
+DRAWN = ("no text (an image", "almost no text", "garbled text")
 """The troubles that reading what is drawn may help against."""
 _MOST_CHARACTERS = 200 * MEGABYTE
 _MOST_SECONDS = 1_800.0
@@ -65,15 +65,16 @@ def read_pdf(
         done += 1
         if on_page:
             on_page(done, total)
-    drawn = sorted(number for number in found if found[number].startswith(_DRAWN)) if ocr_language else []
+    drawn = sorted(number for number in found if found[number].startswith(DRAWN)) if ocr_language else []
     for number, text, _, trouble, _ in _read_pages(ocr.pages, data, drawn, sandboxes, tick, ocr_language):
         texts[number - 1], _ = clean(text)
         found[number] = trouble or ("OCR found no text" if not text else "")
     skipped = [f"page {number}: {found[number]}" for number in sorted(found) if found[number]]
     if not any(_visible(text) for text in texts):
         where = f"no text in any of its {total} pages" if total != 1 else "no text on its only page"
-        scanned = f"{where}: it looks scanned; OCR can read it (--ocr)"
-        raise Unreadable(scanned if any_image and not ocr_language else skipped[0])
+        if any_image and not ocr_language:
+            raise Scanned(f"{where}: it looks scanned; OCR can read it")
+        raise Unreadable(skipped[0])
     by_ocr = sum(not found[number] for number in drawn)
     notes = [replaced_note(replaced)] if replaced else []
     if by_ocr:

@@ -25,6 +25,10 @@ class Unreadable(Exception):
     """Why one file cannot be read, without its name: an error for a file given alone, a skip inside a collection."""
 
 
+class Scanned(Unreadable):
+    """The file's pages are pictures, and OCR could read them."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Characters `char_start` to `char_end` of the text come from `path`, from its page `page` (1-based) if it has any.

@@ -128,7 +128,7 @@ def test_errors_are_one_clear_line(tmp_path: Path) -> None:
     assert failing(file("empty.txt", b"")).endswith("empty.txt: the file is empty")
     assert failing(file("b.bin", b"\0\1")).endswith("b.bin: it is no text (a binary file)")
     assert "broken or cut short" in failing(file("cut.pdf", pdf([*PAGES])[:400]))
-    assert failing(file("scan.pdf", pdf([None, None]))).endswith("looks scanned; OCR can read it (--ocr)")
+    assert failing(file("scan.pdf", pdf([None, None]))).endswith("looks scanned; OCR can read it")
     (tmp_path / "void").mkdir()
     assert failing(tmp_path / "void") == "void: nothing readable in it"
     (tmp_path / "void" / "x.bin").write_bytes(b"\0")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app import library
+from app.expected import expected
 from app.home import Home
 from app.library import DocumentInfo
 from app.worker import Worker
@@ -30,7 +31,7 @@ def job(info: DocumentInfo, state: JobState, done: int, updated_at: float = 0.0,
 
 def test_the_offer_is_the_estimate(home: Home, worker: Worker, info: DocumentInfo) -> None:
     html = reading.panel(home, worker, info)
-    cost = reading.expected(home, info)
+    cost = expected(home, info)
     assert f"to read{cost.tokens} tokens" in Shown(html).text
     assert 'data-do="read"' in html
     assert home.documents.get(info.document.id).tokens == cost.tokens  # counted once

@@ -83,7 +83,7 @@ def test_what_was_left_out_is_said_with_its_reason(pages: Pages, home: Home) -> 
     id = home.documents.add("T", "text", "words", [Segment(0, 0, 5, "a", None, 1)], skipped, None).id
     shown = Shown(pages.progress(Address(id).query)["document"])
     assert "1 part left out · 1 note" in shown.text
-    assert "<b>.bin it is no text" in shown.text
+    assert "it is no text: <b>.bin" in shown.text
     assert "b" not in shown.tags
 
 

@@ -1,0 +1,97 @@
+"""One question to several documents."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from app import library, reading
+from app.errors import OncereadError
+from app.home import Home
+from app.preferences import Preferences
+from app.turns import Line
+from model.engine import Engine
+from model.state import ModelState
+from storage.errors import NotFound
+from tests.ui.test_markup import Shown
+from ui import several
+from ui.several import Several
+
+BOOKS = {"bees": "The keeper of the bees was Maud Ellery.", "<b>ships": "The keeper of the ships was Hans Brul."}
+
+
+@pytest.fixture
+def ids(home: Home, tmp_path: Path) -> list[str]:
+    """Two documents in saved state."""
+    found = []
+    for title, text in BOOKS.items():
+        (tmp_path / "a.txt").write_text(text, "utf-8")
+        found.append(library.add(home, [tmp_path / "a.txt"], title).id)
+        reading.read(home, found[-1])
+    return found
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """The model quotes the first of the books when this is set, or the answer is stopped."""
+    gate = threading.Event()
+
+    def generate(self: Engine, _state: ModelState, _ids: Sequence[int], _: object, stop: object) -> Iterator[int]:
+        assert callable(stop)
+        while not (gate.wait(0.02) or stop()):
+            pass
+        yield from self.tokenizer.encode('Quote: "The keeper of the bees was Maud Ellery."\nAnswer: Maud')
+
+    monkeypatch.setattr(Engine, "generate", generate)
+    return gate
+
+
+def test_every_document_answers_and_each_quote_leads_to_its_conversation(
+    home: Home, ids: list[str], gate: threading.Event
+) -> None:
+    asking = Several(Line())
+    asked = asking.ask(home, "ann", " Who was the keeper? ", ids, Preferences(evidence=0))
+    assert asking.is_busy("ann")
+    assert "0 of 2 documents answered" in Shown(several.result(asked)).text
+    with pytest.raises(OncereadError, match="wait for it"):
+        asking.ask(home, "ann", "And?", ids, Preferences())
+    gate.set()
+    assert asked.finished.wait(60)
+    assert asked.error == ""
+    html = several.result(asking.latest("ann"))
+    shown = Shown(html)
+    assert "bees: Maud" in shown.text
+    assert "b" not in shown.tags
+    talk = home.conversations.list(ids[0])[0]
+    assert f"?document={ids[0]}&amp;conversation={talk.id}" in html
+    assert talk.messages[0].text == "Who was the keeper?"
+    assert len(home.conversations.list(ids[1])) == 1
+    assert several.result(asking.latest("bob")) == ""
+
+
+def test_it_can_be_stopped_and_ends(home: Home, ids: list[str], gate: threading.Event) -> None:
+    asking = Several(Line())
+    asked = asking.ask(home, "", "Who?", ids, Preferences())
+    asking.end()
+    assert asked.finished.is_set()
+    assert "Stopped before" in Shown(several.result(asked)).text
+
+
+def test_what_cannot_be_asked(home: Home, ids: list[str]) -> None:
+    asking = Several(Line())
+    with pytest.raises(OncereadError, match="empty"):
+        asking.ask(home, "", " ", ids, Preferences())
+    with pytest.raises(OncereadError, match="two documents"):
+        asking.ask(home, "", "Who?", ids[:1], Preferences())
+    with pytest.raises(NotFound):
+        asking.ask(home.of("bob"), "bob", "Who?", ids, Preferences())
+
+
+def test_the_form_offers_what_is_read(home: Home, ids: list[str]) -> None:
+    shown = Shown(several.panel(home, None))
+    assert "bees" in shown.text
+    assert "<b>ships" in shown.text
+    assert "b" not in shown.tags
+    library.remove(home, ids[0])
+    assert "Read two documents first" in several.panel(home, None)
