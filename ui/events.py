@@ -130,6 +130,7 @@ class Events:
         home, here = pages.home, address.conversation
         chosen = Preferences.of(home, pages.person)
         if action == "suggest":
+            self._note(request, Address(address.document).query)
             asked = self.site.asking.ask(home, pages.person, Address(address.document), item, chosen)
             yield from self._follow(pages, asked, request)
         elif action == "branch" and here is not None:
@@ -200,7 +201,8 @@ class Events:
         for _ in asked.follow():
             if self._where.get(str(request.session_hash), here) != here:
                 return  # the person looks at something else; the answer will be in its conversation
-            yield {"live": _live(asked), "send": gr.update(visible=False), "stop": gr.update(visible=True)}
+            first = {"thread": ""} if asked.address.conversation is None else {}  # no more questions to begin with
+            yield first | {"live": _live(asked), "send": gr.update(visible=False), "stop": gr.update(visible=True)}
         if asked.answer is not None:
             to = Address(asked.address.document, asked.answer.conversation).query
             self._note(request, to)
@@ -217,8 +219,12 @@ class Events:
     def _progress(self, pages: Pages, query: str) -> Changes:
         """What changes while something is being read."""
         changes = pages.progress(query) | self._controls(pages, query, timed=True)
-        view = Address.parse(query).view
-        return changes | {"results": pages.results(view)} if view else changes
+        address = Address.parse(query)
+        if address.view:
+            return changes | {"results": pages.results(address.view)}
+        if address.conversation is None and not pages.site.asking.under_way(pages.person, address):
+            changes["thread"] = pages.thread(address.document, None)  # once it is read: what could be asked first
+        return changes
 
     def _controls(self, pages: Pages, query: str, timed: bool = False) -> Changes:
         """Questions can be asked once the document is read; time is looked at while anything is being read."""

@@ -113,11 +113,9 @@ def files(home: Home, uploaded: Sequence[str]) -> Taking:
                         taking.bring_in(home, group[0])
                     else:
                         taking.add(home, group)
-                except ScannedSource as error:
-                    scanned += group
-                    taking.errors.append(f"{error}.")
                 except EXPLAINED as error:
-                    taking.errors.append(f"{error}.")
+                    scanned += group if isinstance(error, ScannedSource) else []
+                    taking.errors.append(f"{error}.".replace(f"{folder.name}/", ""))  # where it was is ours alone
             taking.scans = hold(home.settings.home, scanned) if scanned else None
 
     return start(work)

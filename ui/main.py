@@ -104,7 +104,10 @@ def _shown(parts: dict[str, Any], handler: Callable[..., Any]) -> Callable[..., 
 
     @wraps(handler)
     def many(*args: Any) -> Iterator[dict[Any, Any]]:
+        changes = None
         for changes in handler(*args):
             yield named(changes)
+        if changes is None:  # Gradio empties every part where an event says nothing at all
+            yield {}
 
     return many if isgeneratorfunction(handler) else once

@@ -142,7 +142,7 @@ def result(asked: Asked | None) -> str:
     stopped = '<p class="or-quiet">Stopped before all of them were asked.</p>' if asked.stopped.is_set() else ""
     return (
         f'{question}<article class="or-answer"><div class="or-words">{markdown(asked.composed.answer)}</div>{listed}'
-        f'{stopped}<p class="or-small">Each answer is a conversation of its document: {opened}</p></article>'
+        f'{stopped}<p class="or-quiet">Each answer is a conversation of its document: {opened}</p></article>'
     )
 
 

@@ -101,7 +101,7 @@ def test_a_scan_is_held_and_read_by_ocr_when_asked(home: Home, tmp_path: Path) -
     (tmp_path / "upload").mkdir()
     path = scanned(tmp_path / "upload" / "mill.pdf", "The scanned mill by the river")
     taking = done(intake.files(home, [str(path)]))
-    assert "it looks scanned; OCR can read it" in taking.errors[0]
+    assert taking.errors == ["mill.pdf: no text on its only page: it looks scanned; OCR can read it."]
     assert taking.scans is not None
     (document,) = done(intake.by_ocr(home, taking.scans, "", "eng")).documents
     assert home.documents.text(document.id) == "The scanned mill by the river"

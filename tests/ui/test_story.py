@@ -15,8 +15,10 @@ from app.people import Doors
 from app.worker import Worker
 from model.engine import Engine
 from model.state import ModelState
+from tests import pandoc
 from tests.ui.conftest import Running, served
-from tests.ui.test_page import add, ask
+from tests.ui.test_intake import scanned
+from tests.ui.test_page import add, ask, write
 from ui.shared import Site
 
 PHONE = {"width": 390, "height": 844}
@@ -98,6 +100,108 @@ def test_a_pdf_and_a_zip_of_code(site: Running, tab: Page, says: list[str], tmp_
         tab.get_by_role("button", name=view, exact=True).click()
         expect(tab.locator("#other form")).to_be_visible()
         no_serious_finding(tab)
+
+
+def test_an_epub_and_a_report_of_it(site: Running, tab: Page, says: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "book.epub"
+    path.write_bytes(pandoc.make("epub3", f"# The lamp\n\nIt burns oil.\n\n# The keeper\n\n{KEEPER}\n"))
+    tab.goto(site.url)
+    add(tab, path)
+    tab.get_by_role("button", name="Read it").click()
+    says.append(f'Quote: "{KEEPER}"\nAnswer: Maud Ellery')
+    ask(tab, "Who was the keeper?")
+    expect(tab.locator("#source mark")).to_have_text(KEEPER)
+    tab.get_by_role("button", name="Reports").click()
+    tab.locator("#other input[type=checkbox]").check()
+    tab.get_by_role("button", name="Make the report").click()
+    expect(tab.locator("#results")).to_contain_text("done", timeout=60_000)
+    expect(tab.locator("#results .or-cells")).to_contain_text("Mood")
+    no_serious_finding(tab)
+    with tab.expect_download() as download:
+        tab.get_by_role("link", name="CSV", exact=True).click()
+    assert download.value.path().read_text("utf-8").startswith("document,title,section,question,ask,state,answer")
+    with tab.context.expect_page() as opened:
+        tab.get_by_role("link", name="Open").click()
+    expect(opened.value.locator("body")).to_contain_text("Book brief")
+
+
+def test_conversations_are_begun_branched_repeated_and_exported(
+    site: Running, tab: Page, says: list[str], tmp_path: Path
+) -> None:
+    tab.goto(site.url)
+    add(tab, write(tmp_path, "bees.txt", f"CHAPTER I. THE KEEPER\n\n{KEEPER} The bees of Maud Ellery flew far.\n"))
+    tab.get_by_role("button", name="Read it").click()
+    says.append(f'Quote: "{KEEPER}"\nAnswer: the keeper')
+    first = tab.get_by_role("button", name="Who or what is Maud Ellery?")
+    expect(first).to_be_visible()
+    no_serious_finding(tab)
+    first.click()
+    words = tab.locator("#thread .or-words")
+    expect(words).to_contain_text("the keeper")
+    expect(tab.locator(".or-suggestion")).to_have_count(0)
+    says.append("Answer: a woman with bees")
+    tab.get_by_role("button", name="Answer again").click()
+    expect(words).to_contain_text("a woman with bees")
+    expect(tab.locator("#talks .or-tab")).to_have_count(3)  # a new one, the first and its branch
+    tab.get_by_role("button", name="Branch from here").click()
+    expect(tab.locator("#talks .or-tab")).to_have_count(4)
+    expect(words).to_contain_text("a woman with bees")
+    with tab.expect_download() as download:
+        tab.get_by_role("link", name="Export", exact=True).nth(1).click()
+    assert "a woman with bees" in download.value.path().read_text("utf-8")
+
+    with tab.expect_download() as document:
+        tab.get_by_role("link", name="Export", exact=True).first.click()
+    exported = tmp_path / "bees.onceread"
+    document.value.save_as(exported)
+    site.home.documents.remove(site.home.documents.list()[0].id)
+    tab.goto(site.url)
+    add(tab, exported)
+    expect(tab.locator("#notice")).to_contain_text("“bees” came in with 3 conversations")
+    expect(tab.locator("#talks .or-tab")).to_have_count(4)  # and its state, so that it can be asked at once
+
+
+def test_several_documents_at_once(site: Running, tab: Page, says: list[str], tmp_path: Path) -> None:
+    tab.goto(site.url)
+    add(tab, write(tmp_path, "bees.txt", KEEPER))
+    tab.get_by_role("button", name="Read it").click()
+    expect(tab.locator("#question textarea")).to_be_visible()
+    tab.locator("#upload input[type=file]").set_input_files(write(tmp_path, "lamp.txt", "The lamp burns oil."))
+    expect(tab.locator("#document h2")).to_have_text("lamp")
+    tab.get_by_role("button", name="Read it").click()
+    tab.get_by_role("button", name="Ask several").click()
+    for title in ("bees", "lamp"):
+        tab.get_by_label(title, exact=True).check()
+    tab.get_by_label("Question").fill("Who kept the bees?")
+    says.extend([f'Quote: "{KEEPER}"\nAnswer: Maud Ellery'] * 2)
+    tab.get_by_role("button", name="Ask them all").click()
+    expect(tab.locator("#results .or-words")).to_contain_text("bees: Maud Ellery")
+    no_serious_finding(tab)
+    tab.get_by_role("button", name="bees, line 1").click()
+    expect(tab.locator("#source mark")).to_have_text(KEEPER)
+    expect(tab.locator("#document h2")).to_have_text("bees")
+
+
+def test_a_scan_is_read_by_ocr_only_when_asked_and_a_new_version_is_known(
+    site: Running, tab: Page, tmp_path: Path
+) -> None:
+    tab.goto(site.url)
+    add(tab, scanned(tmp_path / "mill.pdf", "The scanned mill by the river"))
+    expect(tab.get_by_role("alert")).to_contain_text("mill.pdf: no text on its only page: it looks scanned")
+    assert site.home.documents.list() == []
+    tab.get_by_role("button", name="Read by OCR").click()
+    expect(tab.get_by_label("Language of the pages")).to_have_value("eng")
+    no_serious_finding(tab)
+    tab.get_by_role("dialog").get_by_role("button", name="Read by OCR").click()
+    expect(tab.locator("#document h2")).to_have_text("mill")
+    tab.get_by_text("Coverage · nothing left out · 1 note").click()
+    expect(tab.locator(".or-coverage")).to_contain_text("1 page read by OCR (tesseract, eng): expect wrong letters")
+    newer = scanned(tmp_path / "mill.pdf", "The scanned mill", "A page of text.")
+    tab.locator("#upload input[type=file]").set_input_files(newer)
+    expect(tab.locator(".or-coverage")).to_contain_text("no text (an image?): page 2")
+    expect(tab.locator("#document")).to_contain_text("It looks like a new version of “mill”")
+    expect(tab.get_by_role("button", name="Read these pages by OCR")).to_be_visible()
+    no_serious_finding(tab)
 
 
 def test_on_a_phone(site: Running, browser: Browser, says: list[str], tmp_path: Path) -> None:
