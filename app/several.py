@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
-from app import reading, session
-from app.citations import Citation
+from app import dialogue, prompts, reading, session
+from app.citations import Citation, cite, parse_reply
 from app.home import Home
+from app.passages import Places
 from model.sampling import Sampling
+from storage.documents import Segment
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,15 @@ class Cited:
 class Composed:
     """One answer out of those about each document, in the order they were named.
 
-    answer: a line for each document that answers, with the numbers (from 1) of its citations. found: any of them does.
+    answer: what the model wrote from the documents' answers, or else a line for each document that answers; with the
+    numbers (from 1) of its citations. found: any of them does. written: the model wrote it.
     """
 
     answer: str
     found: bool
     citations: tuple[Cited, ...]
     answers: tuple[session.Answer, ...]
+    written: bool = False
 
 
 def ask(
@@ -42,7 +47,8 @@ def ask(
 ) -> Iterator[session.Answer | Composed]:
     """Ask each document in turn: yields each answer (saved as a conversation of its own), at last the composed one.
 
-    A document named twice is asked once. Raises what `session.ask` raises.
+    A document named twice is asked once. A model that writes its own quotes writes the composed answer too, if two
+    documents or more answer. Raises what `session.ask` raises.
     """
     answers = []
     for id in dict.fromkeys(document_ids):
@@ -52,7 +58,36 @@ def ask(
         yield answer
         if answer.stopped:
             break
-    yield compose(home, answers)
+    composed = compose(home, answers)
+    stopped = any(answer.stopped for answer in answers)
+    if not home.aids.choose_quotes and not stopped and sum(answer.found for answer in answers) > 1:
+        composed = write(home, question, composed, sampling or Sampling(), should_stop or (lambda: False))
+    yield composed
+
+
+def write(
+    home: Home, question: str, listed: Composed, sampling: Sampling, should_stop: reading.ShouldStop
+) -> Composed:
+    """The answer that the model writes to the question from what the documents answered, quotes and all; the listed
+    one if it finds none in that, or quotes nothing of it, or is stopped."""
+    entries = [
+        prompts.report_entry(cited.title, str(n), cited.citation.quote) + "\n\n"
+        for n, cited in enumerate(listed.citations, 1)
+    ]
+    text = "".join([*entries, listed.answer])
+    starts = [0, *accumulate(map(len, entries))]
+    parts = [Segment(n, a, b, str(n + 1), None, 1) for n, (a, b) in enumerate(pairwise(starts))]
+    places = Places(text, [*parts, Segment(len(parts), starts[-1], len(text), "", None, 1)])
+    engine = home.engine
+    with home.turns.asking():
+        state = engine.read(engine.empty(), dialogue.document_ids(engine, text))
+        ids = engine.generate(state, dialogue.question_ids(engine, (), question), sampling, should_stop)
+        reply = parse_reply(engine.tokenizer.decode(list(ids)))
+    quoted = [found.place.path for found in cite(reply.quotes, text, places) if found.place is not None]
+    marks = "".join(f"[{number}]" for number in dict.fromkeys(quoted) if number)
+    if should_stop() or not reply.found or not marks:
+        return listed
+    return Composed(f"{reply.answer} {marks}", True, listed.citations, listed.answers, written=True)
 
 
 def compose(home: Home, answers: Sequence[session.Answer]) -> Composed:

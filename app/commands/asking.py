@@ -90,6 +90,7 @@ def _ask_several(home: Home, ids: list[str], options: argparse.Namespace, sampli
     facts = {
         "answer": made.answer,
         "found": made.found,
+        "written": made.written,
         "citations": citations,
         "documents": [{"document": a.document, "answer": a.answer, "found": a.found, "conversation": a.conversation}
                       for a in made.answers],

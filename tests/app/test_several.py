@@ -1,13 +1,18 @@
 """Questions over several documents: every document's own answer, and one with the quotes of all."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from app import library, several
+import pytest
+
+from app import library, prompts, several
 from app.citations import Citation
 from app.home import Home
 from app.passages import Place
 from app.session import Answer
+from model.engine import Engine
 from model.sampling import Sampling
 
 
@@ -35,3 +40,33 @@ def test_each_document_answers_and_the_answers_are_put_together(home: Home, tmp_
     assert made.found
     assert [cited.title for cited in made.citations] == ["mill", "mill", "river"]
     assert not several.compose(home, [two]).found
+
+
+def _cited(title: str, words: str) -> several.Cited:
+    return several.Cited(title, title, Citation(words, True, Place(f"{title}.txt", None, 1, 1, 0, len(words)), "exact"))
+
+
+@pytest.mark.parametrize(("reply", "answer", "written"), [
+    (prompts.reply("The river is wide.", "old mill, wide river"), "old mill, wide river [2]", True),
+    (prompts.reply("Nobody wrote this.", "guessed"), "mill: old [1]\nriver: wide [2]", False),
+    (prompts.NOT_FOUND, "mill: old [1]\nriver: wide [2]", False),
+])  # fmt: skip
+def test_a_model_that_quotes_writes_the_composed_answer(
+    home: Home, monkeypatch: pytest.MonkeyPatch, reply: str, answer: str, written: bool
+) -> None:
+    listed = several.Composed(
+        "mill: old [1]\nriver: wide [2]", True,
+        (_cited("mill", "The mill is old."), _cited("river", "The river is wide.")), (),
+    )
+    asked: list[Any] = []
+
+    def generate(engine: Engine, state: Any, ids: Any, *_: Any) -> Iterator[int]:
+        asked.append(engine.tokenizer.decode(list(ids)))
+        yield from engine.tokenizer.encode(reply)
+
+    monkeypatch.setattr(Engine, "generate", generate)
+    made = several.write(home, "What is there?", listed, Sampling(), lambda: False)
+    assert (made.answer, made.written) == (answer, written)
+    assert made.citations == listed.citations
+    assert "What is there?" in asked[0]
+    assert several.write(home, "What is there?", listed, Sampling(), lambda: True) == listed
