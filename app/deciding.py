@@ -19,29 +19,37 @@ LOOK = 8
 """Tokens of a sentence that the model is asked about: what follows a sentence's beginning is its copy."""
 
 
-@torch.no_grad()
 def decide(home: Home, state: ModelState, prepared: Prepared) -> tuple[ModelState, Prepared, int]:
-    """Settle how the reply to a prepared question begins.
+    """Settle how the reply to a prepared question begins, if the model has a say in it.
 
     Returns the state that has read the question (as far as that was needed), what is now prepared, and how many of its
     `ids` that state has read. Raises ModelError.
     """
-    aids, engine = home.aids, home.engine
-    if aids.fit is None or not prepared.candidates:
+    if not has_a_say(home, prepared):
         return state, prepared, 0
+    after, logits = home.engine.next_logits(state, prepared.ids[: prepared.asked])
+    return after, settle(home, after, logits, prepared), prepared.asked
+
+
+def has_a_say(home: Home, prepared: Prepared) -> bool:
+    """Whether the model is to choose between candidates, or to refuse."""
+    return home.aids.fit is not None and bool(prepared.candidates)
+
+
+@torch.no_grad()
+def settle(home: Home, after: ModelState, logits: torch.Tensor, prepared: Prepared) -> Prepared:
+    """What is prepared once the question has been read: `after` is the state then, logits [vocabulary] what follows."""
+    aids, engine = home.aids, home.engine
     asked = prepared.ids[: prepared.asked]
-    after, logits = engine.next_logits(state, asked)
     refusal, quote = (engine.tokenizer.encode(words)[0] for words in (prompts.NOT_FOUND, prompts.QUOTE_PREFIX))
     if aids.refuse is not None and float(logits[refusal] - logits[quote]) > aids.refuse:
-        return after, replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked), len(asked)
+        return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
     openings = [engine.tokenizer.encode(candidate.opening) for candidate in prepared.candidates]
     alike = (n for n, column in enumerate(zip(*openings, strict=False)) if len(set(column)) > 1)
     shared = next(alike, min(map(len, openings)) - 1)
     begun, logits = engine.next_logits(after, openings[0][:shared])
     likely = engine.likelihoods(begun, logits, [ids[shared : shared + LOOK] for ids in openings])
-    best = max(
-        range(len(openings)), key=lambda n: aids.fit * prepared.candidates[n].fit + likely[n]  # type: ignore[operator]
-    )
+    fits = [(aids.fit or 0.0) * candidate.fit for candidate in prepared.candidates]
+    best = max(range(len(openings)), key=lambda n: fits[n] + likely[n])
     chosen = prepared.candidates[best]
-    decided = replace(prepared, opening=chosen.opening, quote=chosen.sentence, ids=(*asked, *openings[best]))
-    return after, decided, len(asked)
+    return replace(prepared, opening=chosen.opening, quote=chosen.sentence, ids=(*asked, *openings[best]))
