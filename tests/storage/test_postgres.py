@@ -16,7 +16,10 @@ import torch
 
 from app import reading
 from app.home import Home
+from app.reports.job import Job, Run, create
+from app.reports.template import parse
 from app.settings import Settings
+from model.sampling import Sampling
 from storage import migrations
 from storage.conversations import Conversations, Message
 from storage.database import Database
@@ -24,6 +27,7 @@ from storage.documents import Documents, Segment, SkippedPart
 from storage.errors import DatabaseDamaged, DatabaseTooNew, SnapshotDamaged, StorageError
 from storage.evidence import PassageIndex
 from storage.leases import Leases
+from storage.reports import Cell, Cells
 from storage.snapshots import Snapshots
 from tests.storage.conftest import MAKER
 from tests.storage.test_snapshots import _end, _page, _same, _save, _whole
@@ -147,6 +151,54 @@ def test_a_lease_is_held_by_one(database: Database) -> None:
         assert (ours, again, other) == (True, False, True)
     with leases.hold("a") as ours:
         assert ours
+
+
+def test_of_many_workers_at_once_one_gets_each_cell(url: str, database: Database) -> None:
+    document = Documents(database).add("a", "text", "a", [], [], None)
+    wanted = [Cell(str(n), document.id, "q", "state", "hash", {}, "found") for n in range(20)]
+    Cells(database).claim(wanted[:5], "lost", -1)  # whose time is over
+    own = [Database(url) for _ in range(4)]
+    got: dict[int, list[str]] = {}
+
+    def work(n: int) -> None:
+        got[n] = [key for each in wanted for key in Cells(own[n]).claim([each], f"w{n}", 60)]
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(key for keys in got.values() for key in keys) == sorted(cell.key for cell in wanted)
+    cells = Cells(database)
+    assert not cells.put(wanted[0], "lost")
+    answered = {cell.key: sum(cells.put(cell, f"w{n}") for n in range(4)) for cell in wanted}
+    assert set(answered.values()) == {1}
+    assert cells.workers() == []
+    assert cells.get(answered).keys() == answered.keys()
+    assert cells.claim(wanted, "late", 60) == []
+    for each in own:
+        each.close()
+
+
+def test_two_machines_share_the_cells_of_a_report(url: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    homes = [Home(Settings(tmp_path / name, tiny_checkpoint, "cpu", database=url)) for name in ("one", "two")]
+    texts = [f"Text number {n}." for n in range(4)]
+    whole = [Segment(0, 0, len(texts[0]), "text.txt", None, 1)]
+    ids = [homes[0].documents.add(text, "text", text, whole, [], None).id for text in texts]
+    template = parse("t.yaml", "questions:\n" + "".join(f"  - {{id: q{n}, ask: 'What is {n}?'}}\n" for n in range(3)))
+    job = create(homes[0], template, ids, tmp_path / "out", Sampling(max_tokens=8))
+    runs = [Run(Job(home, home.reports.get(job.id))) for home in homes]
+    threads = [threading.Thread(target=each.all) for each in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(runs[0].new) + len(runs[1].new) == 12
+    assert runs[0].done() == runs[1].done() == 12
+    assert not {cell.state for each in runs for cell in each.new.values()} & {"failed", "missing"}
+    assert homes[0].cells.workers() == []
+    for home in homes:
+        home.close()
 
 
 def test_waiting_for_another_writer_ends_in_words(url: str, database: Database) -> None:
