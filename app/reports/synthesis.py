@@ -1,13 +1,12 @@
 """Questions across documents: the answers about each are read as a text of their own, and quoted as one."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 from app import dialogue, prompts
 from app.answers import Answer, Prepared
 from app.citations import cite, parse_reply
-from app.errors import OncereadError
 from app.home import Home
 from app.passages import Places
 from app.reports.cells import digest, explain, failed, judge, sampling_in, unanswered, words
@@ -17,6 +16,8 @@ from model.sampling import Sampling
 from model.state import ModelState
 from storage.documents import Segment
 from storage.reports import Cell
+
+NOTHING = "No document answers what this is put together from."
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def answer(
     """Answer a cell across documents; yields it once, or nothing at `should_stop`. What fails is said in the cell."""
     try:
         if not sources:
-            raise OncereadError("there is no answer about any document to put together")
+            yield replace(cell, state="not_found", answer={"answer": NOTHING})
+            return
         text, segments = _text(sources)
         state = _read(home, text, should_stop)
         ids = dialogue.question_ids(home.engine, (), words(question))

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from app import library, reading
+from app.aids import Aids
 from app.errors import OncereadError
 from app.home import Home
-from app.reports import cells, files, run
+from app.reports import cells, files, run, synthesis
 from app.reports.job import Progress, create
 from app.reports.template import Template, parse
 from model.engine import Engine
@@ -82,6 +83,16 @@ def test_questions_across_documents_are_asked_of_the_answers(home: Home, documen
     assert {source["question"] for source in gist["sources"]} <= {"setting", "common"}
     assert common["sources"]
     assert counts(report(home, ACROSS, ids, tmp_path)) == (6, 0, 6, 0, 0)
+
+
+def test_where_no_document_answers_there_is_nothing_to_put_together(home: Home, documents: Add, tmp_path: Path) -> None:
+    home.aids = Aids(evidence=1, choose_quotes=True)  # which refuse a question whose words are not in the document
+    text = ACROSS.replace("Where and when", "Which zeppelin").replace("Who are the main characters", "Which yacht sank")
+    result = report(home, text, documents("One text.", "Another text."), tmp_path)
+    assert counts(result) == (6, 6, 0, 0, 0)
+    assert facts(result)["counts"]["not_found"] == 6
+    assert facts(result)["cells"][-1]["text"] == synthesis.NOTHING
+    assert counts(run.run(home, home.reports.get(result.job))) == (6, 0, 6, 0, 0)
 
 
 def test_two_questions_that_are_the_same_are_asked_once(
