@@ -30,7 +30,7 @@ class Home:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.turns = Turns()
+        self.turns = Turns(settings.home)
         try:
             settings.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -1,14 +1,31 @@
 """Who may use the model now: one at a time, people asking in the order they came, and before documents being read."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+SIGNS = 4
+"""People asking at once, in all processes together, that other processes hear of."""
+
+LOOK_SECONDS = 0.1
+"""Between looks whether somebody asks in another process; one takes a millisecond."""
 
 
 class Turns:
-    """Readers take a turn for each chunk of a document, so an asker waits for one chunk at most."""
+    """Readers take a turn for each chunk of a document, so an asker waits for one chunk at most.
 
-    def __init__(self) -> None:
+    An asker in another process on the same data folder uses that one's model, and shares the machine with ours: readers
+    here pause until it is done.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """folder: where processes see one another's signs."""
+        self._signs = [folder / f"asking-{number}.lock" for number in range(SIGNS)]
+        self._looked = float("-inf")
         self._free = threading.Condition()
         self._busy = False
         self._askers = 0
@@ -16,16 +33,21 @@ class Turns:
     @contextmanager
     def asking(self) -> Iterator[None]:
         """Use the model as soon as it is free."""
-        with self._free:
-            self._askers += 1
-            self._free.wait_for(lambda: not self._busy)
-            self._askers -= 1
-            self._busy = True
-        yield from self._release()
+        with self._sign():
+            with self._free:
+                self._askers += 1
+                self._free.wait_for(lambda: not self._busy)
+                self._askers -= 1
+                self._busy = True
+            yield from self._release()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Use the model when it is free and nobody waits to ask."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            while any(map(_is_locked, self._signs)):
+                time.sleep(LOOK_SECONDS)
+            self._looked = time.monotonic()
         with self._free:
             self._free.wait_for(lambda: not self._busy and not self._askers)
             self._busy = True
@@ -38,6 +60,29 @@ class Turns:
             with self._free:
                 self._busy = False
                 self._free.notify_all()
+
+    @contextmanager
+    def _sign(self) -> Iterator[None]:
+        """Hold a lock that other processes see, and that ends with this process. Without one the question is asked all
+        the same."""
+        with ExitStack() as held:
+            for path in self._signs:
+                with suppress(OSError, NotImplementedError):  # taken (Timeout), or a folder that takes no locks
+                    held.enter_context(FileLock(path, blocking=False))
+                    break
+            yield
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        if path.exists():
+            with FileLock(path, blocking=False):
+                pass
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        pass
+    return False
 
 
 class Line:

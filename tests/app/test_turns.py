@@ -1,13 +1,82 @@
 """Asking goes before reading, and only one uses the model at a time."""
 
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
-from app.turns import Line, Turns
+import pytest
+
+from app.turns import SIGNS, Line, Turns
+
+ROOT = Path(__file__).parents[2]
+ASKER = """
+import pathlib, sys
+from app.turns import Turns
+with Turns(pathlib.Path(sys.argv[1])).asking():
+    print("asking", flush=True)
+    sys.stdin.read()
+"""
 
 
-def test_an_asker_waits_for_one_reading_turn_at_most() -> None:
-    turns = Turns()
+@contextmanager
+def asker(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that asks until its input ends."""
+    command = [sys.executable, "-c", ASKER, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asking\n"
+        yield process
+
+
+def begin_reading(turns: Turns, times: int = 1) -> tuple[threading.Thread, list[int]]:
+    """A thread that takes reading turns, and the numbers of those it had."""
+    had: list[int] = []
+
+    def read() -> None:
+        for n in range(times):
+            with turns.reading():
+                had.append(n)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    return thread, had
+
+
+@pytest.mark.parametrize("ends", ["well", "killed"])
+def test_readers_pause_while_another_process_asks(tmp_path: Path, ends: str) -> None:
+    turns = Turns(tmp_path)
+    with asker(tmp_path) as one, asker(tmp_path) as other:
+        thread, had = begin_reading(turns)
+        thread.join(0.3)
+        assert had == []
+        with turns.asking():  # people do not wait for one another's processes
+            pass
+        one.communicate() if ends == "well" else one.kill()
+        thread.join(0.3)
+        assert had == []
+        other.communicate() if ends == "well" else other.kill()
+        thread.join(10)
+    assert had == [0]
+
+
+def test_more_askers_than_signs_and_a_folder_without_locks(tmp_path: Path) -> None:
+    with ExitStack() as held:
+        for _ in range(SIGNS + 2):
+            held.enter_context(Turns(tmp_path).asking())
+    turns = Turns(tmp_path / "is not there")
+    with turns.asking():
+        pass
+    thread, had = begin_reading(turns)
+    thread.join(10)
+    assert had == [0]
+
+
+def test_an_asker_waits_for_one_reading_turn_at_most(tmp_path: Path) -> None:
+    turns = Turns(tmp_path)
     order: list[str] = []
     first_turn = threading.Event()
 
@@ -30,8 +99,8 @@ def test_an_asker_waits_for_one_reading_turn_at_most() -> None:
     assert len(order) == 21
 
 
-def test_turns_never_overlap() -> None:
-    turns = Turns()
+def test_turns_never_overlap(tmp_path: Path) -> None:
+    turns = Turns(tmp_path)
     inside = 0
     overlaps: list[int] = []
 
@@ -52,8 +121,8 @@ def test_turns_never_overlap() -> None:
     assert set(overlaps) == {1}
 
 
-def test_an_error_gives_the_turn_back() -> None:
-    turns = Turns()
+def test_an_error_gives_the_turn_back(tmp_path: Path) -> None:
+    turns = Turns(tmp_path)
     for use in (turns.asking, turns.reading):
         try:
             with use():
