@@ -7,6 +7,7 @@ Rows may differ in length; one that has ended is dropped.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,9 @@ from model.kda import KDA
 from model.mla import MLA
 from model.state import KDAState, MLAState, ModelState
 from model.transformer import Layer, Transformer
+
+STEM = 32
+"""From so many tokens on, what several questions begin with is read once before them: a step of its own pays then."""
 
 
 @dataclass
@@ -65,7 +69,7 @@ class Rows:
 
 
 def read(model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState]) -> Tensor:
-    """Read a question into each of `states`, forks of `shared` that nothing was read into yet.
+    """Read a question into each of `states`, which went on from `shared` by any number of tokens.
 
     questions: int64 [T] of any lengths. Returns the hidden states [B, D] of their last tokens.
     """
@@ -80,13 +84,33 @@ def read(model: Transformer, questions: Sequence[Tensor], shared: ModelState, st
             assert isinstance(layer.attention, MLA)
             own = [state.layers[n] for state in states]
             x = x + _read_mla(layer.attention, given, before, [s for s in own if isinstance(s, MLAState)], spans)
-        else:  # a row's scan is its own, and its matrices have tokens enough
-            alone = [layer.attention(given[span], state.layers[n]) for span, state in zip(spans, states, strict=True)]
-            x = x + torch.cat(alone)
+        else:
+            assert isinstance(layer.attention, KDA)
+            kept = [state.layers[n] for state in states]
+            x = x + _read_kda(layer.attention, given, [s for s in kept if isinstance(s, KDAState)], spans)
         x = x + layer.feed_forward(norm.rms_norm(x, layer.feed_forward_norm, layer.eps))
     for state, question in zip(states, questions, strict=True):
         state.tokens += question.shape[0]
     return norm.rms_norm(x[torch.tensor(ends, device=x.device) - 1], model.norm, model.config.eps)
+
+
+def stems(questions: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
+    """What several questions begin with, at least `STEM` tokens: (how many tokens, which questions).
+
+    Each question is in one stem at most, and has a token behind it.
+    """
+    found: list[tuple[int, list[int]]] = []
+    for row in sorted(range(len(questions)), key=lambda row: tuple(questions[row])):
+        length = len(questions[row]) - 1
+        if found:
+            most, rows = found[-1]
+            pairs = zip(questions[rows[0]][:most], questions[row][:length], strict=False)
+            common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            if common >= STEM:
+                found[-1] = common, [*rows, row]
+                continue
+        found.append((length, [row]))
+    return [(length, rows) for length, rows in found if len(rows) > 1]
 
 
 def step(model: Transformer, ids: Tensor, rows: Rows) -> Tensor:
@@ -147,14 +171,25 @@ def _mla(layer: MLA, x: Tensor, rows: MLARows, seen: Tensor) -> Tensor:
     return layer.join(mla.unabsorb(o, up, layer.nope), x.dtype)
 
 
+def _read_kda(layer: KDA, x: Tensor, states: Sequence[KDAState], spans: Sequence[slice]) -> Tensor:
+    """`KDA.forward` for the tokens of every row, x [N, D] -> [N, D]: all of them meet the matrices at once."""
+    qkv, raw, gate, beta = layer.project(x)
+    outs = [
+        layer.read(qkv[span], raw[span], gate[span], beta[span], state)
+        for span, state in zip(spans, states, strict=True)
+    ]
+    return layer.join(torch.cat(outs))
+
+
 def _read_mla(layer: MLA, x: Tensor, shared: MLAState, states: Sequence[MLAState], spans: Sequence[slice]) -> Tensor:
     """`MLA.forward` for the tokens of every row, x [N, D] -> [N, D]: all of them meet the shared pages at once."""
     q, latents, up = layer.project(x)
     past = layer.attend_past(q, up, list(shared.pages()))
     outs = []
     for state, span in zip(states, spans, strict=True):
-        own_past = (past[0][:, span], past[1][:, span]) if past else None
-        outs.append(layer.attend_new(q[:, span], latents[span], up, own_past))
+        shared_past = (past[0][:, span], past[1][:, span]) if past else None
+        own = torch.cat([state.rows(shared.tokens), latents[span]])
+        outs.append(layer.attend_new(q[:, span], own, up, shared_past))
         state.append(latents[span])
     return layer.join(torch.cat(outs, 1), x.dtype)
 

@@ -21,6 +21,12 @@ CHUNK = 2048
 """Tokens read at once. Chunks end at multiples of it counted from the document's start, so that reading stopped at one
 and taken up later multiplies the same matrices and ends in the same bits."""
 
+Brought = list[tuple[int, int | None]]
+"""What a step of many rows brought: a row's token, or None at its end."""
+
+Read = tuple[ModelState, torch.Tensor]
+"""The state after what was read, and the hidden state [1, D] of its last token."""
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -135,7 +141,7 @@ class Engine:
         questions: Sequence[Sequence[int]],
         samplings: Sequence[Sampling],
         should_stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[list[tuple[int, int | None]]]:
+    ) -> Iterator[Brought]:
         """Continue one state with many questions at once, each as `generate` would alone, up to rounding.
 
         Yields what each step brought: (row, token), and (row, None) once that row has ended, as rows do one by one. A
@@ -144,21 +150,16 @@ class Engine:
         """
         limits = [min(s.max_tokens, self.config.max_length - state.tokens - len(ids))
                   for s, ids in zip(samplings, questions, strict=True)]
-        begun: list[tuple[ModelState, torch.Tensor]] = []
-        for group in _groups(questions):
-            if should_stop():
-                return
-            begun += self._begin(state, group)
-            yield []
-        if not begun:
+        read = yield from self._begin(state, questions, should_stop)
+        if not read or len(read) < len(questions):
             return
-        rows = batch.Rows(state, [after for after, _ in begun], max(0, *limits))
-        logits = torch.stack([following for _, following in begun])
-        del begun  # their states live on in the rows
+        rows = batch.Rows(state, [after for after, _ in read], max(0, *limits))
+        logits = self.model.logits(torch.cat([hidden for _, hidden in read]))
+        del read  # its states live on in the rows
         samplers, written = [Sampler(sampling) for sampling in samplings], [0] * len(samplings)
         living = list(range(len(questions)))
         while not should_stop():
-            brought: list[tuple[int, int | None]] = []
+            brought: Brought = []
             going = []
             for at, row in enumerate(living):
                 token = samplers[row].choose(logits[at]) if limits[row] > 0 else None
@@ -181,15 +182,38 @@ class Engine:
             logits = self.model.logits(batch.step(self.model, tokens, rows))
 
     def _begin(
-        self, state: ModelState, questions: Sequence[Sequence[int]]
-    ) -> list[tuple[ModelState, torch.Tensor]]:
-        """The state after each question and the logits of what follows, read side by side if there are several."""
-        if len(questions) == 1:
-            return [self.next_logits(state, questions[0])]
-        self._check_length(state.tokens + max(map(len, questions)))
-        ids = [torch.tensor(question, dtype=torch.int64, device=self.device) for question in questions]
-        states = [state.fork() for _ in ids]
-        return list(zip(states, self.model.logits(batch.read(self.model, ids, state, states)), strict=True))
+        self, state: ModelState, questions: Sequence[Sequence[int]], should_stop: Callable[[], bool]
+    ) -> Generator[Brought, None, list[Read]]:
+        """Read each question after `state`, and what several begin with only once. Fewer at `should_stop`."""
+        stems = batch.stems(questions)
+        once = [questions[rows[0]][:length] for length, rows in stems]
+        begun = yield from self._read_rows(state, [state] * len(stems), once, should_stop)
+        bases, rest = [state] * len(questions), list(questions)
+        for (length, rows), (after, _) in zip(stems, begun, strict=False):
+            for row in rows:
+                bases[row], rest[row] = after, questions[row][length:]
+        return (yield from self._read_rows(state, bases, rest, should_stop))
+
+    def _read_rows(
+        self, shared: ModelState, bases: Sequence[ModelState], questions: Sequence[Sequence[int]],
+        should_stop: Callable[[], bool],
+    ) -> Generator[Brought, None, list[Read]]:
+        """Read a question after each of `bases`, which went on from `shared`, many side by side in a step."""
+        read: list[Read] = []
+        for group in _groups(questions):
+            if should_stop():
+                break
+            before, some = bases[group], questions[group]
+            if len(some) == 1:
+                *_, (after, hidden) = self._chunks(before[0], some[0])
+                read.append((after, hidden[-1:]))
+            else:
+                self._check_length(max(base.tokens + len(ids) for base, ids in zip(before, some, strict=True)))
+                states = [base.fork() for base in before]
+                ids = [torch.tensor(each, dtype=torch.int64, device=self.device) for each in some]
+                read += zip(states, batch.read(self.model, ids, shared, states).split(1), strict=True)
+            yield []
+        return read
 
     @torch.no_grad()
     def _chunks(self, state: ModelState, ids: Sequence[int]) -> Iterator[tuple[ModelState, torch.Tensor]]:
@@ -219,16 +243,16 @@ def _keep_freed_memory() -> None:
     torch.empty(31 << 20, dtype=torch.uint8)
 
 
-def _groups(questions: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
+def _groups(questions: Sequence[Sequence[int]]) -> Iterator[slice]:
     """Neighbours of at most CHUNK tokens together, so that nobody waits longer for the model than a chunk takes."""
     first, tokens = 0, 0
     for n, ids in enumerate(questions):
         if n > first and tokens + len(ids) > CHUNK:
-            yield questions[first:n]
+            yield slice(first, n)
             first, tokens = n, 0
         tokens += len(ids)
     if questions:
-        yield questions[first:]
+        yield slice(first, len(questions))
 
 
 def choose_device(name: str) -> torch.device:

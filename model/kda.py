@@ -46,12 +46,19 @@ class KDA(nn.Module):
 
     def forward(self, x: Tensor, state: KDAState) -> Tensor:
         """x [T, D] -> [T, D]; `state` moves on by T tokens."""
-        qkv, decay, gate, beta = linear(x, self.input).split(self.sizes, -1)
-        raw, gate = self._heads(linear(decay, self.decay_up)), self._heads(linear(gate, self.gate_up))
-        read = self._read_one if x.shape[0] == 1 and backend.use_triton(x) else self._read
-        return linear(read(qkv, raw, gate, beta, state).flatten(-2), self.output)
+        read = self._read_one if x.shape[0] == 1 and backend.use_triton(x) else self.read
+        return self.join(read(*self.project(x), state))
 
-    def _read(self, qkv: Tensor, raw: Tensor, gate: Tensor, beta: Tensor, state: KDAState) -> Tensor:
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x [T, D] -> qkv [T, 3 H K], the raw gate of the state and that of the output [T, H, K], beta [T, H]."""
+        qkv, decay, gate, beta = linear(x, self.input).split(self.sizes, -1)
+        return qkv, self._heads(linear(decay, self.decay_up)), self._heads(linear(gate, self.gate_up)), beta
+
+    def join(self, o: Tensor) -> Tensor:
+        """Heads back to one: o [T, H, V] -> [T, D]."""
+        return linear(o.flatten(-2), self.output)
+
+    def read(self, qkv: Tensor, raw: Tensor, gate: Tensor, beta: Tensor, state: KDAState) -> Tensor:
         """Convolution, delta rule and gated norm of T tokens: -> [T, H, V]."""
         qkv, state.conv = conv.short_conv(qkv, self.conv, state.conv)
         q, k, v = qkv.unflatten(-1, (3, self.heads, self.dim)).unbind(-3)
@@ -60,7 +67,7 @@ class KDA(nn.Module):
         return norm.gated_rms_norm(o, gate, self.norm, self.eps)
 
     def _read_one(self, qkv: Tensor, raw: Tensor, gate: Tensor, beta: Tensor, state: KDAState) -> Tensor:
-        """`_read` of one token as one kernel."""
+        """`read` of one token as one kernel."""
         y, tail, recurrent = self.step(qkv, raw, gate, beta, state.conv[None], state.recurrent[None])
         state.conv, state.recurrent = tail[0], recurrent[0]
         return y

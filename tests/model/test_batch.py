@@ -128,6 +128,45 @@ def test_questions_read_side_by_side_leave_the_states_they_leave_alone(
             assert (ours[name] - theirs[name]).norm() <= 1e-4 * theirs[name].norm() + 1e-6, name
 
 
+def test_what_questions_begin_with_is_read_once(endless: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "STEM", 5)
+    shared = endless.read(endless.empty(), ids(30))
+    one, other, alone = ids(20, seed=1), ids(8, seed=2), ids(9, seed=3)
+    questions = [one + ids(4), alone, other + ids(6), one + ids(3, seed=4), one[:12], other + ids(1), one[:4]]
+    stems = {(length, frozenset(rows)) for length, rows in batch.stems(questions)}
+    assert stems == {(8, frozenset({2, 5})), (11, frozenset({0, 3, 4}))}
+    read: list[int] = []
+    real = batch.read
+
+    def counting(model: object, some: list[torch.Tensor], *more: object) -> torch.Tensor:
+        read.append(sum(map(len, some)))
+        return real(model, some, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batch, "read", counting)
+    samplings = [Sampling(max_tokens=6)] * len(questions)
+    replies = gather(endless.generate_many(shared, questions, samplings), len(questions))
+    assert read == [19, sum(map(len, questions)) - 3 * 11 - 2 * 8]
+    assert replies == [list(endless.generate(shared, q, s)) for q, s in zip(questions, samplings, strict=True)]
+    assert list(endless.generate_many(shared, questions, samplings, lambda: True)) == []
+
+
+@given(data=st.data())
+def test_stems_are_common_and_leave_each_question_a_token(data: st.DataObject) -> None:
+    beginnings = [ids(40, seed) for seed in range(3)]
+    questions = [
+        beginnings[data.draw(st.integers(0, 2))][: data.draw(st.integers(0, 40))] + ids(data.draw(st.integers(1, 9)))
+        for _ in range(data.draw(st.integers(0, 9)))
+    ]
+    stems = batch.stems(questions)
+    rows = [row for _, some in stems for row in some]
+    assert len(rows) == len(set(rows))
+    for length, some in stems:
+        assert len(some) > 1
+        assert length >= batch.STEM
+        assert len({tuple(questions[row][:length]) for row in some}) == 1
+        assert all(len(questions[row]) > length for row in some)
+
+
 def test_no_more_tokens_than_a_chunk_are_read_in_one_step(endless: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "CHUNK", 10)
     shared = endless.read(endless.empty(), ids(20))
