@@ -18,10 +18,15 @@ Arithmetic: everything without v is bounded by 1 and multiplied in HALF, float16
 holds v in WIDE, bfloat16, which has float32's range. Sums are float32. For a float32 model both are float32.
 """
 
+import torch
+
 # mypy: allow-untyped-defs
 import triton
 import triton.language as tl
+from torch import Tensor
 
+CHUNK = 64
+LEVELS = CHUNK.bit_length() - 1
 LOG2E = tl.constexpr(1.4426950408889634)
 UNIT = tl.constexpr(1 / 64)
 """Gates are kept as float16 numbers of this many bits, so that even very slow decays keep their digits."""
@@ -47,83 +52,107 @@ def log_decay(raw, bias, a_log):
 
 
 @triton.jit
-def unit_rows(x, eps: tl.constexpr):
-    """x / sqrt(sum(x^2) + eps) over the last dimension."""
-    return x * tl.rsqrt(tl.sum(x * x, 1) + eps)[:, None]
-
-
-@triton.jit
 def dot(a, b, acc=None):
     """acc + a b in float32; float32 operands keep their digits."""
     return tl.dot(a, b, acc, input_precision="tf32x3")
 
 
 @triton.jit
+def meeting(i, level):
+    """Whether rows i of a right block and columns i of the block left of it meet at this level: one comparison each."""
+    block = i >> level
+    right = tl.where((block & 1) == 1, block, -1)
+    return right[:, None] == block[None, :] + 1
+
+
+def sums(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Which gates add up to the exponents, [LEVELS + 2, C, C] of UNIT and 0: of the rows of each level's blocks, from
+    the chunk's start through each token, and from behind it to the chunk's end."""
+    i = torch.arange(CHUNK)
+    row, col = i[:, None], i[None, :]
+    levels = [((row >> n) == (col >> n)) & ((col <= row) == ((row >> n) % 2 == 1)) for n in range(LEVELS)]
+    return (torch.stack([*levels, col <= row, col > row]).to(dtype) * UNIT.value).to(device)
+
+
+@triton.jit
 def chunk_kernel(
-    q_ptr, k_ptr, v_ptr, raw_ptr, beta_ptr, a_log_ptr, bias_ptr, bounds_ptr,
-    values_ptr, keys_ptr, read_ptr, write_ptr, attention_ptr, total_ptr,
+    q_ptr, k_ptr, v_ptr, raw_ptr, beta_ptr, a_log_ptr, bias_ptr, bounds_ptr, sums_ptr,
+    values_ptr, keys_ptr, near_ptr, read_ptr, write_ptr, attention_ptr, total_ptr,
     q_stride, k_stride, v_stride, raw_stride, beta_stride, scale, H,
-    K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, LEVELS: tl.constexpr,
+    K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, LEVELS: tl.constexpr, PART: tl.constexpr,
     HALF: tl.constexpr, WIDE: tl.constexpr,
 ):
     """Everything about one chunk and head that does not need the state. q, k, raw [tokens, H, K], v [tokens, H, V],
-    beta [tokens, H] before its sigmoid (a stride is from token to token), bounds [N, 2]; results [N, H, C, .]."""
+    beta [tokens, H] before its sigmoid (a stride is from token to token), bounds [N, 2], sums as `sums` gives them;
+    results [N, H, C, .]. `near`
+    is the memory of `keys`, for numbers in HALF that wait there until the inverse is known."""
     n, h = tl.program_id(0), tl.program_id(1)
     first, end = tl.load(bounds_ptr + 2 * n), tl.load(bounds_ptr + 2 * n + 1)
-    i, key, value = tl.arange(0, C), tl.arange(0, K), tl.arange(0, V)
+    i, part = tl.arange(0, C), tl.arange(0, PART)
     token = (first + i).to(tl.int64)
     inside = (first + i < end)[:, None]
     row, col = i[:, None], i[None, :]
+    tile = (n * H + h).to(tl.int64) * C
+    q_row, k_row = q_ptr + token[:, None] * q_stride + h * K, k_ptr + token[:, None] * k_stride + h * K
+    raw_row = raw_ptr + token[:, None] * raw_stride + h * K
 
-    raw = tl.load(raw_ptr + token[:, None] * raw_stride + h * K + key[None, :], mask=inside, other=0.0).to(tl.float32)
-    bias = tl.load(bias_ptr + h * K + key)
-    gate = tl.maximum(log_decay(raw, bias[None, :], tl.load(a_log_ptr + h)), GATE_FLOOR)
-    gate = tl.where(inside, gate, 0.0)
-    high = (gate / UNIT).to(HALF)
-    low = (gate / UNIT - high.to(tl.float32)).to(HALF)
+    q_square, k_square = tl.full((C,), 1e-6, tl.float32), tl.full((C,), 1e-6, tl.float32)
+    for start in tl.static_range(0, K, PART):
+        q_part = tl.load(q_row + start + part[None, :], mask=inside, other=0.0).to(tl.float32)
+        k_part = tl.load(k_row + start + part[None, :], mask=inside, other=0.0).to(tl.float32)
+        q_square += tl.sum(q_part * q_part, 1)
+        k_square += tl.sum(k_part * k_part, 1)
+    q_unit, k_unit = tl.rsqrt(q_square)[:, None], tl.rsqrt(k_square)[:, None]
+    a_log = tl.load(a_log_ptr + h)
+    sums_ptr += row * C + col
 
-    q = tl.load(q_ptr + token[:, None] * q_stride + h * K + key[None, :], mask=inside, other=0.0).to(tl.float32)
-    k = tl.load(k_ptr + token[:, None] * k_stride + h * K + key[None, :], mask=inside, other=0.0).to(tl.float32)
-    q, k = unit_rows(q, 1e-6).to(HALF), unit_rows(k, 1e-6).to(HALF)
+    attention = tl.zeros((C, C), tl.float32)
+    lower = tl.zeros((C, C), tl.float32)
+    for start in range(0, K, PART):
+        key = start + part
+        raw = tl.load(raw_row + key[None, :], mask=inside, other=0.0).to(tl.float32)
+        gate = log_decay(raw, tl.load(bias_ptr + h * K + key)[None, :], a_log)
+        gate = tl.where(inside, tl.maximum(gate, GATE_FLOOR), 0.0)
+        high = (gate / UNIT).to(HALF)
+        low = (gate / UNIT - high.to(tl.float32)).to(HALF)
+        q = (tl.load(q_row + key[None, :], mask=inside, other=0.0).to(tl.float32) * q_unit).to(HALF)
+        k = (tl.load(k_row + key[None, :], mask=inside, other=0.0).to(tl.float32) * k_unit).to(HALF)
+        attention += tl.where(row == col, tl.sum(q.to(tl.float32) * k.to(tl.float32), 1)[:, None], 0.0)
+        # Not unrolled: six levels side by side are more code than a multiprocessor's instruction cache holds.
+        for level in range(LEVELS):
+            decay = tl.exp2(dot(tl.load(sums_ptr + level * C * C), high)).to(HALF)
+            near = k * decay
+            meets = meeting(i, level)
+            attention = tl.where(meets, attention + dot(q * decay, tl.trans(near)), attention)
+            lower = tl.where(meets, lower + dot(near, tl.trans(near)), lower)
+
+        through = tl.load(sums_ptr + LEVELS * C * C)
+        decay = tl.exp2(dot(through, low, dot(through, high)))
+        at_key = (tile + row) * K + key[None, :]
+        tl.store(read_ptr + at_key, (q.to(tl.float32) * decay * scale).to(WIDE))
+        tl.store(near_ptr + at_key, k * decay.to(HALF))
+        after = tl.load(sums_ptr + (LEVELS + 1) * C * C)
+        decay = tl.exp2(dot(after, low, dot(after, high)))
+        tl.store(write_ptr + at_key, (k.to(tl.float32) * decay).to(WIDE))
+        tl.store(total_ptr + (n * H + h) * K + key, tl.exp2(tl.sum(gate, 0)))
+    tl.store(attention_ptr + (tile + row) * C + col, (attention * scale).to(WIDE))
+
     beta = tl.load(beta_ptr + token * beta_stride + h, mask=first + i < end, other=0.0).to(tl.float32)
     beta = tl.where(first + i < end, tl.sigmoid(beta), 0.0)
-
-    attention = tl.where(row == col, tl.sum(q.to(tl.float32) * k.to(tl.float32), 1)[:, None], 0.0)
+    lower *= beta[:, None]
     inverse = tl.where(row == col, 1.0, 0.0)
-    for level in tl.static_range(LEVELS):
-        right = ((row >> level) & 1) == 1
-        if level == 0:
-            decay = tl.where(right, tl.exp2(gate), 1.0).to(HALF)
-        else:
-            summed = ((row >> level) == (col >> level)) & ((col <= row) == right)
-            decay = tl.exp2(dot(tl.where(summed, UNIT, 0.0).to(HALF), high)).to(HALF)
-        near = k * decay
-        meets = right & ((row >> level) == (col >> level) + 1)
-        attention = tl.where(meets, dot(q * decay, tl.trans(near)), attention)
-        cross = tl.where(meets, dot(near, tl.trans(near)), 0.0) * beta[:, None]
-        if level == 0:
-            inverse -= cross
-        else:
-            solved = inverse.to(HALF)
-            inverse -= dot(solved, dot(cross.to(HALF), solved).to(HALF))
-
-    tile = (n * H + h).to(tl.int64) * C
-    square = (tile + row) * C + col
-    tl.store(attention_ptr + square, (attention * scale).to(WIDE))
-
-    through = tl.where(col <= row, UNIT, 0.0).to(HALF)
-    decay = tl.exp2(dot(through, low, dot(through, high)))
-    at_key = (tile + row) * K + key[None, :]
-    tl.store(read_ptr + at_key, (q.to(tl.float32) * decay * scale).to(WIDE))
+    for level in range(LEVELS):
+        solved = inverse.to(HALF)
+        inverse -= dot(solved, dot(tl.where(meeting(i, level), lower, 0.0).to(HALF), solved).to(HALF))
     inverse *= beta[None, :]
-    near = k * decay.to(HALF)
-    tl.store(keys_ptr + at_key, dot(inverse.to(HALF), near).to(WIDE))
-    after = tl.where(col > row, UNIT, 0.0).to(HALF)
-    decay = tl.exp2(dot(after, low, dot(after, high)))
-    tl.store(write_ptr + at_key, (k.to(tl.float32) * decay).to(WIDE))
-    tl.store(total_ptr + (n * H + h) * K + key, tl.exp2(tl.sum(gate, 0)))
 
-    at_value = token[:, None] * v_stride + h * V + value[None, :]
-    v = tl.load(v_ptr + at_value, mask=inside, other=0.0).to(WIDE)
-    at_value = (tile + row) * V + value[None, :]
-    tl.store(values_ptr + at_value, dot(inverse.to(WIDE), v).to(WIDE))
+    tl.debug_barrier()  # `near` was written by other threads than read it
+    half = inverse.to(HALF)
+    for start in range(0, K, PART):
+        at_key = (tile + row) * K + start + part[None, :]
+        tl.store(keys_ptr + at_key, dot(half, tl.load(near_ptr + at_key)).to(WIDE))
+    wide = inverse.to(WIDE)
+    for start in range(0, V, PART):
+        value = start + part[None, :]
+        v = tl.load(v_ptr + token[:, None] * v_stride + h * V + value, mask=inside, other=0.0).to(WIDE)
+        tl.store(values_ptr + (tile + row) * V + value, dot(wide, v).to(WIDE))

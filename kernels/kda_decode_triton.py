@@ -14,20 +14,26 @@ from torch import Tensor
 from kernels.kda_chunk_triton import log_decay
 from kernels.kda_decode import DecodeWeights
 
+TILES = {"num_warps": 4}
+
 
 @triton.jit
-def conv_step(x_ptr, weight_ptr, tail_ptr, next_ptr, c, channels, W: tl.constexpr):
-    """SiLU of the convolution at its newest token, for channels c; moves the tail on. Rounded to x's dtype, as the
-    convolution over many tokens leaves it."""
+def conv_step(x_ptr, weight_ptr, tail_ptr, c, channels, W: tl.constexpr):
+    """SiLU of the convolution at its newest token, for channels c. Rounded to x's dtype, as the convolution over many
+    tokens leaves it."""
     x = tl.load(x_ptr + c)
     total = x.to(tl.float32) * tl.load(weight_ptr + c * W + W - 1).to(tl.float32)
     for tap in tl.static_range(W - 1):
-        past = tl.load(tail_ptr + tap * channels + c)
-        total += past.to(tl.float32) * tl.load(weight_ptr + c * W + tap).to(tl.float32)
-        if tap > 0:
-            tl.store(next_ptr + (tap - 1) * channels + c, past)
-    tl.store(next_ptr + (W - 2) * channels + c, x)
+        total += tl.load(tail_ptr + tap * channels + c).to(tl.float32) * tl.load(weight_ptr + c * W + tap).to(tl.float32)
     return (total * tl.sigmoid(total)).to(x.dtype).to(tl.float32)
+
+
+@triton.jit
+def move_tail(x_ptr, tail_ptr, next_ptr, c, channels, W: tl.constexpr):
+    """The next tail of channels c: all but the oldest row, and the newest token."""
+    for tap in tl.static_range(1, W - 1):
+        tl.store(next_ptr + (tap - 1) * channels + c, tl.load(tail_ptr + tap * channels + c))
+    tl.store(next_ptr + (W - 2) * channels + c, tl.load(x_ptr + c))
 
 
 @triton.jit
@@ -41,27 +47,31 @@ def decode_kernel(
     h, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     key = tl.arange(0, K)
     channels = 3 * H * K
+    # All that is read is asked for before any of it is needed; what is written comes last.
+    x, tail, after = qkv_ptr + b * qkv_stride, tail_ptr + b * (W - 1) * channels, next_tail_ptr + b * (W - 1) * channels
+    gate = tl.load(gate_ptr + b * gate_stride + h * K + key).to(tl.float32)
+    weight = tl.load(norm_ptr + key).to(tl.float32)
+    raw = tl.load(raw_ptr + b * raw_stride + h * K + key).to(tl.float32)
+    bias, a_log = tl.load(bias_ptr + h * K + key), tl.load(a_log_ptr + h)
+    beta = tl.sigmoid(tl.load(beta_ptr + b * beta_stride + h).to(tl.float32))
+    q = conv_step(x, conv_ptr, tail, h * K + key, channels, W)
+    k = conv_step(x, conv_ptr, tail, (H + h) * K + key, channels, W)
+    v = conv_step(x, conv_ptr, tail, (2 * H + h) * K + key, channels, W)
     at_state = (b * H + h) * K * K + key[:, None] * K + key[None, :]
     state = tl.load(state_ptr + at_state)
-
-    x, tail, after = qkv_ptr + b * qkv_stride, tail_ptr + b * (W - 1) * channels, next_tail_ptr + b * (W - 1) * channels
-    q = conv_step(x, conv_ptr, tail, after, h * K + key, channels, W)
-    k = conv_step(x, conv_ptr, tail, after, (H + h) * K + key, channels, W)
-    v = conv_step(x, conv_ptr, tail, after, (2 * H + h) * K + key, channels, W)
     q *= tl.rsqrt(tl.sum(q * q, 0) + 1e-6) * scale
     k *= tl.rsqrt(tl.sum(k * k, 0) + 1e-6)
-    raw = tl.load(raw_ptr + b * raw_stride + h * K + key).to(tl.float32)
-    decay = tl.exp2(log_decay(raw, tl.load(bias_ptr + h * K + key), tl.load(a_log_ptr + h)))
-    beta = tl.sigmoid(tl.load(beta_ptr + b * beta_stride + h).to(tl.float32))
+    decay = tl.exp2(log_decay(raw, bias, a_log))
 
     state *= decay[:, None]
     error = beta * (v - tl.sum(state * k[:, None], 0))
     o = tl.sum(state * q[:, None], 0) + tl.sum(q * k, 0) * error
     tl.store(next_state_ptr + at_state, state + k[:, None] * error[None, :])
 
-    o *= tl.rsqrt(tl.sum(o * o, 0) / K + eps) * tl.load(norm_ptr + key).to(tl.float32)
-    o *= tl.sigmoid(tl.load(gate_ptr + b * gate_stride + h * K + key).to(tl.float32))
+    o *= tl.rsqrt(tl.sum(o * o, 0) / K + eps) * weight * tl.sigmoid(gate)
     tl.store(y_ptr + (b * H + h) * K + key, o.to(y_ptr.dtype.element_ty))
+    for part in tl.static_range(3):
+        move_tail(x, tail, after, (part * H + h) * K + key, channels, W)
 
 
 def decode(
@@ -76,6 +86,6 @@ def decode(
     decode_kernel[(heads, batch)](
         qkv, raw, gate, beta, weights.conv, weights.a_log, weights.dt_bias, weights.norm, tail, state,
         y, next_tail, next_state, *(x.stride(0) for x in (qkv, raw, gate, beta)), keys**-0.5, weights.eps, heads,
-        K=keys, W=weights.conv.shape[1], num_warps=max(1, keys // 32),  # 128 numbers of the state a thread
+        K=keys, W=weights.conv.shape[1], **(TILES | {"num_warps": max(1, keys * TILES["num_warps"] // 128)}),
     )  # fmt: skip
     return y, next_tail, next_state

@@ -7,14 +7,20 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from kernels.kda_chunk_triton import chunk_kernel
+from kernels.kda_chunk_triton import CHUNK, LEVELS, chunk_kernel, sums
 from kernels.kda_pass_triton import join_kernel, pass_kernel, segment_kernel
 
 TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 
-CHUNK = 64
 SPAN = 16_384
 """Tokens whose chunks are held at once: 72 KiB a chunk and head, 590 MB at 32 heads."""
+
+TILES = {"PART": 64, "num_warps": 4}
+"""Channels of a chunk worked on at once: what fits into registers."""
+
+NARROWEST = 64
+"""Heads narrower than this are multiplied in float32: compiled by Triton 3.6 for Hopper, tiles of 16 or 32 numbers in
+float16 or bfloat16 give wrong results that the interpreter does not show."""
 
 SLICE = 64
 """Columns of the state in one program."""
@@ -29,7 +35,7 @@ def prefill(
     a_log: Tensor, dt_bias: Tensor, state: Tensor, save_at: Sequence[int] = (),
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`kda_prefill.prefill`. K and V are powers of two from 16 to 128; products in float16 and bfloat16
-    unless v is float32. The inputs may be views whose rows of [H, K] are whole."""
+    unless v is float32 or heads are narrow. The inputs may be views whose rows of [H, K] are whole."""
     if q.dim() == 3:
         q, k, v, raw, beta, state = (x[None] for x in (q, k, v, raw, beta, state))
         o, state, saved = prefill(q, k, v, raw, beta, a_log, dt_bias, state, save_at)
@@ -54,15 +60,18 @@ def _chunks(inputs: list[Tensor], a_log: Tensor, dt_bias: Tensor, bounds: Tensor
     """What `chunk_kernel` makes of inputs [tokens, H, .], chunk by chunk: tensors [N, H, C, .] and total [N, H, K]."""
     q, _, v, _, _ = inputs
     heads, keys, values = q.shape[1], q.shape[2], v.shape[2]
-    half, wide = (torch.float32, torch.float32) if v.dtype == torch.float32 else (torch.float16, torch.bfloat16)
+    half, wide = torch.float16, torch.bfloat16
+    if v.dtype == torch.float32 or min(keys, values) < NARROWEST:
+        half = wide = torch.float32
     rows = [(CHUNK, values), (CHUNK, keys), (CHUNK, keys), (CHUNK, keys), (CHUNK, CHUNK)]
     chunks = [torch.empty(len(bounds), heads, *row, dtype=wide, device=q.device) for row in rows]
     chunks.append(torch.empty(len(bounds), heads, keys, device=q.device))
     chunk_kernel[(len(bounds), heads)](
-        *(_whole_rows(x) for x in inputs), a_log, dt_bias, bounds, *chunks,
+        *(_whole_rows(x) for x in inputs), a_log, dt_bias, bounds, _sums(q.device, half),
+        chunks[0], chunks[1], chunks[1].view(half), *chunks[2:],
         *(x.stride(0) for x in inputs), keys**-0.5, heads,
-        K=keys, V=values, C=CHUNK, LEVELS=CHUNK.bit_length() - 1, HALF=TYPES[half], WIDE=TYPES[wide],
-        num_warps=4 if wide == torch.bfloat16 else 8,
+        K=keys, V=values, C=CHUNK, LEVELS=LEVELS, HALF=TYPES[half], WIDE=TYPES[wide],
+        num_stages=1, **(TILES | {"PART": min(TILES["PART"], keys, values)}),
     )  # fmt: skip
     return chunks
 
@@ -122,6 +131,9 @@ def _chunk_table(
                 slots.append(slot if last == stop and slot < len(places) else -1)
             begin = stop
     return torch.tensor(bounds, dtype=torch.int32).to(device), torch.tensor(slots, dtype=torch.int32).to(device)
+
+
+_sums = lru_cache(maxsize=8)(sums)
 
 
 def _whole_rows(x: Tensor) -> Tensor:

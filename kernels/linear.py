@@ -105,7 +105,7 @@ def _pack_block(weight: Tensor, bits: int, group: int) -> list[tuple[Tensor, Ten
 def linear(x: Tensor, weight: Tensor, expert: int | None = None) -> Tensor:
     """x [T, D], weight [O, D] -> [T, O]; with `expert`, weight is [E, O, D] and its matrix of that number is meant."""
     matrix = weight if expert is None else weight[expert]
-    if x.shape[0] <= FEW_ON_GPU and backend.use_triton(x):
+    if 0 < x.shape[0] <= FEW_ON_GPU and x.dtype != torch.float64 and backend.use_triton(x):
         from kernels import linear_triton
 
         return linear_triton.linear(x, matrix)

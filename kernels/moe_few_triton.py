@@ -3,8 +3,10 @@
 Time goes into bytes of weights: at one token 9 experts' 127 MB in bf16 at the 48B shape. So every program multiplies
 all of the (at most 16) tokens with a slice of one expert's rows, whoever chose it; the tensor cores have time to spare.
 A plan lists the distinct experts by number, and for each the pair of every token that chose it, or -1. The first
-product writes a pair's activation; in the second a program owns columns of the output and goes through the experts in
-the plan's order, so sums have one order. The shared expert, in pieces as wide as a routed one, ends the plan.
+product writes a pair's activation, the second its result in float32; a token's results are then added up in the order
+in which its experts were chosen, so sums have one order. The shared expert, in pieces as wide as a routed one, ends the
+plan. A program is one warp with several steps of rows under way: many fit on a multiprocessor, and none waits for
+another.
 
 int4 and fp8 weights become bfloat16 in registers; tokens are not quantised here.
 """
@@ -21,8 +23,11 @@ from kernels.quant import Fp8, Int4, Weights
 TOKENS = 16
 """Tokens that go this way at most; the width of the matrix products' right operand."""
 
-BLOCK, BLOCK_K = 16, 256
-"""Rows of weights a program, and columns a step. One token: 576 programs of `_up`, 144 of `_down`."""
+BLOCK, DOWN_BLOCK, STEP = 16, 32, {"": 128, "fp8": 128, "int4": 64}
+"""Rows of weights a program of `_up` (as many gates as ups) and of `_down`, and bytes or numbers of a row a step."""
+
+TILES = {"num_warps": 1, "num_stages": 4}
+"""A step is 8 KiB in bfloat16. One token: 576 programs of `_up`, 648 of `_down`, five on a multiprocessor."""
 
 
 def mixture(
@@ -38,25 +43,27 @@ def mixture(
     x = x.contiguous()
     slots = min(experts, tokens * top_k)
     listed = torch.empty(slots + 1, dtype=torch.int32, device=x.device)
-    pairs = torch.empty(slots, TOKENS, dtype=torch.int32, device=x.device)
+    block_t = 8 if tokens <= 8 else TOKENS
+    pairs = torch.empty(slots, block_t, dtype=torch.int32, device=x.device)
     _plan[(1,)](
-        chosen, listed, pairs, tokens, experts, slots, TOP_K=top_k, BLOCK_T=TOKENS,
+        chosen, listed, pairs, tokens, experts, slots, TOP_K=top_k, BLOCK_T=block_t,
         BLOCK_E=triton.next_power_of_2(experts),
     )  # fmt: skip
     # A row for each pair, then for each token one as wide as the shared expert.
     act = torch.empty(tokens * (top_k + pieces), inner, dtype=x.dtype, device=x.device)
+    results = torch.empty(tokens * (top_k + 1), width, dtype=torch.float32, device=x.device)
     out = torch.empty_like(x)
     facts = (listed, pairs, tokens, slots, width, inner, tokens * top_k)
     form = "fp8" if isinstance(gate_up, Fp8) else "int4" if isinstance(gate_up, Int4) else ""
-    block_k = {"fp8": quant.BLOCK, "int4": 128, "": BLOCK_K}[form]
     _up[(slots + pieces, triton.cdiv(inner, BLOCK))](
         x, *_parts(gate_up), *_parts(shared[0]), act, weights, *facts,
-        TOP_K=top_k, PIECES=pieces, FORM=form, BLOCK_T=TOKENS, BLOCK=BLOCK, BLOCK_K=block_k, num_warps=4, num_stages=5,
+        TOP_K=top_k, PIECES=pieces, FORM=form, BLOCK_T=block_t, BLOCK=BLOCK, BLOCK_K=STEP[form], **TILES,
     )  # fmt: skip
-    _down[(triton.cdiv(width, BLOCK),)](
-        act, *_parts(down), *_parts(shared[1]), out, *facts,
-        PIECES=pieces, FORM=form, BLOCK_T=TOKENS, BLOCK=BLOCK, BLOCK_K=block_k, num_warps=4, num_stages=6,
+    _down[(slots + 1, triton.cdiv(width, DOWN_BLOCK))](
+        act, *_parts(down), *_parts(shared[1]), results, *facts,
+        PIECES=pieces, FORM=form, BLOCK_T=block_t, BLOCK=DOWN_BLOCK, BLOCK_K=STEP[form], **TILES,
     )  # fmt: skip
+    _add_up[(tokens, triton.cdiv(width, 256))](results, out, width, tokens * top_k, TOP_K=top_k, BLOCK=256)
     return out
 
 
@@ -109,7 +116,7 @@ def _times(
         block = step * (BLOCK_K // 64) + tl.arange(0, BLOCK_K // 64)  # of 128 columns: a group for each half of a byte
         group = at[:, None] * (depth // 64) + block[None, :] * 2
         here = (row < rows)[:, None] & (block < depth // 128)[None, :]
-        acc = tl.dot(_real(packed & 15, scale_ptr + group, zero_ptr + group, here, low.dtype), low, acc)
+        acc = tl.dot(_real(packed & 15, scale_ptr + group, zero_ptr + group, here, low.dtype), low, acc, input_precision="tf32x3")
         acc = tl.dot(_real(packed >> 4, scale_ptr + group + 1, zero_ptr + group + 1, here, low.dtype), high, acc)
     else:
         here = (row < rows)[:, None] & (k < depth)[None, :]
@@ -119,9 +126,9 @@ def _times(
             blocks = tl.cdiv(depth, 128)
             scale_row = first // rows * tl.cdiv(rows, 128) + row // 128
             scale = tl.load(scale_ptr + scale_row * blocks + step, mask=row < rows, other=0.0)
-            acc += tl.dot(w.to(x.dtype), x) * scale[:, None]
+            acc += tl.dot(w.to(x.dtype), x, input_precision="tf32x3") * scale[:, None]
         else:
-            acc = tl.dot(w, x, acc)
+            acc = tl.dot(w, x, acc, input_precision="tf32x3")
     return acc
 
 
@@ -180,25 +187,42 @@ def _up(
 
 @triton.jit
 def _down(
-    act_ptr, down_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, out_ptr,
+    act_ptr, down_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, results_ptr,
     listed_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
     PIECES: tl.constexpr, FORM: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """BLOCK columns of every token's output: all experts of the plan in order, then the shared expert."""
+    """BLOCK columns of one expert's results, or of the shared one's: a row for each pair, then one for each token."""
+    slot = tl.program_id(0)
     t = tl.arange(0, BLOCK_T)
-    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    row = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     acc = tl.zeros([BLOCK, BLOCK_T], tl.float32)
-    steps = tl.cdiv(inner // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(inner, BLOCK_K)
-    for n in tl.range(0, tl.load(listed_ptr + slots) * steps):
-        slot = n // steps
+    if slot < slots:
+        if slot >= tl.load(listed_ptr + slots):
+            return
         pair = tl.load(pairs_ptr + slot * BLOCK_T + t)
         first = tl.load(listed_ptr + slot).to(tl.int64) * width
-        acc = _times(acc, down_ptr, scale_ptr, zero_ptr, first, row, act_ptr + pair * inner, pair >= 0, n % steps,
-                     width, inner, FORM, BLOCK_K)  # fmt: skip
-    steps = tl.cdiv(inner * PIECES // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(inner * PIECES, BLOCK_K)
-    act_row = act_ptr + (pairs + t * PIECES) * inner
-    for step in tl.range(0, steps):
-        acc = _times(acc, shared_ptr, shared_scale_ptr, shared_zero_ptr, tl.full([], 0, tl.int64), row, act_row,
-                     t < tokens, step, width, inner * PIECES, FORM, BLOCK_K)  # fmt: skip
-    out = out_ptr + t[None, :] * width + row[:, None]
-    tl.store(out, acc.to(out_ptr.dtype.element_ty), mask=(t < tokens)[None, :] & (row < width)[:, None])
+        steps = tl.cdiv(inner // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(inner, BLOCK_K)
+        for step in tl.range(0, steps):
+            acc = _times(acc, down_ptr, scale_ptr, zero_ptr, first, row, act_ptr + pair * inner, pair >= 0, step,
+                         width, inner, FORM, BLOCK_K)  # fmt: skip
+    else:
+        pair = tl.where(t < tokens, pairs + t, -1)
+        act_row = act_ptr + (pairs + t * PIECES) * inner
+        first = tl.full([], 0, tl.int64)
+        steps = tl.cdiv(inner * PIECES // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(inner * PIECES, BLOCK_K)
+        for step in tl.range(0, steps):
+            acc = _times(acc, shared_ptr, shared_scale_ptr, shared_zero_ptr, first, row, act_row, t < tokens, step,
+                         width, inner * PIECES, FORM, BLOCK_K)  # fmt: skip
+    out = results_ptr + pair[None, :] * width + row[:, None]
+    tl.store(out, acc, mask=(pair >= 0)[None, :] & (row < width)[:, None])
+
+
+@triton.jit
+def _add_up(results_ptr, out_ptr, width, pairs, TOP_K: tl.constexpr, BLOCK: tl.constexpr):
+    """BLOCK columns of one token's output: its experts' results in the order they were chosen, and the shared one's."""
+    t, column = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    acc = tl.zeros([BLOCK], tl.float32)
+    for k in tl.static_range(TOP_K):
+        acc += tl.load(results_ptr + (t * TOP_K + k) * width + column, mask=column < width, other=0.0)
+    acc += tl.load(results_ptr + (pairs + t) * width + column, mask=column < width, other=0.0)
+    tl.store(out_ptr + t * width + column, acc.to(out_ptr.dtype.element_ty), mask=column < width)

@@ -146,9 +146,9 @@ def _grouped(
             else:
                 for at in tl.range(0, depth, BLOCK_K):
                     a = tl.load(a_rows + at + k_in[None, :], mask=EVEN | (at + k_in < depth)[None, :], other=0.0)
-                    acc = tl.dot(a, b_desc.load([b_row, at]).T, acc)
+                    acc = tl.dot(a, b_desc.load([b_row, at]).T, acc, input_precision="tf32x3")
                     if UP:
-                        up = tl.dot(a, b_desc.load([b_row + columns, at]).T, up)
+                        up = tl.dot(a, b_desc.load([b_row + columns, at]).T, up, input_precision="tf32x3")
             if UP:
                 acc = acc * tl.sigmoid(acc) * up
             n = column + tl.arange(0, BLOCK_N)

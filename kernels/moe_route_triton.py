@@ -13,6 +13,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+FEW_PARTS = 6
+"""Parts of a row that programs of their own multiply for a handful of tokens: one program would wait for memory."""
+
 PAIRS = 128
 """Pairs sorted by one program."""
 
@@ -40,18 +43,19 @@ def route(
     """`moe.route`: x [T, D], weight [E, D], bias [E] -> (weights float32 [T, top_k], experts int64 [T, top_k])."""
     tokens, width = x.shape
     experts = weight.shape[0]
-    logits = torch.empty(tokens, experts, dtype=torch.float32, device=x.device)
     few = tokens <= 16
-    block_t, block_e, block_d = (16, 16, 256) if few else (64, 128, 64)
-    _logits[(triton.cdiv(tokens, block_t), triton.cdiv(experts, block_e))](
-        x, x.stride(0), weight, logits, tokens, experts, width,
-        BLOCK_T=block_t, BLOCK_E=block_e, BLOCK_D=block_d, num_warps=4, num_stages=4 if few else 3,
+    block_t, block_e, block_d = (16, 16, 128) if few else (64, 128, 64)
+    parts = FEW_PARTS if few else 1
+    logits = torch.empty(parts, tokens, experts, dtype=torch.float32, device=x.device)
+    _logits[(triton.cdiv(tokens, block_t), triton.cdiv(experts, block_e), parts)](
+        x, x.stride(0), weight, logits, tokens, experts, width, triton.cdiv(triton.cdiv(width, block_d), parts),
+        BLOCK_T=block_t, BLOCK_E=block_e, BLOCK_D=block_d, num_warps=1 if few else 4, num_stages=4 if few else 3,
     )  # fmt: skip
     weights = torch.empty(tokens, top_k, dtype=torch.float32, device=x.device)
     chosen = torch.empty(tokens, top_k, dtype=torch.int64, device=x.device)
     block = 1 if few else 8
     _choose[(triton.cdiv(tokens, block),)](
-        logits, bias, weights, chosen, tokens, experts, scaling, TOP_K=top_k, RENORMALIZE=renormalize,
+        logits, bias, weights, chosen, tokens, experts, scaling, TOP_K=top_k, RENORMALIZE=renormalize, PARTS=parts,
         BLOCK_T=block, BLOCK_E=triton.next_power_of_2(experts), BLOCK_K=triton.next_power_of_2(top_k),
         num_warps=1 if few else 4,
     )  # fmt: skip
@@ -60,28 +64,29 @@ def route(
 
 @triton.jit
 def _logits(
-    x_ptr, x_row, weight_ptr, logits_ptr, tokens, experts, width,
+    x_ptr, x_row, weight_ptr, logits_ptr, tokens, experts, width, steps,
     BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    """Scores of BLOCK_T tokens for BLOCK_E experts."""
+    """Scores of BLOCK_T tokens for BLOCK_E experts, over `steps` times BLOCK_D of the numbers of a token."""
     t = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
     e = tl.program_id(1) * BLOCK_E + tl.arange(0, BLOCK_E)
     rows = x_ptr + t.to(tl.int64)[:, None] * x_row
     columns = weight_ptr + e[:, None] * width
     acc = tl.zeros([BLOCK_T, BLOCK_E], tl.float32)
-    for start in tl.range(0, width, BLOCK_D):
-        d = start + tl.arange(0, BLOCK_D)[None, :]
+    for step in tl.range(tl.program_id(2) * steps, (tl.program_id(2) + 1) * steps):
+        d = step * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
         x = tl.load(rows + d, mask=(t < tokens)[:, None] & (d < width), other=0.0)
         w = tl.load(columns + d, mask=(e < experts)[:, None] & (d < width), other=0.0)
         acc = tl.dot(x, w.T, acc, input_precision="ieee")
     there = (t < tokens)[:, None] & (e < experts)[None, :]
-    tl.store(logits_ptr + t.to(tl.int64)[:, None] * experts + e[None, :], acc, mask=there)
+    place = tl.program_id(2) * tokens + t.to(tl.int64)
+    tl.store(logits_ptr + place[:, None] * experts + e[None, :], acc, mask=there)
 
 
 @triton.jit
 def _choose(
     logits_ptr, bias_ptr, weights_ptr, chosen_ptr, tokens, experts, scaling,
-    TOP_K: tl.constexpr, RENORMALIZE: tl.constexpr,
+    TOP_K: tl.constexpr, RENORMALIZE: tl.constexpr, PARTS: tl.constexpr,
     BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """The TOP_K experts of highest score + bias, the first of equals, and their scores as weights."""
@@ -89,7 +94,10 @@ def _choose(
     k = tl.arange(0, BLOCK_K)[None, :]
     at = t.to(tl.int64)[:, None]
     there = (t < tokens)[:, None] & (e < experts)
-    scores = tl.sigmoid(tl.load(logits_ptr + at * experts + e, mask=there, other=0.0))
+    logits = tl.load(logits_ptr + at * experts + e, mask=there, other=0.0)
+    for part in tl.static_range(1, PARTS):
+        logits += tl.load(logits_ptr + (part * tokens + at) * experts + e, mask=there, other=0.0)
+    scores = tl.sigmoid(logits)
     bias = tl.load(bias_ptr + e, mask=e < experts, other=0.0).to(tl.float32)
     left = tl.where(e < experts, scores + bias, float("-inf"))
     weights = tl.zeros([BLOCK_T, BLOCK_K], tl.float32)

@@ -23,6 +23,7 @@ from kernels import (
     kda_chunk_triton,
     kda_decode_triton,
     kda_pass_triton,
+    kda_prefill_triton,
     linear_triton,
     mla_decode_triton,
     mla_prefill_gluon_triton,
@@ -39,6 +40,7 @@ SHOWN = ("HGMMA", "QGMMA", "HMMA", "UTMALDG", "MUFU", "BAR", "LDG", "LDGSTS", "S
 TYPES = {
     "*fp32": "a_log_ptr bias_ptr total_ptr start_ptr end_ptr saved_ptr state_ptr maps_ptr next_state_ptr",
     "*i32": "bounds_ptr slots_ptr",
+    "*fp16": "near_ptr sums_ptr",
     "fp32": "scale eps",
     "i32": "chunks segments slots H tokens channels rows width "
     "q_stride k_stride v_stride raw_stride beta_stride qkv_stride gate_stride x_stride other_stride",
@@ -55,7 +57,8 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
     half = {"HALF": tl.float16, "WIDE": tl.bfloat16}
     for dim in (128, 64):
         shape = {"K": dim, "V": dim, "C": 64}
-        yield kda_chunk_triton.chunk_kernel, {**shape, "LEVELS": 6, **half}, {"num_warps": 4}, {}
+        tiles, options = _split(kda_prefill_triton.TILES | {"num_stages": 1})
+        yield kda_chunk_triton.chunk_kernel, {**shape, "LEVELS": 6, **half, **tiles}, options, {}
         for columns in (64, 32):
             passing = {"num_warps": 4, "num_stages": 3}
             yield kda_pass_triton.pass_kernel, {**shape, "SLICE": columns}, passing, {}
@@ -88,7 +91,7 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
     whole = "tokens keys rank count strips columns depth blocks_k blocks_n slot rows_in_all pages queries inner pairs"
     types = dict.fromkeys(whole.split(), "i32") | {"q_head": "i64", "o_head": "i64", "past_head": "i64"}
     types |= dict.fromkeys(["q_token", "o_token", "past_token", "past_lse_head", "past_lse_token"], "i32")
-    floats, whole = "lse past past_lse out_scale a_scale weights", "pair tile_expert tile_start tile_end listed pairs"
+    floats, whole = "lse past past_lse out_scale a_scale weights results", "pair tile_expert tile_start tile_end listed pairs"
     types |= {f"{name}_ptr": "*fp32" for name in floats.split()} | {f"{name}_ptr": "*i32" for name in whole.split()}
     types |= {"table_ptr": "*i64", "lengths_ptr": "*i32", "queries_ptr": "*i32"}
     widths = {"NOPE": 128, "SHARED": 64, "VALUE": 128}
@@ -109,7 +112,7 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         yield mla_prefill_gluon_triton.attend_kernel, constants, {"num_warps": 4}, types | own
     tiles, options = _split(mla_decode_triton.TILE)
     for rows in (32, 64):
-        shape: dict[str, Any] = {"HEADS": 32, "RANK": 512, "SHARED": 64, "PAGE": 4096, "SPLITS": 128, "LEAST": 4,
+        shape: dict[str, Any] = {"HEADS": 32, "RANK": 512, "SHARED": 64, "PAGE": 4096, "SPLITS": mla_decode_triton.SPLITS, "LEAST": mla_decode_triton.TILES_A_SPLIT,
                      "BLOCK_HEADS": 32, "BLOCK_ROWS": rows, "BLOCK_RANK": 512, "BLOCK_SHARED": 64}  # fmt: skip
         yield mla_decode_triton._partial, shape | tiles, options, types | {"o_ptr": "*fp32"}
     for name, tiles in moe_grouped_triton.TILES.items():
@@ -123,13 +126,13 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         own = {"a_ptr": a, "out_ptr": a if step == "up" else "*bf16", "b_scale_ptr": ONE[weight],
                "b_desc": f"tensordesc<{weight[1:]}[{tiles['BLOCK_N']},{width}]>"}  # fmt: skip
         yield moe_grouped_triton._grouped, shape, options, types | own
-    for form, weight, width in (("", "*bf16", moe_few_triton.BLOCK_K), ("fp8", "*fp8e4nv", 128), ("int4", "*u8", 128)):
-        shape = {"PIECES": 1, "FORM": form, "BLOCK_T": 16, "BLOCK": moe_few_triton.BLOCK, "BLOCK_K": width}
+    for form, weight in (("", "*bf16"), ("fp8", "*fp8e4nv"), ("int4", "*u8")):
+        shape = {"PIECES": 1, "FORM": form, "BLOCK_T": 8, "BLOCK_K": moe_few_triton.STEP[form]}
         scale = ONE[weight]
         own = {"gate_up_ptr": weight, "down_ptr": weight, "shared_ptr": weight, "scale_ptr": scale,
                "shared_scale_ptr": scale}  # fmt: skip
-        yield moe_few_triton._up, shape | {"TOP_K": 8}, {"num_warps": 4, "num_stages": 5}, types | own
-        yield moe_few_triton._down, shape, {"num_warps": 4, "num_stages": 6}, types | own
+        yield moe_few_triton._up, shape | {"TOP_K": 8, "BLOCK": moe_few_triton.BLOCK}, moe_few_triton.TILES, types | own
+        yield moe_few_triton._down, shape | {"BLOCK": moe_few_triton.DOWN_BLOCK}, moe_few_triton.TILES, types | own
 
 
 def _split(tiles: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:

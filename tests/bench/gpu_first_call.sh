@@ -22,10 +22,10 @@ step() { # NAME SECONDS COMMAND …: its output goes to $out/NAME.log, its verdi
     return $code
 }
 
-side_by_side=(); "$python" -c 'import xdist' 2>/dev/null && side_by_side=(-n 8)
+side_by_side=(); "$python" -c 'import xdist' 2>/dev/null && side_by_side=(-n 12)
 tests=(tests/kernels tests/model/test_kda.py tests/model/test_mla.py tests/model/test_moe.py)
 gluon=test_mla_prefill_gluon_triton.py  # by itself and last: waiting warps that were told apart wrongly wait for ever
-check=("$python" -m pytest -p no:cacheprovider --maxfail=30 --durations=8)
+check=("$python" -m pytest -p no:cacheprovider -p no:benchmark --maxfail=80 --durations=8)
 long='131072 or long_document'
 
 "$python" -c 'import torch, triton; print("torch", torch.__version__, "triton", triton.__version__, "on",

@@ -104,7 +104,7 @@ def parts() -> Iterator[str]:
     ms = milliseconds(lambda: module._chunks([q, k, v, raw, beta], a_log, bias, bounds))
     yield f"| chunks, {tokens:,} tokens | {ms:.3f} | {(given + between) / ms / 1e6:.0f} |"
     kept = module.SLICE, module.FILL
-    for columns, fill in [(64, 64), (64, 128), (64, 256), (32, 128), (32, 256), (128, 128)]:
+    for columns, fill in [(64, 64), (64, 128), (64, 256), (32, 128), (32, 256)]:
         module.SLICE, module.FILL = columns, fill
         segments = module.segment_count(HEADS * (DIM // min(columns, DIM)), len(bounds))
         try:

@@ -46,7 +46,7 @@ def weights() -> tuple[Tensor, Tensor, dict[str, Experts]]:
     experts: dict[str, Experts] = {"bf16": (*plain, shared)}
     for form in FORMS[1:]:
         experts[form] = (_packed(plain[0], form), _packed(plain[1], form), tuple(_packed(w, form) for w in shared))  # type: ignore[assignment]
-    return randn(EXPERTS, WIDTH), 0.1 * torch.randn(EXPERTS, device=DEVICE), experts
+    return randn(EXPERTS, WIDTH), 0.01 * torch.randn(EXPERTS, device=DEVICE), experts
 
 
 def _packed(weight: Tensor, form: str) -> Weights:

@@ -11,8 +11,11 @@ from model.engine import Engine
 from tests import checkpoints
 from tests.kernels.device import DEVICE
 
-KINDER = {"v_head_dim": 8, "qk_rope_head_dim": 8}
-"""The tiny checkpoint's heads in multiples of 16 bytes, which the copy engine wants."""
+KINDER = {
+    "v_head_dim": 8, "qk_rope_head_dim": 8,
+    "linear_attn_config": {**checkpoints.CONFIG["linear_attn_config"], "head_dim": 16},
+}  # fmt: skip
+"""The tiny checkpoint's heads in multiples of 16 bytes, which the copy engine wants, and KDA's of 16 numbers."""
 
 
 @pytest.fixture(scope="module")
