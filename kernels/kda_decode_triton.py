@@ -24,7 +24,8 @@ def conv_step(x_ptr, weight_ptr, tail_ptr, c, channels, W: tl.constexpr):
     x = tl.load(x_ptr + c)
     total = x.to(tl.float32) * tl.load(weight_ptr + c * W + W - 1).to(tl.float32)
     for tap in tl.static_range(W - 1):
-        total += tl.load(tail_ptr + tap * channels + c).to(tl.float32) * tl.load(weight_ptr + c * W + tap).to(tl.float32)
+        past = tl.load(tail_ptr + tap * channels + c).to(tl.float32)
+        total += past * tl.load(weight_ptr + c * W + tap).to(tl.float32)
     return (total * tl.sigmoid(total)).to(x.dtype).to(tl.float32)
 
 

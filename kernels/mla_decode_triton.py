@@ -109,7 +109,8 @@ def attend_spans(
             number * parts, rows, span.table.shape[1], queries, scale * 1.4426950408889634,
             HEADS=heads, RANK=rank, SHARED=width - rank, PAGE=span.page_rows, SPLITS=SPLITS, LEAST=TILES_A_SPLIT,
             BLOCK_HEADS=block_heads, BLOCK_ROWS=block_rows, BLOCK_RANK=triton.next_power_of_2(rank),
-            BLOCK_SHARED=max(16, triton.next_power_of_2(width - rank)), **tile,
+            BLOCK_SHARED=max(16, triton.next_power_of_2(width - rank)),
+            **(tile | {"num_warps": tile["num_warps"] * max(1, block_rows // 32)}),
         )  # fmt: skip
     o = torch.empty(batch, heads, rank, dtype=torch.float32, device=q.device)
     lse = torch.empty(batch, heads, dtype=torch.float32, device=q.device)

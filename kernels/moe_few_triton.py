@@ -18,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels import quant
+from kernels.kda_chunk_triton import dot
 from kernels.quant import Fp8, Int4, Weights
 
 TOKENS = 16
@@ -116,8 +117,8 @@ def _times(
         block = step * (BLOCK_K // 64) + tl.arange(0, BLOCK_K // 64)  # of 128 columns: a group for each half of a byte
         group = at[:, None] * (depth // 64) + block[None, :] * 2
         here = (row < rows)[:, None] & (block < depth // 128)[None, :]
-        acc = tl.dot(_real(packed & 15, scale_ptr + group, zero_ptr + group, here, low.dtype), low, acc, input_precision="tf32x3")
-        acc = tl.dot(_real(packed >> 4, scale_ptr + group + 1, zero_ptr + group + 1, here, low.dtype), high, acc)
+        acc = dot(_real(packed & 15, scale_ptr + group, zero_ptr + group, here, low.dtype), low, acc)
+        acc = dot(_real(packed >> 4, scale_ptr + group + 1, zero_ptr + group + 1, here, low.dtype), high, acc)
     else:
         here = (row < rows)[:, None] & (k < depth)[None, :]
         w = tl.load(values_ptr + at[:, None] * depth + k[None, :], mask=here, other=0.0)
@@ -126,9 +127,9 @@ def _times(
             blocks = tl.cdiv(depth, 128)
             scale_row = first // rows * tl.cdiv(rows, 128) + row // 128
             scale = tl.load(scale_ptr + scale_row * blocks + step, mask=row < rows, other=0.0)
-            acc += tl.dot(w.to(x.dtype), x, input_precision="tf32x3") * scale[:, None]
+            acc += dot(w.to(x.dtype), x) * scale[:, None]
         else:
-            acc = tl.dot(w, x, acc, input_precision="tf32x3")
+            acc = dot(w, x, acc)
     return acc
 
 

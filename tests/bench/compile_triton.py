@@ -91,7 +91,8 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
     whole = "tokens keys rank count strips columns depth blocks_k blocks_n slot rows_in_all pages queries inner pairs"
     types = dict.fromkeys(whole.split(), "i32") | {"q_head": "i64", "o_head": "i64", "past_head": "i64"}
     types |= dict.fromkeys(["q_token", "o_token", "past_token", "past_lse_head", "past_lse_token"], "i32")
-    floats, whole = "lse past past_lse out_scale a_scale weights results", "pair tile_expert tile_start tile_end listed pairs"
+    floats = "lse past past_lse out_scale a_scale weights results"
+    whole = "pair tile_expert tile_start tile_end listed pairs"
     types |= {f"{name}_ptr": "*fp32" for name in floats.split()} | {f"{name}_ptr": "*i32" for name in whole.split()}
     types |= {"table_ptr": "*i64", "lengths_ptr": "*i32", "queries_ptr": "*i32"}
     widths = {"NOPE": 128, "SHARED": 64, "VALUE": 128}
@@ -112,8 +113,10 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         yield mla_prefill_gluon_triton.attend_kernel, constants, {"num_warps": 4}, types | own
     tiles, options = _split(mla_decode_triton.TILE)
     for rows in (32, 64):
-        shape: dict[str, Any] = {"HEADS": 32, "RANK": 512, "SHARED": 64, "PAGE": 4096, "SPLITS": mla_decode_triton.SPLITS, "LEAST": mla_decode_triton.TILES_A_SPLIT,
+        shape: dict[str, Any] = {"HEADS": 32, "RANK": 512, "SHARED": 64, "PAGE": 4096,
+                     "SPLITS": mla_decode_triton.SPLITS, "LEAST": mla_decode_triton.TILES_A_SPLIT,
                      "BLOCK_HEADS": 32, "BLOCK_ROWS": rows, "BLOCK_RANK": 512, "BLOCK_SHARED": 64}  # fmt: skip
+        options["num_warps"] = rows // 8
         yield mla_decode_triton._partial, shape | tiles, options, types | {"o_ptr": "*fp32"}
     for name, tiles in moe_grouped_triton.TILES.items():
         step, _, form = name.partition(" ")

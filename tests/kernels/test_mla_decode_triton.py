@@ -105,15 +105,16 @@ def test_documents_shared_by_some_rows_and_every_rows_own_tail() -> None:
 
 def test_a_row_does_not_mind_its_neighbours() -> None:
     heads, rank, shared = SMALL
+    parts = mla_decode_triton.splits(700)
     lengths = [300, 17, 700, 64]
     sequences = [draw(length, rank + shared, seed=length) for length in lengths]
     q = draw(4, heads, rank + shared)
-    together, _ = attend_spans(q, [spans_of(sequences, [[0], [1], [2], [3]])], rank, 0.2, parts=mla_decode_triton.splits(700))
+    together, _ = attend_spans(q, [spans_of(sequences, [[0], [1], [2], [3]])], rank, 0.2, parts=parts)
     for row in range(4):
-        alone, _ = attend_spans(q[row : row + 1], [spans_of(sequences[row : row + 1], [[0]])], rank, 0.2, parts=mla_decode_triton.splits(700))
+        alone, _ = attend_spans(q[row : row + 1], [spans_of(sequences[row : row + 1], [[0]])], rank, 0.2, parts=parts)
         assert torch.equal(alone[0], together[row])
-    alike, _ = attend_spans(q, [spans_of(sequences[2:3], [[0, 1, 2, 3]])], rank, 0.2, parts=mla_decode_triton.splits(700))
-    alone, _ = attend_spans(q[1:2], [spans_of(sequences[2:3], [[0]])], rank, 0.2, parts=mla_decode_triton.splits(700))
+    alike, _ = attend_spans(q, [spans_of(sequences[2:3], [[0, 1, 2, 3]])], rank, 0.2, parts=parts)
+    alone, _ = attend_spans(q[1:2], [spans_of(sequences[2:3], [[0]])], rank, 0.2, parts=parts)
     # The interpreter's product of 16 columns may round otherwise than that of 64; a GPU's may not.
     assert torch.equal(alone[0], alike[1]) if ON_GPU else torch.allclose(alone[0], alike[1], rtol=1e-5, atol=1e-6)
 
