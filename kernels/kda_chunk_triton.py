@@ -28,10 +28,10 @@ from torch import Tensor
 CHUNK = 64
 LEVELS = CHUNK.bit_length() - 1
 LOG2E = tl.constexpr(1.4426950408889634)
-UNIT = tl.constexpr(1 / 64)
-"""Gates are kept as float16 numbers of this many bits, so that even very slow decays keep their digits."""
-GATE_FLOOR = tl.constexpr(-256.0)
-"""A token's decay below 2^-256 is zero in float32 either way; the bound keeps float16 finite."""
+UNIT, LOG_UNITS = tl.constexpr(1 / 64), tl.constexpr(4.1588830833596715)
+"""Gates are kept as float16 numbers of this many bits, so that even very slow decays keep their digits; ln 64."""
+GATE_FLOOR = tl.constexpr(-256.0 * 64)
+"""In units. A token's decay below 2^-256 is zero in float32 either way; the bound keeps float16 finite."""
 
 
 @triton.jit
@@ -84,8 +84,7 @@ def chunk_kernel(
 ):
     """Everything about one chunk and head that does not need the state. q, k, raw [tokens, H, K], v [tokens, H, V],
     beta [tokens, H] before its sigmoid (a stride is from token to token), bounds [N, 2], sums as `sums` gives them;
-    results [N, H, C, .]. `near`
-    is the memory of `keys`, for numbers in HALF that wait there until the inverse is known."""
+    results [N, H, C, .]. `near` is the memory of `keys`, for numbers in HALF that wait there for the inverse."""
     n, h = tl.program_id(0), tl.program_id(1)
     first, end = tl.load(bounds_ptr + 2 * n), tl.load(bounds_ptr + 2 * n + 1)
     i, part = tl.arange(0, C), tl.arange(0, PART)
@@ -102,8 +101,8 @@ def chunk_kernel(
         k_part = tl.load(k_row + start + part[None, :], mask=inside, other=0.0).to(tl.float32)
         q_square += tl.sum(q_part * q_part, 1)
         k_square += tl.sum(k_part * k_part, 1)
-    q_unit, k_unit = tl.rsqrt(q_square)[:, None], tl.rsqrt(k_square)[:, None]
-    a_log = tl.load(a_log_ptr + h)
+    q_unit, k_unit = tl.rsqrt(q_square)[:, None] * scale, tl.rsqrt(k_square)[:, None]
+    a_log = tl.load(a_log_ptr + h) + LOG_UNITS
     sums_ptr += row * C + col
 
     attention = tl.zeros((C, C), tl.float32)
@@ -113,10 +112,19 @@ def chunk_kernel(
         raw = tl.load(raw_row + key[None, :], mask=inside, other=0.0).to(tl.float32)
         gate = log_decay(raw, tl.load(bias_ptr + h * K + key)[None, :], a_log)
         gate = tl.where(inside, tl.maximum(gate, GATE_FLOOR), 0.0)
-        high = (gate / UNIT).to(HALF)
-        low = (gate / UNIT - high.to(tl.float32)).to(HALF)
+        high = gate.to(HALF)
+        low = (gate - high.to(tl.float32)).to(HALF)
         q = (tl.load(q_row + key[None, :], mask=inside, other=0.0).to(tl.float32) * q_unit).to(HALF)
         k = (tl.load(k_row + key[None, :], mask=inside, other=0.0).to(tl.float32) * k_unit).to(HALF)
+        through = tl.load(sums_ptr + LEVELS * C * C)
+        begun = tl.exp2(dot(through, low, dot(through, high)))
+        at_key = (tile + row) * K + key[None, :]
+        tl.store(read_ptr + at_key, (q.to(tl.float32) * begun).to(WIDE))
+        tl.store(near_ptr + at_key, k * begun.to(HALF))
+        after = tl.load(sums_ptr + (LEVELS + 1) * C * C)
+        ended = tl.exp2(dot(after, low, dot(after, high)))
+        tl.store(write_ptr + at_key, (k.to(tl.float32) * ended).to(WIDE))
+        tl.store(total_ptr + (n * H + h) * K + key, tl.exp2(tl.sum(gate, 0) * UNIT))
         attention += tl.where(row == col, tl.sum(q.to(tl.float32) * k.to(tl.float32), 1)[:, None], 0.0)
         # Not unrolled: six levels side by side are more code than a multiprocessor's instruction cache holds.
         for level in range(LEVELS):
@@ -125,17 +133,7 @@ def chunk_kernel(
             meets = meeting(i, level)
             attention = tl.where(meets, attention + dot(q * decay, tl.trans(near)), attention)
             lower = tl.where(meets, lower + dot(near, tl.trans(near)), lower)
-
-        through = tl.load(sums_ptr + LEVELS * C * C)
-        decay = tl.exp2(dot(through, low, dot(through, high)))
-        at_key = (tile + row) * K + key[None, :]
-        tl.store(read_ptr + at_key, (q.to(tl.float32) * decay * scale).to(WIDE))
-        tl.store(near_ptr + at_key, k * decay.to(HALF))
-        after = tl.load(sums_ptr + (LEVELS + 1) * C * C)
-        decay = tl.exp2(dot(after, low, dot(after, high)))
-        tl.store(write_ptr + at_key, (k.to(tl.float32) * decay).to(WIDE))
-        tl.store(total_ptr + (n * H + h) * K + key, tl.exp2(tl.sum(gate, 0)))
-    tl.store(attention_ptr + (tile + row) * C + col, (attention * scale).to(WIDE))
+    tl.store(attention_ptr + (tile + row) * C + col, attention.to(WIDE))
 
     beta = tl.load(beta_ptr + token * beta_stride + h, mask=first + i < end, other=0.0).to(tl.float32)
     beta = tl.where(first + i < end, tl.sigmoid(beta), 0.0)

@@ -1,6 +1,8 @@
 """KDA's prefill in Triton: chunks side by side (`kda_chunk_triton`), then the state over them (`kda_pass_triton`)."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -12,8 +14,9 @@ from kernels.kda_pass_triton import join_kernel, pass_kernel, segment_kernel
 
 TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 
-SPAN = 16_384
-"""Tokens whose chunks are held at once: 72 KiB a chunk and head, 590 MB at 32 heads."""
+SPAN = 4_096
+"""Tokens whose chunks are made at once, while the state passes over those before: 72 KiB a chunk and head, and two
+spans are held, 295 MB at 32 heads."""
 
 TILES = {"PART": 64, "num_warps": 4}
 """Channels of a chunk worked on at once: what fits into registers."""
@@ -44,16 +47,52 @@ def prefill(
     inputs = [x.flatten(0, 1) for x in (q, k, v, raw, beta)]
     o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
     saved = state.new_empty(batch, len(save_at), *state.shape[1:])
+    beside = _Beside(q.device, several=tokens > SPAN)
     for start in range(0, tokens, SPAN):
         end = min(start + SPAN, tokens)
         within = [n for n, place in enumerate(save_at) if start < place <= end]
         places = tuple(save_at[n] for n in within)
         bounds, slots = _chunk_table(batch, tokens, start, end, places, q.device)
         chunks = _chunks(inputs, a_log, dt_bias, bounds)
-        state, states = _pass(chunks, bounds, slots, state, o, len(places))
-        if within:
-            saved[:, within[0] : within[-1] + 1] = states
+        with beside.after(chunks):
+            state, states = _pass(chunks, bounds, slots, state, o, len(places))
+            if within:
+                saved[:, within[0] : within[-1] + 1] = states
+    beside.join()
     return o, state, saved
+
+
+class _Beside:
+    """The second stream, on which the state passes over one span while the next one's chunks are made: the pass waits
+    for itself, chunk after chunk, and leaves most of the GPU idle. For one span, or off a GPU, there is no second."""
+
+    def __init__(self, device: torch.device, several: bool) -> None:
+        self.stream = _second_stream(device) if several and device.type == "cuda" else None
+        self.held: deque[tuple[list[Tensor], torch.cuda.Event]] = deque()
+
+    @contextmanager
+    def after(self, chunks: list[Tensor]) -> Iterator[None]:
+        """Run the body's kernels on the second stream when `chunks` are made. Those of the last two spans are kept."""
+        if self.stream is None:
+            yield
+            return
+        main = torch.cuda.current_stream(self.stream.device)
+        self.stream.wait_stream(main)
+        with torch.cuda.stream(self.stream):
+            yield
+            self.held.append((chunks, self.stream.record_event()))
+        if len(self.held) == 2:
+            main.wait_event(self.held.popleft()[1])
+
+    def join(self) -> None:
+        """What follows waits for the last pass."""
+        if self.stream is not None:
+            torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
+
+
+@lru_cache(maxsize=8)
+def _second_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 def _chunks(inputs: list[Tensor], a_log: Tensor, dt_bias: Tensor, bounds: Tensor) -> list[Tensor]:
