@@ -81,24 +81,33 @@ def _again(home: Home) -> Home:
     return other
 
 
+WAYS: list[Callable[[Home, str, Path], ModelState]] = [fresh, resumed, forked, prefix_reused, imported]
+
+
+def next_logits(settings: Settings, folder: Path) -> dict[str, torch.Tensor]:
+    """The logits of what follows the same text and question, by the way to the state."""
+    home = Home(settings)
+    opening = len(dialogue.document_ids(home.engine, ""))
+    tokens = len(home.engine.tokenizer.encode(SAMPLE[:2000]))
+    pages = opening // PAGE + 1  # with this many full ones, and a part of another
+    text = SAMPLE[: int((PAGE * (pages + 0.3) - opening) * 2000 / tokens)]
+    logits = {}
+    for way in WAYS:
+        own = Home(replace(settings, home=folder / way.__name__))
+        own._engine = home.engine
+        state = way(own, text, folder)
+        logits[way.__name__] = home.engine.next_logits(state, dialogue.question_ids(home.engine, (), "Who?"))[1]
+        own.close()
+    home.close()
+    return logits
+
+
 @pytest.mark.parametrize("rounded", [False, True])
 @pytest.mark.parametrize("model", ["mini", "tiny"])
 def test_every_way_to_a_state_gives_the_same_logits(
     model: str, rounded: bool, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     folder = MINI if model == "mini" else tiny_checkpoint
-    home = Home(Settings(tmp_path / "home", folder, "cpu", round_latents=rounded))
-    opening = len(dialogue.document_ids(home.engine, ""))
-    tokens = len(home.engine.tokenizer.encode(SAMPLE[:2000]))
-    pages = opening // PAGE + 1  # with this many full ones, and a part of another
-    text = SAMPLE[: int((PAGE * (pages + 0.3) - opening) * 2000 / tokens)]
-    ways: list[Callable[[Home, str, Path], ModelState]] = [fresh, resumed, forked, prefix_reused, imported]
-    logits = {}
-    for way in ways:
-        own = Home(replace(home.settings, home=tmp_path / way.__name__))
-        own._engine = home.engine
-        state = way(own, text, tmp_path)
-        logits[way.__name__] = home.engine.next_logits(state, dialogue.question_ids(home.engine, (), "Who?"))[1]
-        own.close()
+    logits = next_logits(Settings(tmp_path / "home", folder, "cpu", round_latents=rounded), tmp_path)
+    assert len(logits) == len(WAYS)
     assert [name for name in logits if not torch.equal(logits[name], logits["fresh"])] == []
-    home.close()

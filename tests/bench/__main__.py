@@ -12,7 +12,7 @@ from datetime import date
 import torch
 
 BENCHES = (
-    "answers", "crash", "extract", "fuzz", "kda", "latents", "linear", "mini", "mla", "moe", "page",
+    "answers", "crash", "exactness", "extract", "fuzz", "kda", "latents", "linear", "mini", "mla", "moe", "page",
     "reports", "resume", "storage",
 )
 

@@ -42,7 +42,7 @@ class Outcome:
 def kills(folder: Path, checkpoint: Path, trials: int, seed: int) -> Outcome:
     """Kill a working program `trials` times, each time on the library that the last one left."""
     chance = random.Random(seed)
-    with _small_pages():
+    with small_pages():
         engine = Engine.load(checkpoint)
         settings = Settings(folder / "home", checkpoint, "cpu")
         texts = _texts()
@@ -156,8 +156,8 @@ def _bits(state: ModelState) -> dict[str, bytes]:
 
 
 @contextmanager
-def _small_pages() -> Iterator[None]:
-    """Several chunks and pages in few tokens, committed one by one."""
+def small_pages() -> Iterator[None]:
+    """Several chunks and pages in few tokens, committed one by one: for as long as this lasts."""
     with (
         patch.object(engines, "CHUNK", CHUNK), patch.object(states, "CHUNK", CHUNK),
         patch.object(reading, "CHUNK", CHUNK), patch.object(reading, "COMMIT_TOKENS", CHUNK),

@@ -1,5 +1,6 @@
 """The served program as a process: it reads on without a browser, ends cleanly, and goes on after a restart."""
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from app.home import open_home
+from app.library import check
 from app.settings import Settings
 from storage.jobs import ReadingJob
 from tests.ui.test_page import add, ask, write
@@ -77,6 +79,52 @@ def test_a_restart_loses_nothing(tmp_path: Path, long_checkpoint: Path, port: in
         expect(took.nth(1)).to_have_text(re.compile("^0 of [0-9]+ document tokens re-read"))
 
 
+def test_page_commands_and_a_report_at_once_read_a_document_once(
+    tmp_path: Path, long_checkpoint: Path, port: int, tab: Page
+) -> None:
+    home = tmp_path / "home"
+    diary = write(tmp_path, "diary.txt", "".join(SENTENCE.format(n=n) for n in range(250)))
+    template = write(tmp_path, "brief.yaml", BRIEF)
+    with serving(home, long_checkpoint, port):
+        tab.goto(f"http://127.0.0.1:{port}/")
+        add(tab, diary)
+        tab.get_by_role("button", name="Read it").click()
+        wait_for(lambda: reading_job(home, long_checkpoint).state != "waiting")
+        document = reading_job(home, long_checkpoint).document_id
+        commands = [
+            ["read", diary], ["ask", document, "What did the keeper write?"], ["ask", document, "Where were the bees?"],
+            ["report", template, document, "-o", tmp_path / "report"], ["check"],
+        ]
+        running = [onceread(home, long_checkpoint, *words, "--json") for words in commands]
+        expect(tab.locator("#question textarea")).to_be_enabled(timeout=120_000)
+        ask(tab, "What of the light?")
+        ended = [process.communicate(timeout=120) for process in running]
+        expect(tab.locator("#thread .or-took")).to_have_count(1, timeout=60_000)
+    assert [process.returncode for process in running] == [0] * len(running), ended
+    assert not [said for _, said in ended if "locked" in said or "Traceback" in said]
+    read, first, second, report, _ = (json.loads(printed) for printed, _ in ended)
+    assert read["document"] == document
+    assert (read["tokens_read"], read["tokens_reused"]) == (0, read["tokens"])
+    assert (first["tokens_reused"], second["tokens_reused"]) == (read["tokens"], read["tokens"])
+    assert first["conversation"] != second["conversation"]
+    assert (report["done"], report["failed"]) == (2, 0)
+    library = open_home(Settings(home, long_checkpoint, "cpu"))
+    try:
+        assert check(library).sound
+        talks = [len(talk.messages) for talk in library.conversations.list(document)]
+        assert talks == [2, 2, 2]
+    finally:
+        library.close()
+
+
+BRIEF = """
+title: Brief
+questions:
+  - {id: keeper, ask: "What did the keeper write?"}
+  - {id: bees, ask: "Where were the bees?"}
+"""
+
+
 def test_a_taken_port_is_one_line(tmp_path: Path, long_checkpoint: Path, port: int) -> None:
     environment = os.environ | {"ONCEREAD_HOME": str(tmp_path), "ONCEREAD_MODEL": str(long_checkpoint)}
     command = [sys.executable, "-m", "ui.start", "serve", "--port", str(port)]
@@ -85,6 +133,14 @@ def test_a_taken_port_is_one_line(tmp_path: Path, long_checkpoint: Path, port: i
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1, ended.stderr
     assert f"127.0.0.1:{port}" in ended.stderr
+
+
+def onceread(home: Path, model: Path, *words: object) -> subprocess.Popen[str]:
+    """A command on a library, as another process."""
+    environment = os.environ | {"ONCEREAD_HOME": str(home), "ONCEREAD_MODEL": str(model), "ONCEREAD_DEVICE": "cpu"}
+    command = [sys.executable, "-m", "ui.start", *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)
 
 
 def reading_job(home: Path, model: Path) -> ReadingJob:
