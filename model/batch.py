@@ -7,7 +7,6 @@ Rows may differ in length; one that has ended is dropped.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +18,6 @@ from model.kda import KDA
 from model.mla import MLA
 from model.state import KDAState, MLAState, ModelState
 from model.transformer import Layer, Transformer
-
-STEM = 32
-"""From so many tokens on, what several questions begin with is read once before them: a step of its own pays then."""
 
 
 @dataclass
@@ -71,7 +67,8 @@ class Rows:
 def read(model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState]) -> Tensor:
     """Read a question into each of `states`, which went on from `shared` by any number of tokens.
 
-    questions: int64 [T] of any lengths. Returns the hidden states [B, D] of their last tokens.
+    questions: int64 [T] of any lengths. Returns the hidden states [N, D] of all their tokens, one question's behind the
+    other's.
     """
     ends = torch.tensor([question.shape[0] for question in questions]).cumsum(0).tolist()
     spans = [slice(end - question.shape[0], end) for question, end in zip(questions, ends, strict=True)]
@@ -91,26 +88,7 @@ def read(model: Transformer, questions: Sequence[Tensor], shared: ModelState, st
         x = x + layer.feed_forward(norm.rms_norm(x, layer.feed_forward_norm, layer.eps))
     for state, question in zip(states, questions, strict=True):
         state.tokens += question.shape[0]
-    return norm.rms_norm(x[torch.tensor(ends, device=x.device) - 1], model.norm, model.config.eps)
-
-
-def stems(questions: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
-    """What several questions begin with, at least `STEM` tokens: (how many tokens, which questions).
-
-    Each question is in one stem at most, and has a token behind it.
-    """
-    found: list[tuple[int, list[int]]] = []
-    for row in sorted(range(len(questions)), key=lambda row: tuple(questions[row])):
-        length = len(questions[row]) - 1
-        if found:
-            most, rows = found[-1]
-            pairs = zip(questions[rows[0]][:most], questions[row][:length], strict=False)
-            common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-            if common >= STEM:
-                found[-1] = common, [*rows, row]
-                continue
-        found.append((length, [row]))
-    return [(length, rows) for length, rows in found if len(rows) > 1]
+    return norm.rms_norm(x, model.norm, model.config.eps)
 
 
 def step(model: Transformer, ids: Tensor, rows: Rows) -> Tensor:

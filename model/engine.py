@@ -24,9 +24,6 @@ and taken up later multiplies the same matrices and ends in the same bits."""
 Brought = list[tuple[int, int | None]]
 """What a step of many rows brought: a row's token, or None at its end."""
 
-Read = tuple[ModelState, torch.Tensor]
-"""The state after what was read, and the hidden state [1, D] of its last token."""
-
 
 @dataclass(frozen=True)
 class Engine:
@@ -100,15 +97,16 @@ class Engine:
         self, state: ModelState, logits: torch.Tensor, continuations: Sequence[Sequence[int]]
     ) -> list[float]:
         """The log-probability of each continuation (one token or more) of a state, whose next logits are given."""
-        following = logits.log_softmax(-1)
-        found = []
-        for ids in continuations:
-            total = float(following[ids[0]])
-            if len(ids) > 1:
-                each = self.model.logits(self._forward(ids[:-1], state.fork())).log_softmax(-1)
-                total += float(each[torch.arange(len(ids) - 1), list(ids[1:])].sum())
-            found.append(total)
-        return found
+        first = logits.log_softmax(-1)
+        totals = [float(first[ids[0]]) for ids in continuations]
+        longer = [n for n, ids in enumerate(continuations) if len(ids) > 1]
+        if longer:
+            read = [self._tensor(continuations[n][:-1]) for n in longer]
+            hidden = batch.read(self.model, read, state, [state.fork() for _ in longer])
+            following = self.model.logits(hidden).log_softmax(-1).split([len(ids) for ids in read])
+            for n, each in zip(longer, following, strict=True):
+                totals[n] += float(each.gather(1, self._tensor(continuations[n][1:])[:, None]).sum())
+        return totals
 
     @torch.no_grad()
     def generate(
@@ -135,26 +133,58 @@ class Engine:
         return state
 
     @torch.no_grad()
+    def read_many(
+        self,
+        shared: ModelState,
+        bases: Sequence[ModelState],
+        questions: Sequence[Sequence[int]],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Generator[Brought, None, list[tuple[ModelState, torch.Tensor]]]:
+        """Read a question after each of `bases`, which went on from `shared`, many side by side in a step.
+
+        Yields nothing brought after each step, when the model is free for others. Returns what `next_logits` gives for
+        each; fewer at `should_stop`.
+        """
+        read: list[tuple[ModelState, torch.Tensor]] = []
+        for group in _groups(questions):
+            if should_stop():
+                break
+            before, some = bases[group], questions[group]
+            if len(some) == 1:
+                read.append(self.next_logits(before[0], some[0]))
+            else:
+                self._check_length(max(base.tokens + len(ids) for base, ids in zip(before, some, strict=True)))
+                states = [base.fork() for base in before]
+                hidden = batch.read(self.model, [self._tensor(ids) for ids in some], shared, states)
+                last = torch.stack([each[-1] for each in hidden.split([len(ids) for ids in some])])
+                read += zip(states, self.model.logits(last), strict=True)
+            yield []
+        return read
+
+    @torch.no_grad()
     def generate_many(
         self,
         state: ModelState,
         questions: Sequence[Sequence[int]],
         samplings: Sequence[Sampling],
         should_stop: Callable[[], bool] = lambda: False,
+        bases: Sequence[ModelState] | None = None,
     ) -> Iterator[Brought]:
         """Continue one state with many questions at once, each as `generate` would alone, up to rounding.
 
-        Yields what each step brought: (row, token), and (row, None) once that row has ended, as rows do one by one. A
-        step that reads questions brings nothing; between any two steps the model is free for others. Ends when every
-        row has, or at `should_stop`, with some rows not ended.
+        bases: where each question begins, if that is not `state` itself but some tokens behind it. Yields what each
+        step brought: (row, token), and (row, None) once that row has ended, as rows do one by one. A step that reads
+        questions brings nothing; between any two steps the model is free for others. Ends when every row has, or at
+        `should_stop`, with some rows not ended.
         """
-        limits = [min(s.max_tokens, self.config.max_length - state.tokens - len(ids))
-                  for s, ids in zip(samplings, questions, strict=True)]
-        read = yield from self._begin(state, questions, should_stop)
+        bases = [state] * len(questions) if bases is None else bases
+        limits = [min(s.max_tokens, self.config.max_length - base.tokens - len(ids))
+                  for s, base, ids in zip(samplings, bases, questions, strict=True)]
+        read = yield from self.read_many(state, bases, questions, should_stop)
         if not read or len(read) < len(questions):
             return
         rows = batch.Rows(state, [after for after, _ in read], max(0, *limits))
-        logits = self.model.logits(torch.cat([hidden for _, hidden in read]))
+        logits = torch.stack([following for _, following in read])
         del read  # its states live on in the rows
         samplers, written = [Sampler(sampling) for sampling in samplings], [0] * len(samplings)
         living = list(range(len(questions)))
@@ -178,42 +208,7 @@ class Engine:
             if len(going) < len(living):
                 rows.keep([at for at, _ in going])
                 living = [living[at] for at, _ in going]
-            tokens = torch.tensor([token for _, token in going], dtype=torch.int64, device=self.device)
-            logits = self.model.logits(batch.step(self.model, tokens, rows))
-
-    def _begin(
-        self, state: ModelState, questions: Sequence[Sequence[int]], should_stop: Callable[[], bool]
-    ) -> Generator[Brought, None, list[Read]]:
-        """Read each question after `state`, and what several begin with only once. Fewer at `should_stop`."""
-        stems = batch.stems(questions)
-        once = [questions[rows[0]][:length] for length, rows in stems]
-        begun = yield from self._read_rows(state, [state] * len(stems), once, should_stop)
-        bases, rest = [state] * len(questions), list(questions)
-        for (length, rows), (after, _) in zip(stems, begun, strict=False):
-            for row in rows:
-                bases[row], rest[row] = after, questions[row][length:]
-        return (yield from self._read_rows(state, bases, rest, should_stop))
-
-    def _read_rows(
-        self, shared: ModelState, bases: Sequence[ModelState], questions: Sequence[Sequence[int]],
-        should_stop: Callable[[], bool],
-    ) -> Generator[Brought, None, list[Read]]:
-        """Read a question after each of `bases`, which went on from `shared`, many side by side in a step."""
-        read: list[Read] = []
-        for group in _groups(questions):
-            if should_stop():
-                break
-            before, some = bases[group], questions[group]
-            if len(some) == 1:
-                *_, (after, hidden) = self._chunks(before[0], some[0])
-                read.append((after, hidden[-1:]))
-            else:
-                self._check_length(max(base.tokens + len(ids) for base, ids in zip(before, some, strict=True)))
-                states = [base.fork() for base in before]
-                ids = [torch.tensor(each, dtype=torch.int64, device=self.device) for each in some]
-                read += zip(states, batch.read(self.model, ids, shared, states).split(1), strict=True)
-            yield []
-        return read
+            logits = self.model.logits(batch.step(self.model, self._tensor([token for _, token in going]), rows))
 
     @torch.no_grad()
     def _chunks(self, state: ModelState, ids: Sequence[int]) -> Iterator[tuple[ModelState, torch.Tensor]]:
@@ -228,7 +223,10 @@ class Engine:
             yield state, hidden
 
     def _forward(self, ids: Sequence[int], state: ModelState) -> torch.Tensor:
-        return self.model(torch.tensor(ids, dtype=torch.int64, device=self.device), state)
+        return self.model(self._tensor(ids), state)
+
+    def _tensor(self, ids: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(ids, dtype=torch.int64, device=self.device)
 
     def _check_length(self, tokens: int) -> None:
         if tokens > self.config.max_length:

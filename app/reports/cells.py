@@ -100,8 +100,8 @@ def _together(
             answers.prepare(home, read.document, words(q), sampling=sampling_in(cell), look_up=q.ask)
             for q, cell in wanted
         ]
-        for number, generation in generate(home, state, prepared, should_stop):
-            found = answers.finish(home, prepared[number], read, generation)
+        for number, decided, generation in generate(home, state, prepared, should_stop):
+            found = answers.finish(home, decided, read, generation)
             question, cell = left.pop(number)
             yield judge(question, cell, found, asdict(found))
     except Exception as error:

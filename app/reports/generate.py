@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from app.answers import Generation, Prepared
+from app.deciding import has_a_say, settle
 from app.home import Home
+from model.engine import Brought
 from model.state import ModelState
 from model.tokenizer import TokenStream
 
@@ -14,23 +16,21 @@ ROWS = 32
 
 def generate(
     home: Home, state: ModelState, prepared: Sequence[Prepared], should_stop: Callable[[], bool]
-) -> Iterator[tuple[int, Generation]]:
-    """Write the replies to at most `ROWS` questions side by side; yields (number, reply) as they end.
+) -> Iterator[tuple[int, Prepared, Generation]]:
+    """Write the replies to at most `ROWS` questions side by side.
 
-    People asking go first, between any two tokens. A reply's seconds are its share of the time: what a step took goes
-    in equal parts to the questions it was for. Ends early at `should_stop`, without what was not whole.
-    Raises ModelError.
+    Yields the number of each as it ends, what was decided about how its reply begins, and the reply. People asking go
+    first, between any two tokens. A reply's seconds are its share of the time: what a step took goes in equal parts to
+    the questions it was for. Ends early at `should_stop`, without what was not whole. Raises ModelError.
     """
+    decided = list(prepared)
     streams = [TokenStream(home.engine.tokenizer) for _ in prepared]
     texts, tokens, spent = [""] * len(prepared), [0] * len(prepared), [0.0] * len(prepared)
     first: list[float | None] = [None] * len(prepared)
     living = {number for number, each in enumerate(prepared) if not each.whole}
     for number in sorted(set(range(len(prepared))) - living):
-        yield number, Generation("", 0, 0.0, 0.0)
-    numbers = sorted(living)
-    steps = home.engine.generate_many(
-        state, [prepared[n].ids for n in numbers], [prepared[n].sampling for n in numbers], should_stop
-    )
+        yield number, prepared[number], Generation("", 0, 0.0, 0.0)
+    steps = _steps(home, state, decided, sorted(living), should_stop)
     begun = time.perf_counter()
     while True:
         with home.turns.reading():
@@ -41,8 +41,7 @@ def generate(
             return
         for number in living:
             spent[number] += (now - started) / len(living)
-        for row, token in brought:
-            number = numbers[row]
+        for number, token in brought:
             if token is not None:
                 first[number] = first[number] or now - begun
                 tokens[number] += 1
@@ -50,4 +49,30 @@ def generate(
                 continue
             living.discard(number)
             text = texts[number] + streams[number].finish()
-            yield number, Generation(text, tokens[number], first[number] or now - begun, spent[number])
+            reply = Generation(text, tokens[number], first[number] or now - begun, spent[number])
+            yield number, decided[number], reply
+
+
+def _steps(
+    home: Home, state: ModelState, decided: list[Prepared], numbers: Sequence[int], should_stop: Callable[[], bool]
+) -> Iterator[Brought]:
+    """Decide how the replies of these numbers begin, in place, and write them: what each step brought."""
+    engine, bases, rest = home.engine, {}, {n: decided[n].ids for n in numbers}
+    open_ones = [n for n in numbers if has_a_say(home, decided[n])]
+    asked = [decided[n].ids[: decided[n].asked] for n in open_ones]
+    read = yield from engine.read_many(state, [state] * len(asked), asked, should_stop)
+    for n, (after, logits) in zip(open_ones, read, strict=False):
+        if should_stop():
+            return
+        decided[n] = settle(home, after, logits, decided[n])
+        bases[n], rest[n] = after, decided[n].ids[decided[n].asked :]
+        yield [(n, None)] if decided[n].whole else []
+    going = [n for n in numbers if not decided[n].whole]
+    if len(read) < len(open_ones):
+        return
+    steps = engine.generate_many(
+        state, [rest[n] for n in going], [decided[n].sampling for n in going], should_stop,
+        [bases.get(n, state) for n in going],
+    )
+    for brought in steps:
+        yield [(going[row], token) for row, token in brought]

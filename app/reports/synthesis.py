@@ -55,7 +55,7 @@ def answer(
         state = _read(home, text, should_stop)
         ids = dialogue.question_ids(home.engine, (), words(question))
         prepared = Prepared("", words(question), tuple(ids), sampling=sampling_in(cell))
-        for _, generation in generate(home, state, [prepared], should_stop) if state else ():
+        for _, _, generation in generate(home, state, [prepared], should_stop) if state else ():
             reply = parse_reply(generation.text)
             citations = tuple(cite(reply.quotes, text, Places(text, segments)))
             found = Answer(

@@ -117,7 +117,7 @@ def test_questions_read_side_by_side_leave_the_states_they_leave_alone(
     with torch.no_grad():
         states = [shared.fork() for _ in said]
         hidden = batch.read(tiny_engine.model, [torch.tensor(each) for each in said], shared, states)
-        logits = tiny_engine.model.logits(hidden)
+        logits = tiny_engine.model.logits(torch.stack([each[-1] for each in hidden.split(lengths)]))
     for each, state_after, found in zip(said, states, logits, strict=True):
         alone, expected = tiny_engine.next_logits(shared, each)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
@@ -128,43 +128,24 @@ def test_questions_read_side_by_side_leave_the_states_they_leave_alone(
             assert (ours[name] - theirs[name]).norm() <= 1e-4 * theirs[name].norm() + 1e-6, name
 
 
-def test_what_questions_begin_with_is_read_once(endless: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "STEM", 5)
+def test_rows_go_on_from_where_each_is(endless: Engine) -> None:
     shared = endless.read(endless.empty(), ids(30))
-    one, other, alone = ids(20, seed=1), ids(8, seed=2), ids(9, seed=3)
-    questions = [one + ids(4), alone, other + ids(6), one + ids(3, seed=4), one[:12], other + ids(1), one[:4]]
-    stems = {(length, frozenset(rows)) for length, rows in batch.stems(questions)}
-    assert stems == {(8, frozenset({2, 5})), (11, frozenset({0, 3, 4}))}
-    read: list[int] = []
-    real = batch.read
-
-    def counting(model: object, some: list[torch.Tensor], *more: object) -> torch.Tensor:
-        read.append(sum(map(len, some)))
-        return real(model, some, *more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(batch, "read", counting)
-    samplings = [Sampling(max_tokens=6)] * len(questions)
-    replies = gather(endless.generate_many(shared, questions, samplings), len(questions))
-    assert read == [19, sum(map(len, questions)) - 3 * 11 - 2 * 8]
-    assert replies == [list(endless.generate(shared, q, s)) for q, s in zip(questions, samplings, strict=True)]
-    assert list(endless.generate_many(shared, questions, samplings, lambda: True)) == []
-
-
-@given(data=st.data())
-def test_stems_are_common_and_leave_each_question_a_token(data: st.DataObject) -> None:
-    beginnings = [ids(40, seed) for seed in range(3)]
-    questions = [
-        beginnings[data.draw(st.integers(0, 2))][: data.draw(st.integers(0, 40))] + ids(data.draw(st.integers(1, 9)))
-        for _ in range(data.draw(st.integers(0, 9)))
-    ]
-    stems = batch.stems(questions)
-    rows = [row for _, some in stems for row in some]
-    assert len(rows) == len(set(rows))
-    for length, some in stems:
-        assert len(some) > 1
-        assert length >= batch.STEM
-        assert len({tuple(questions[row][:length]) for row in some}) == 1
-        assert all(len(questions[row]) > length for row in some)
+    asked = [ids(20, seed=1), ids(3, seed=2), ids(1, seed=3)]
+    reading = endless.read_many(shared, [shared] * 3, asked)
+    read: list[tuple[state.ModelState, torch.Tensor]] = []
+    while not read:
+        try:
+            assert next(reading) == []
+        except StopIteration as end:
+            read = end.value
+    for (after, logits), each in zip(read, asked, strict=True):
+        alone, expected = endless.next_logits(shared, each)
+        assert after.tokens == alone.tokens
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    bases, rest = [*(after for after, _ in read), shared], [ids(n, seed=9) for n in (2, 6, 1, 4)]
+    replies = gather(endless.generate_many(shared, rest, [Sampling(max_tokens=6)] * 4, bases=bases), 4)
+    whole = [before + after for before, after in zip([*asked, []], rest, strict=True)]
+    assert replies == [list(endless.generate(shared, each, Sampling(max_tokens=6))) for each in whole]
 
 
 def test_no_more_tokens_than_a_chunk_are_read_in_one_step(endless: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,59 @@
+"""Questions of a report, side by side: each gets the reply that it gets alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app import answers, library, reading, session
+from app.aids import Aids
+from app.home import Home
+from app.reports import generate as module
+from app.reports.generate import generate
+from model.engine import Engine
+from model.sampling import Sampling
+
+SHORT = Sampling(max_tokens=6)
+QUESTIONS = [f"Where is the {thing}?" for thing in ("silver candle", "winter road", "zeppelin Norge", "mill bridge")]
+
+
+@pytest.fixture
+def document(home: Home, tiny_engine: Engine, book: Path) -> str:
+    """A document; the model computes in float32, where rounding makes no other words."""
+    home._engine = tiny_engine
+    return library.add(home, [book]).id
+
+
+@pytest.mark.parametrize(
+    "aids",
+    [Aids(0), Aids(1, True), Aids(2, False), Aids(2, True, fit=0.0), Aids(2, True, fit=1.0, refuse=-1e9),
+     Aids(1, True, fit=0.0, refuse=1e9)],
+)  # fmt: skip
+def test_replies_are_those_that_asking_gives(home: Home, document: str, aids: Aids) -> None:
+    home.aids = aids
+    read, state = reading.read_state(home, document)
+    prepared = [answers.prepare(home, document, question, sampling=SHORT) for question in QUESTIONS]
+    found = {}
+    for number, decided, generation in generate(home, state, prepared, lambda: False):
+        assert number not in found
+        found[number] = answers.finish(home, decided, read, generation)
+    assert len(found) == len(QUESTIONS)
+    for number, question in enumerate(QUESTIONS):
+        *_, alone = session.ask(home, document, question, sampling=SHORT, keep=False)
+        assert isinstance(alone, session.Answer)
+        timing = {"seconds": 0.0, "seconds_to_first_token": 0.0, "reason": "", "tokens_reused": 0, "tokens_read": 0}
+        assert replace(found[number], **timing) == replace(alone, **timing)
+
+
+def test_a_request_to_stop_is_heard_between_any_two_steps(
+    home: Home, document: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.aids = Aids(2, True, fit=0.0)
+    _, state = reading.read_state(home, document)
+    prepared = [answers.prepare(home, document, question, sampling=SHORT) for question in QUESTIONS]
+    settled: list[int] = []
+    real = module.settle
+    monkeypatch.setattr(module, "settle", lambda *rest: (settled.append(1), real(*rest))[1])
+    replies = list(generate(home, state, prepared, lambda: len(settled) == 2))
+    assert [number for number, *_ in replies] == [2]  # which was refused at once
+    assert len(settled) == 2
