@@ -22,9 +22,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="+", choices=BENCHES)
     parser.add_argument("--inputs", type=int, help="fuzz: how many damaged files")
-    parser.add_argument("--tokens", type=int, help="latents, mini, resume: how long the text is")
+    parser.add_argument("--tokens", type=int, help="latents, mini, reports, resume: how long the text is")
     parser.add_argument("--rows", type=int, help="answers, latents: questions of each reading set")
     parser.add_argument("--lengths", help="answers: of the made-up texts, in tokens (1000,4000)")
+    parser.add_argument("--texts", metavar="FOLDER", help="reports: ten whole books (.txt), not the openings of some")
     parser.add_argument("--plot", metavar="FILE", help="answers: draw right answers by length")
     options = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
@@ -32,7 +33,7 @@ def main() -> None:
           f"Python {platform.python_version()}, torch {torch.__version__}\n")
     for name in options.names:
         bench = importlib.import_module(f"tests.bench.{name}")
-        for option in ("inputs", "tokens", "rows", "lengths", "plot"):
+        for option in ("inputs", "tokens", "rows", "lengths", "texts", "plot"):
             if (value := getattr(options, option)) and hasattr(bench, option.upper()):
                 setattr(bench, option.upper(), value)
         for line in bench.run():

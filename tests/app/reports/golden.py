@@ -1,6 +1,7 @@
 """What a report on ten books has to look like whatever the model writes: its structure, without its wording."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ GOLDEN = Path(__file__).parent / "golden.json"
 TEMPLATE = "book-brief"
 
 
-def add_books(home: Home) -> list[str]:
+def add_books(home: Home, books: Sequence[Path] = BOOKS) -> list[str]:
     """The ten books in the library; their ids."""
-    return [library.add(home, [book], title=book.stem).id for book in BOOKS]
+    return [library.add(home, [book], title=book.stem).id for book in books]
 
 
 def structure(report: Path) -> dict[str, Any]:
