@@ -12,8 +12,8 @@ from datetime import date
 import torch
 
 BENCHES = (
-    "answers", "crash", "exactness", "extract", "fuzz", "kda", "latents", "linear", "mini", "mla", "moe", "page",
-    "reports", "resume", "storage",
+    "answers", "crash", "exactness", "extract", "fuzz", "kda", "latents", "linear", "mini", "mla", "moe", "packers",
+    "page", "reports", "resume", "storage",
 )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,10 +53,10 @@ def _checked_line(reason: Exception, word: str) -> str:
     return word
 
 
-def run() -> list[str]:
-    """A line for each kind: what became of its mutants."""
+def run() -> Iterator[str]:
+    """A line for each kind, as soon as it is done: what became of its mutants."""
     kinds = sorted(seeds())
-    lines = [f"{'kind':8}{'inputs':>9}{'read':>9}{'in part':>9}{'refused':>9}{'ended':>7}{'crashes':>9}{'per s':>8}"]
+    yield f"{'kind':8}{'inputs':>9}{'read':>9}{'in part':>9}{'refused':>9}{'ended':>7}{'crashes':>9}{'per s':>8}"
     with TemporaryDirectory() as folder, Sandbox(seconds=20) as sandbox:
         for kind in kinds:
             found: Counter[str] = Counter()
@@ -66,9 +67,8 @@ def run() -> list[str]:
                     found[outcome(kind, mutant(kind, number), sandbox, Path(folder))] += 1
                 except Exception as error:  # a crash of the service: counted, and named so that it can be made again
                     found["crashes"] += 1
-                    lines.append(f"  crash: mutant({kind!r}, {number}): {type(error).__name__}: {error}"[:300])
+                    yield f"  crash: mutant({kind!r}, {number}): {type(error).__name__}: {error}"[:300]
             counts = [found[word] for word in ("read", "in part", "refused", "ended", "crashes")]
             speed = each / (time.perf_counter() - begun)
             columns = "".join(f"{n:>{w},}" for n, w in zip(counts, (9, 9, 9, 7, 9), strict=True))
-            lines.append(f"{kind:8}{each:9,}{columns}{speed:8.0f}")
-    return lines
+            yield f"{kind:8}{each:9,}{columns}{speed:8.0f}"
