@@ -144,9 +144,10 @@ def onceread(home: Path, model: Path, *words: object) -> subprocess.Popen[str]:
 
 
 def reading_job(home: Path, model: Path) -> ReadingJob:
-    """The newest job of a library that a running server uses, too."""
+    """The newest job of a library that a running server uses, too, as soon as there is one."""
     library = open_home(Settings(home, model, "cpu"))
     try:
+        wait_for(lambda: library.jobs.list() != [])
         return library.jobs.list()[-1]
     finally:
         library.close()
