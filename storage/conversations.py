@@ -73,8 +73,8 @@ class Conversations:
         """A conversation with all its messages. Raises NotFound; DatabaseDamaged if one is not what was said."""
         with self._database.reading() as session:
             row = _row(session, id, self._owner)
-            if not all(message.intact for message in row.messages):
-                raise DatabaseDamaged(f"a message of conversation {id} is damaged: start a new conversation")
+            if not row.intact or not all(message.intact for message in row.messages):
+                raise DatabaseDamaged(f"conversation {id} or a message of it is damaged: start a new conversation")
             return _conversation(row)
 
     def list(self, document_id: str) -> list[Conversation]:
@@ -113,7 +113,7 @@ def _owner_of(document_id: str) -> Select[Any]:
 
 
 def _conversation(row: ConversationRow) -> Conversation:
-    if not all(message.intact for message in row.messages):
+    if not row.intact or not all(message.intact for message in row.messages):
         return Conversation(row.id, row.document_id, f"{row.title} (damaged)", row.created_at, ())
     messages = tuple(Message(cast(Role, m.role), m.text, m.facts, m.created_at) for m in row.messages)
     return Conversation(row.id, row.document_id, row.title, row.created_at, messages)

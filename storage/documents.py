@@ -49,6 +49,7 @@ class SkippedPart:
     reason: str
 
 
+DAMAGED_FACTS = SkippedPart("", "its title or other facts are damaged: remove the document and add its files again")
 DAMAGED = SkippedPart("", "where its parts come from is damaged: remove the document and add its files again")
 
 
@@ -143,7 +144,7 @@ class Documents:
         """A document's headings, in the order of the text. Raises NotFound."""
         with self._database.reading() as session:
             row = find_document(session, id, self._owner).outline
-            return tuple(Heading(*heading) for heading in json.loads(row.headings)) if row else ()
+            return tuple(Heading(*heading) for heading in json.loads(row.headings)) if row and row.intact else ()
 
     def list(self) -> list[Document]:
         """All documents, newest first."""
@@ -250,9 +251,12 @@ def _document(row: DocumentRow) -> Document:
     if row.content is not None and row.content.intact:
         segments = _unpack(row.content.segments)
         skipped = tuple(SkippedPart(*part) for part in json.loads(row.content.skipped))
+    if not row.intact:
+        skipped = (*skipped, DAMAGED_FACTS)
     return Document(
-        id=row.id, title=row.title, kind=row.kind, text_hash=row.text_hash, chars=row.chars, tokens=row.tokens,
-        pages=row.pages, created_at=row.created_at, last_used_at=row.last_used_at,
+        id=row.id, title=row.title if row.intact else f"{row.title} (damaged)", kind=row.kind,
+        text_hash=row.text_hash, chars=row.chars, tokens=row.tokens, pages=row.pages,
+        created_at=row.created_at, last_used_at=row.last_used_at,
         owner=row.owner, resume_seconds=row.resume_seconds, origin=row.origin, digest=row.digest,
         segments=segments, skipped=skipped,
     )

@@ -12,7 +12,17 @@ from storage.checked import Checked
 from storage.database import Database
 from storage.documents import Documents
 from storage.errors import DatabaseDamaged, NotFound
-from storage.schema import BlockRow, ContentRow, DocumentRow, MessageRow, ReadingRow, TensorRow
+from storage.schema import (
+    BlockRow,
+    CellRow,
+    ContentRow,
+    ConversationRow,
+    DocumentRow,
+    MessageRow,
+    OutlineRow,
+    ReadingRow,
+    TensorRow,
+)
 
 
 @dataclass(frozen=True)
@@ -61,10 +71,14 @@ def verify_states(database: Database) -> list[Verdict]:
 
 
 def verify_facts(database: Database) -> list[str]:
-    """The messages and lists of parts that are not what was written, in words."""
+    """The facts, messages, headings, lists of parts and cells of reports that are not what was written, in words."""
     kinds: dict[str, tuple[type[Checked], InstrumentedAttribute[Any]]] = {
         "message {}": (MessageRow, MessageRow.id),
         "the parts of document {}": (ContentRow, ContentRow.document_id),
+        "the facts of document {}": (DocumentRow, DocumentRow.id),
+        "the headings of document {}": (OutlineRow, OutlineRow.document_id),
+        "conversation {}": (ConversationRow, ConversationRow.id),
+        "a report's answer {}": (CellRow, CellRow.key),
     }
     damaged = []
     for words, (table, key) in kinds.items():

@@ -217,8 +217,13 @@ def _checksums(connection: Connection) -> None:
         _add(connection, table, Column("checksum", Text, server_default="", nullable=False))
 
 
+def _more_checksums(connection: Connection) -> None:
+    for table in ("documents", "outlines", "conversations", "cells"):
+        _add(connection, table, Column("checksum", Text, server_default="", nullable=False))
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
-    _first_tables, _people, _pace, _outlines_and_origins, _blocks, _reports, _checksums,
+    _first_tables, _people, _pace, _outlines_and_origins, _blocks, _reports, _checksums, _more_checksums,
 ]
 
 

@@ -128,12 +128,19 @@ class Cells:
         self._database = database
 
     def get(self, keys: Iterable[str]) -> dict[str, Cell]:
-        """The answered cells among these keys."""
-        wanted, found = list(dict.fromkeys(keys)), {}
+        """The answered cells among these keys. One that is damaged is forgotten, to be answered again."""
+        wanted, found, damaged = list(dict.fromkeys(keys)), {}, []
         with self._database.reading() as session:
             for start in range(0, len(wanted), MANY):
                 some = select(CellRow).where(CellRow.key.in_(wanted[start : start + MANY]), CellRow.state != CLAIMED)
-                found.update({row.key: _cell(row) for row in session.scalars(some)})
+                for row in session.scalars(some):
+                    if row.intact:
+                        found[row.key] = _cell(row)
+                    else:
+                        damaged.append(row.key)
+        if damaged:
+            with self._database.writing() as session:
+                session.execute(delete(CellRow).where(CellRow.key.in_(damaged), CellRow.state != CLAIMED))
         return found
 
     def claim(self, cells: Sequence[Cell], worker: str, seconds: float) -> list[str]:
@@ -148,7 +155,9 @@ class Cells:
             there = set(session.scalars(select(DocumentRow.id).where(DocumentRow.id.in_(wanted))))
             for cell in cells:
                 if cell.document_id is None or cell.document_id in there:
-                    claim = asdict(cell) | {"state": CLAIMED, "worker": worker, "lease_until": now + seconds}
+                    claim = asdict(cell) | {
+                        "state": CLAIMED, "worker": worker, "lease_until": now + seconds, "checksum": ""
+                    }
                     if _take(session, claim, now):
                         claimed.append(cell.key)
         return claimed
@@ -173,9 +182,12 @@ class Cells:
     def put(self, cell: Cell, worker: str) -> bool:
         """Write the answer to a cell that `worker` has claimed; False if the claim is no longer its own."""
         with self._database.writing() as session:
-            mine = (CellRow.key == cell.key) & (CellRow.worker == worker) & (CellRow.state == CLAIMED)
-            facts = asdict(cell) | {"answered_at": time.time()}
-            return cast(Any, session.execute(update(CellRow).where(mine).values(**facts))).rowcount == 1
+            row = session.get(CellRow, cell.key)
+            if row is None or (row.worker, row.state) != (worker, CLAIMED):
+                return False
+            for name, value in (asdict(cell) | {"answered_at": time.time()}).items():
+                setattr(row, name, value)
+            return True
 
 
 def _take(session: Session, claim: dict[str, Any], now: float) -> bool:

@@ -30,7 +30,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {str: Text, float: Double, dict[str, Any]: JSON, list[Any]: JSON, bytes: LargeBinary}  # noqa: RUF012 (SQLAlchemy's way)
 
 
-class DocumentRow(Base):
+class DocumentRow(Checked, Base):
     """A document's facts."""
 
     __tablename__ = "documents"
@@ -61,7 +61,7 @@ class ContentRow(Checked, Base):
     text: Mapped[bytes] = mapped_column(deferred=True)
 
 
-class OutlineRow(Base):
+class OutlineRow(Checked, Base):
     """A document's headings as JSON; a table of its own, for SQLite reads past a text to find what was added later."""
 
     __tablename__ = "outlines"
@@ -138,7 +138,7 @@ class EvictionRow(Base):
     evicted_at: Mapped[float]
 
 
-class ConversationRow(Base):
+class ConversationRow(Checked, Base):
     """A conversation about a document."""
 
     __tablename__ = "conversations"
@@ -192,7 +192,7 @@ class ReportRow(Base):
     spec: Mapped[dict[str, Any]]
 
 
-class CellRow(Base):
+class CellRow(Checked, Base):
     """One question of a report about one document (none: across documents): answered, or claimed by a worker.
 
     key: a hash of state_key, cell_hash and settings. worker: who claimed it, until lease_until.

@@ -70,3 +70,10 @@ def test_a_damaged_message_is_not_shown(database: Database, document: Document) 
         with pytest.raises(DatabaseDamaged, match="start a new conversation"):
             conversations.get(talk.id)
         assert [(each.title, each.messages) for each in conversations.list(document.id)] == [("Who? (damaged)", ())]
+    other = conversations.start(document.id, "When?")
+    conversations.rename(other.id, "When was it?")
+    assert conversations.get(other.id).title == "When was it?"
+    with database.writing() as session:
+        session.connection().exec_driver_sql(f"UPDATE conversations SET title = 'Then' WHERE id = {other.id}")
+    with pytest.raises(DatabaseDamaged, match=f"conversation {other.id} or a message of it is damaged"):
+        conversations.get(other.id)

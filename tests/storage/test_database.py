@@ -156,7 +156,7 @@ connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN EXCLUSIVE")
 print("held", flush=True)
 time.sleep(float(sys.argv[2]))
-connection.execute("UPDATE documents SET kind = 'seen'")
+connection.execute("UPDATE documents SET kind = 'seen', checksum = ''")
 connection.execute("COMMIT")
 """
 

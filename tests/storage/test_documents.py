@@ -8,8 +8,20 @@ from hypothesis import strategies as st
 
 from storage.conversations import Conversations, Message
 from storage.database import Database
-from storage.documents import DAMAGED, ID_LENGTH, Document, Documents, Heading, Segment, SkippedPart, _pack, _unpack
+from storage.documents import (
+    DAMAGED,
+    DAMAGED_FACTS,
+    ID_LENGTH,
+    Document,
+    Documents,
+    Heading,
+    Segment,
+    SkippedPart,
+    _pack,
+    _unpack,
+)
 from storage.errors import DatabaseDamaged, NotFound, StorageError
+from storage.integrity import verify_facts
 from storage.jobs import Jobs, ReadingJob
 from storage.reports import Cell, Cells
 from storage.schema import Base, DocumentRow
@@ -161,3 +173,27 @@ def test_damaged_places_are_said_and_the_text_stays(database: Database) -> None:
         (found,) = documents.list()
         assert (found.skipped, documents.text(added.id)) == ((DAMAGED,), "once")
         assert [(part.char_start, part.char_end) for part in found.segments] == [(0, 4)]
+
+
+@pytest.mark.parametrize("column", ["title", "kind", "chars", "created_at", "checksum"])
+def test_damaged_facts_are_said_for_good(database: Database, document: Document, column: str) -> None:
+    documents = Documents(database)
+    documents.set_tokens(document.id, 3)
+    documents.rename(document.id, "A book")
+    assert documents.get(document.id).title == "A book"
+    with database.writing() as session:
+        session.connection().exec_driver_sql(f"UPDATE documents SET {column} = 7")
+    documents.touch(document.id)  # what is written later does not hide it
+    found = documents.get(document.id)
+    assert found.title.endswith(" (damaged)")
+    assert DAMAGED_FACTS in found.skipped
+    assert verify_facts(database) == [f"the facts of document {document.id}"]
+
+
+def test_damaged_headings_are_left_out(database: Database) -> None:
+    documents = Documents(database)
+    made = documents.add("b", "text", "One\nTwo", [], [], None, [Heading(1, "One", 0)])
+    with database.writing() as session:
+        session.connection().exec_driver_sql("UPDATE outlines SET headings = '[[1, \"Two\", 0]]'")
+    assert documents.outline(made.id) == ()
+    assert verify_facts(database) == [f"the headings of document {made.id}"]

@@ -8,6 +8,7 @@ import pytest
 from storage.database import Database
 from storage.documents import Document, Documents
 from storage.errors import NotFound
+from storage.integrity import verify_facts
 from storage.reports import Cell, Cells, Report, Reports
 
 
@@ -53,6 +54,22 @@ def test_a_failed_cell_may_be_claimed_again(database: Database, document: Docume
     assert cells.put(cell("a", document, "failed", answer={"error": "no memory"}), "one")
     assert cells.get(["a"])["a"].state == "failed"
     assert cells.claim([cell("a", document)], "two", 60) == ["a"]
+
+
+@pytest.mark.parametrize("change", ["answer = '{\"answer\": \"Rome\"}'", "quote = 'in Rome'", "state = 'not_found'"])
+def test_a_damaged_answer_is_forgotten_and_given_again(database: Database, document: Document, change: str) -> None:
+    cells = Cells(database)
+    answered = cell("a", document, answer={"answer": "Paris"}, quote="in Paris")
+    cells.claim([answered], "one", 60)
+    assert cells.put(answered, "one")
+    with database.writing() as session:
+        session.connection().exec_driver_sql(f"UPDATE cells SET {change}")
+    assert verify_facts(database) == ["a report's answer a"]
+    assert cells.get(["a"]) == {}
+    assert cells.claim([answered], "two", 60) == ["a"]
+    assert cells.put(answered, "two")
+    assert cells.get(["a"])["a"].quote == "in Paris"
+    assert verify_facts(database) == []
 
 
 def test_cells_go_with_their_document(database: Database, document: Document) -> None:

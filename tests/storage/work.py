@@ -14,7 +14,8 @@ import torch
 from storage.blocks import Maker, Piece
 from storage.conversations import Conversations, Message
 from storage.database import Database
-from storage.documents import Documents
+from storage.documents import DAMAGED as DAMAGED_PARTS
+from storage.documents import DAMAGED_FACTS, Documents
 from storage.errors import StorageError
 from storage.snapshots import Snapshots
 
@@ -78,7 +79,8 @@ class Work:
         """Each document, text, conversation and state, in words; what is refused as damaged is called that."""
         found = {}
         for document in self.documents.list():
-            found[document.id] = f"{document.title} {document.segments} {document.skipped}"
+            damaged = {DAMAGED_FACTS, DAMAGED_PARTS} & set(document.skipped)
+            found[document.id] = DAMAGED if damaged else f"{document.title} {document.segments} {document.skipped}"
             found[f"text {document.id}"] = _tried(lambda id=document.id: self.documents.text(id))
             for state in self.snapshots.find(document.id):
                 name = f"state {document.id} {state.prefix}"
