@@ -6,7 +6,9 @@ quoted for which fit and the model's log-probability together are largest. Wheth
 decides: by how much more it would rather begin its reply with the not-found sentence.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 import torch
 
@@ -14,9 +16,6 @@ from app import prompts
 from app.answers import Prepared
 from app.home import Home
 from model.state import ModelState
-
-LOOK = 8
-"""Tokens of a sentence that the model is asked about: what follows a sentence's beginning is its copy."""
 
 
 def decide(home: Home, state: ModelState, prepared: Prepared) -> tuple[ModelState, Prepared, int]:
@@ -45,11 +44,25 @@ def settle(home: Home, after: ModelState, logits: torch.Tensor, prepared: Prepar
     if aids.refuse is not None and float(logits[refusal] - logits[quote]) > aids.refuse:
         return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
     openings = [engine.tokenizer.encode(candidate.opening) for candidate in prepared.candidates]
-    alike = (n for n, column in enumerate(zip(*openings, strict=False)) if len(set(column)) > 1)
-    shared = next(alike, min(map(len, openings)) - 1)
+    shared, beginnings = told_apart(openings)
     begun, logits = engine.next_logits(after, openings[0][:shared])
-    likely = engine.likelihoods(begun, logits, [ids[shared : shared + LOOK] for ids in openings])
+    likely = engine.likelihoods(begun, logits, beginnings)
     fits = [(aids.fit or 0.0) * candidate.fit for candidate in prepared.candidates]
     best = max(range(len(openings)), key=lambda n: fits[n] + likely[n])
     chosen = prepared.candidates[best]
     return replace(prepared, opening=chosen.opening, quote=chosen.sentence, ids=(*asked, *openings[best]))
+
+
+def told_apart(openings: Sequence[Sequence[int]]) -> tuple[int, list[Sequence[int]]]:
+    """How many tokens all openings begin with, and of each what follows as far as it tells it from all others: what
+    comes behind is a copy, which the model is sure of."""
+    lengths = []
+    for n, ids in enumerate(openings):
+        others = [_common(ids, other) for m, other in enumerate(openings) if m != n]
+        lengths.append((min(others, default=len(ids) - 1), max(others, default=0)))
+    shared = min(min(least for least, _ in lengths), min(map(len, openings)) - 1)
+    return shared, [ids[shared : max(most, shared) + 1] for ids, (_, most) in zip(openings, lengths, strict=True)]
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -90,7 +90,7 @@ def _asked(before: str, answer: str, after: str, source: random.Random) -> str:
     else:
         text = f"{kind} {_thinned(_near(before, after, '', source), source)}"
     text = " ".join(text.split()).rstrip(" .,;:!?\"'”’)")
-    return text[0].upper() + text[1:] + "?"
+    return text[:1].upper() + text[1:] + "?"
 
 
 def _thinned(text: str, source: random.Random, keep: str = "") -> str:

@@ -51,12 +51,13 @@ def test_without_any_weight_the_likeliest_beginning_is_quoted(home: Home, docume
     prepared, state, decided, read = decide(home, document, Aids(2, True, fit=0.0))
     engine = home.engine
     assert state.tokens - reading.read_state(home, document)[1].tokens == read == prepared.asked
+    openings = [engine.tokenizer.encode(candidate.opening) for candidate in prepared.candidates]
+    shared, beginnings = deciding.told_apart(openings)
     likely = {}
-    for candidate in prepared.candidates:
-        ids, total, after = engine.tokenizer.encode(candidate.opening), 0.0, state
-        shared = min(len(ids), deciding.LOOK + len(engine.tokenizer.encode(prompts.QUOTE_PREFIX)))
+    for candidate, ids, beginning in zip(prepared.candidates, openings, beginnings, strict=True):
+        total, after = 0.0, state
         _, logits = engine.next_logits(reading.read_state(home, document)[1], prepared.ids[: prepared.asked])
-        for token in ids[:shared]:
+        for token in ids[: shared + len(beginning)]:
             total += float(logits.log_softmax(-1)[token])
             after, logits = engine.next_logits(after, [token])
         likely[candidate.opening] = total
@@ -93,3 +94,14 @@ def test_a_conversation_goes_on_after_a_decision(home: Home, document: str) -> N
     assert isinstance(second, session.Answer)
     assert second.reason == session.KEPT
     assert home.kept.find(first.conversation, 4) is not None
+
+
+@pytest.mark.parametrize(("openings", "shared", "beginnings"), [
+    ([[1, 2, 3, 4], [1, 2, 5], [1, 2, 3, 6, 7]], 2, [[3, 4], [5], [3, 6]]),
+    ([[1, 2, 3]], 2, [[3]]),
+    ([[1, 2], [3, 4]], 0, [[1], [3]]),
+])  # fmt: skip
+def test_openings_are_told_apart_as_early_as_they_can_be(
+    openings: list[list[int]], shared: int, beginnings: list[list[int]]
+) -> None:
+    assert deciding.told_apart(openings) == (shared, beginnings)

@@ -44,6 +44,11 @@ def test_a_sentence_without_a_span_gives_none() -> None:
     assert clozes.make("It is so as it was.", random.Random(0)) is None
 
 
+def test_a_question_may_lose_all_its_words() -> None:
+    for n in range(4000):
+        clozes.make("... 1828 ... !? (and) [so] it is: the of a in 1828x", random.Random(n))
+
+
 def test_usable_sentences_have_a_fair_length() -> None:
     text = "Short. " + SENTENCES[0] + " " + SENTENCES[0] + " " + "word " * 200 + "."
     assert clozes.usable(text) == [SENTENCES[0]]
