@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from app import answers, deciding, library, prompts, reading, session
 from app.aids import Aids
@@ -83,7 +82,7 @@ def test_what_is_left_to_read_leads_where_reading_all_does(home: Home, document:
     _, state, decided, read = decide(home, document, Aids(2, True, fit=1e6))
     _, at_once = home.engine.next_logits(reading.read_state(home, document)[1], decided.ids)
     _, in_two = home.engine.next_logits(state, decided.ids[read:])
-    torch.testing.assert_close(in_two, at_once, atol=0.05, rtol=0.02)
+    assert (in_two - at_once).norm() < 0.02 * at_once.norm()  # bfloat16, in other groups of tokens
 
 
 def test_a_conversation_goes_on_after_a_decision(home: Home, document: str) -> None:
