@@ -1,5 +1,6 @@
 """Questions of a report, side by side: each gets the reply that it gets alone."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from app.reports import generate as module
 from app.reports.generate import generate
 from model.engine import Engine
 from model.sampling import Sampling
+from tests.app.test_turns import asker
 
 SHORT = Sampling(max_tokens=6)
 QUESTIONS = [f"Where is the {thing}?" for thing in ("silver candle", "winter road", "zeppelin Norge", "mill bridge")]
@@ -43,6 +45,22 @@ def test_replies_are_those_that_asking_gives(home: Home, document: str, aids: Ai
         assert isinstance(alone, session.Answer)
         timing = {"seconds": 0.0, "seconds_to_first_token": 0.0, "reason": "", "tokens_reused": 0, "tokens_read": 0}
         assert replace(found[number], **timing) == replace(alone, **timing)
+
+
+def test_a_report_pauses_while_another_process_asks(home: Home, document: str) -> None:
+    _, state = reading.read_state(home, document)
+    prepared = [answers.prepare(home, document, question, sampling=SHORT, evidence=0) for question in QUESTIONS]
+    numbers: list[int] = []
+    report = threading.Thread(
+        target=lambda: numbers.extend(n for n, *_ in generate(home, state, prepared, lambda: False))
+    )
+    with asker(home.settings.home) as asking:
+        report.start()
+        report.join(1)
+        assert numbers == []
+        asking.communicate()
+        report.join(30)
+    assert sorted(numbers) == [0, 1, 2, 3]
 
 
 def test_a_request_to_stop_is_heard_between_any_two_steps(
