@@ -43,13 +43,15 @@ def mixture(
         raise ValueError(f"{tokens} tokens and a shared expert {pieces} experts wide do not go this way")
     x = x.contiguous()
     slots = min(experts, tokens * top_k)
-    listed = torch.empty(slots + 1, dtype=torch.int32, device=x.device)
+    listed, pairs = chosen, chosen  # of one token they are the plan themselves
     block_t = 8 if tokens <= 8 else TOKENS
-    pairs = torch.empty(slots, block_t, dtype=torch.int32, device=x.device)
-    _plan[(1,)](
-        chosen, listed, pairs, tokens, experts, slots, TOP_K=top_k, BLOCK_T=block_t,
-        BLOCK_E=triton.next_power_of_2(experts),
-    )  # fmt: skip
+    if tokens > 1:
+        listed = torch.empty(slots + 1, dtype=torch.int32, device=x.device)
+        pairs = torch.empty(slots, block_t, dtype=torch.int32, device=x.device)
+        _plan[(1,)](
+            chosen, listed, pairs, tokens, experts, slots, TOP_K=top_k, BLOCK_T=block_t,
+            BLOCK_E=triton.next_power_of_2(experts),
+        )  # fmt: skip
     # A row for each pair, then for each token one as wide as the shared expert.
     act = torch.empty(tokens * (top_k + pieces), inner, dtype=x.dtype, device=x.device)
     results = torch.empty(tokens * (top_k + 1), width, dtype=torch.float32, device=x.device)
@@ -58,11 +60,12 @@ def mixture(
     form = "fp8" if isinstance(gate_up, Fp8) else "int4" if isinstance(gate_up, Int4) else ""
     _up[(slots + pieces, triton.cdiv(inner, BLOCK))](
         x, *_parts(gate_up), *_parts(shared[0]), act, weights, *facts,
-        TOP_K=top_k, PIECES=pieces, FORM=form, BLOCK_T=block_t, BLOCK=BLOCK, BLOCK_K=STEP[form], **TILES,
+        TOP_K=top_k, PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=block_t, BLOCK=BLOCK, BLOCK_K=STEP[form],
+        **TILES,
     )  # fmt: skip
     _down[(slots + 1, triton.cdiv(width, DOWN_BLOCK))](
         act, *_parts(down), *_parts(shared[1]), results, *facts,
-        PIECES=pieces, FORM=form, BLOCK_T=block_t, BLOCK=DOWN_BLOCK, BLOCK_K=STEP[form], **TILES,
+        PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=block_t, BLOCK=DOWN_BLOCK, BLOCK_K=STEP[form], **TILES,
     )  # fmt: skip
     _add_up[(tokens, triton.cdiv(width, 256))](results, out, width, tokens * top_k, TOP_K=top_k, BLOCK=256)
     return out
@@ -146,7 +149,7 @@ def _real(levels, scale_ptr, zero_ptr, here, dtype):
 def _up(
     x_ptr, gate_up_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, act_ptr, weights_ptr,
     listed_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
-    TOP_K: tl.constexpr, PIECES: tl.constexpr, FORM: tl.constexpr,
+    TOP_K: tl.constexpr, PIECES: tl.constexpr, PLANNED: tl.constexpr, FORM: tl.constexpr,
     BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """BLOCK numbers of the activation of one expert's, or of one shared piece's, every token."""
@@ -157,9 +160,12 @@ def _up(
     gate, up = tl.zeros([BLOCK, BLOCK_T], tl.float32), tl.zeros([BLOCK, BLOCK_T], tl.float32)
     steps = tl.cdiv(width // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(width, BLOCK_K)
     if slot < slots:
-        if slot >= tl.load(listed_ptr + slots):
-            return
-        pair = tl.load(pairs_ptr + slot * BLOCK_T + t)
+        if PLANNED:
+            if slot >= tl.load(listed_ptr + slots):
+                return
+            pair = tl.load(pairs_ptr + slot * BLOCK_T + t)
+        else:
+            pair = tl.where(t == 0, slot, -1)
         rows = 2 * inner
         first = tl.load(listed_ptr + slot).to(tl.int64) * rows
         ends = tl.where(gate_row < inner, gate_row, rows)
@@ -190,7 +196,8 @@ def _up(
 def _down(
     act_ptr, down_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, results_ptr,
     listed_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
-    PIECES: tl.constexpr, FORM: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
+    PIECES: tl.constexpr, PLANNED: tl.constexpr, FORM: tl.constexpr,
+    BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """BLOCK columns of one expert's results, or of the shared one's: a row for each pair, then one for each token."""
     slot = tl.program_id(0)
@@ -198,9 +205,12 @@ def _down(
     row = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     acc = tl.zeros([BLOCK, BLOCK_T], tl.float32)
     if slot < slots:
-        if slot >= tl.load(listed_ptr + slots):
-            return
-        pair = tl.load(pairs_ptr + slot * BLOCK_T + t)
+        if PLANNED:
+            if slot >= tl.load(listed_ptr + slots):
+                return
+            pair = tl.load(pairs_ptr + slot * BLOCK_T + t)
+        else:
+            pair = tl.where(t == 0, slot, -1)
         first = tl.load(listed_ptr + slot).to(tl.int64) * width
         steps = tl.cdiv(inner // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(inner, BLOCK_K)
         for step in tl.range(0, steps):

@@ -108,58 +108,79 @@ def _grouped(
         within = number - group * GROUP * strips
         tile, strip = group * GROUP + within % high, within // high
         start, end = tl.load(tile_start_ptr + tile), tl.load(tile_end_ptr + tile)
-        if start < end:
-            expert = tl.load(tile_expert_ptr + tile)
-            row = start + tl.arange(0, ROWS)
-            row_a = tl.load(pair_ptr + row, mask=row < end, other=0) // TOP_K if UP else tl.minimum(row, end - 1)
-            a_rows = a_ptr + row_a.to(tl.int64)[:, None] * depth
-            column = strip * BLOCK_N
-            b_row = expert * 2 * columns + column if UP else expert * columns + column
-            acc = tl.zeros([ROWS, BLOCK_N], tl.float32)
-            up = tl.zeros([ROWS, BLOCK_N], tl.float32)
-            k_in = tl.arange(0, BLOCK_K)
-            if FORM == "fp8":
-                for k in tl.range(0, blocks_k):
-                    at = k * BLOCK_K
-                    a = tl.load(a_rows + at + k_in[None, :], mask=EVEN | (at + k_in < depth)[None, :], other=0.0)
-                    a_scale = tl.load(a_scale_ptr + row_a * blocks_k + k)
-                    scale_ptr = b_scale_ptr + (expert * blocks_n + column // SCALED) * blocks_k + k
-                    part = tl.dot(a, b_desc.load([b_row, at]).T)
-                    acc += part * (a_scale * tl.load(scale_ptr))[:, None]
-                    if UP:
-                        part = tl.dot(a, b_desc.load([b_row + columns, at]).T)
-                        up += part * (a_scale * tl.load(scale_ptr + columns // SCALED * blocks_k))[:, None]
-            elif FORM == "int4":
-                n = tl.arange(0, BLOCK_N)
-                groups = blocks_k * 2
-                for k in tl.range(0, blocks_k):
-                    at = k * SCALED
-                    low = tl.load(a_rows + at + k_in[None, :])
-                    high_a = tl.load(a_rows + at + BLOCK_K + k_in[None, :])
-                    packed = b_desc.load([b_row, k * BLOCK_K])
-                    scales = (b_row + n) * groups + 2 * k
-                    acc = _int4_dot(low, high_a, packed, b_scale_ptr + scales, b_zero_ptr + scales, acc)
-                    if UP:
-                        packed = b_desc.load([b_row + columns, k * BLOCK_K])
-                        scales += columns * groups
-                        up = _int4_dot(low, high_a, packed, b_scale_ptr + scales, b_zero_ptr + scales, up)
-            else:
-                for at in tl.range(0, depth, BLOCK_K):
-                    a = tl.load(a_rows + at + k_in[None, :], mask=EVEN | (at + k_in < depth)[None, :], other=0.0)
-                    acc = tl.dot(a, b_desc.load([b_row, at]).T, acc, input_precision="tf32x3")
-                    if UP:
-                        up = tl.dot(a, b_desc.load([b_row + columns, at]).T, up, input_precision="tf32x3")
+        # An expert's last tile, if it is at most half full, takes half the time.
+        if end - start > ROWS // 2:
+            _tile(
+                a_ptr, a_scale_ptr, b_desc, b_scale_ptr, b_zero_ptr, out_ptr, out_scale_ptr, pair_ptr,
+                tl.load(tile_expert_ptr + tile), start, end, strip, strips, columns, depth, blocks_k, blocks_n,
+                TOP_K, UP, FORM, EVEN, ROWS, BLOCK_N, BLOCK_K, SCALED,
+            )  # fmt: skip
+        elif start < end:
+            _tile(
+                a_ptr, a_scale_ptr, b_desc, b_scale_ptr, b_zero_ptr, out_ptr, out_scale_ptr, pair_ptr,
+                tl.load(tile_expert_ptr + tile), start, end, strip, strips, columns, depth, blocks_k, blocks_n,
+                TOP_K, UP, FORM, EVEN, ROWS // 2, BLOCK_N, BLOCK_K, SCALED,
+            )  # fmt: skip
+
+
+@triton.jit
+def _tile(
+    a_ptr, a_scale_ptr, b_desc, b_scale_ptr, b_zero_ptr, out_ptr, out_scale_ptr, pair_ptr,
+    expert, start, end, strip, strips, columns, depth, blocks_k, blocks_n,
+    TOP_K: tl.constexpr, UP: tl.constexpr, FORM: tl.constexpr, EVEN: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SCALED: tl.constexpr,
+):  # fmt: skip
+    """ROWS rows, those before `end`, times one strip of their expert's weights."""
+    row = start + tl.arange(0, ROWS)
+    row_a = tl.load(pair_ptr + row, mask=row < end, other=0) // TOP_K if UP else tl.minimum(row, end - 1)
+    a_rows = a_ptr + row_a.to(tl.int64)[:, None] * depth
+    column = strip * BLOCK_N
+    b_row = expert * 2 * columns + column if UP else expert * columns + column
+    acc = tl.zeros([ROWS, BLOCK_N], tl.float32)
+    up = tl.zeros([ROWS, BLOCK_N], tl.float32)
+    k_in = tl.arange(0, BLOCK_K)
+    if FORM == "fp8":
+        for k in tl.range(0, blocks_k):
+            at = k * BLOCK_K
+            a = tl.load(a_rows + at + k_in[None, :], mask=EVEN | (at + k_in < depth)[None, :], other=0.0)
+            a_scale = tl.load(a_scale_ptr + row_a * blocks_k + k)
+            scale_ptr = b_scale_ptr + (expert * blocks_n + column // SCALED) * blocks_k + k
+            part = tl.dot(a, b_desc.load([b_row, at]).T)
+            acc += part * (a_scale * tl.load(scale_ptr))[:, None]
             if UP:
-                acc = acc * tl.sigmoid(acc) * up
-            n = column + tl.arange(0, BLOCK_N)
-            keep = (row < end)[:, None] & (n < columns)[None, :]
-            if UP and FORM == "fp8":
-                acc = tl.where((n < columns)[None, :], acc, 0.0)
-                out_scale = tl.maximum(tl.max(tl.abs(acc), 1), 1e-12) / 448.0
-                tl.store(out_scale_ptr + row * strips + strip, out_scale, mask=row < end)
-                acc = acc / out_scale[:, None]
-            out = out_ptr + row.to(tl.int64)[:, None] * columns + n[None, :]
-            tl.store(out, acc.to(out_ptr.dtype.element_ty), mask=keep)
+                part = tl.dot(a, b_desc.load([b_row + columns, at]).T)
+                up += part * (a_scale * tl.load(scale_ptr + columns // SCALED * blocks_k))[:, None]
+    elif FORM == "int4":
+        n = tl.arange(0, BLOCK_N)
+        groups = blocks_k * 2
+        for k in tl.range(0, blocks_k):
+            at = k * SCALED
+            low = tl.load(a_rows + at + k_in[None, :])
+            high_a = tl.load(a_rows + at + BLOCK_K + k_in[None, :])
+            packed = b_desc.load([b_row, k * BLOCK_K])
+            scales = (b_row + n) * groups + 2 * k
+            acc = _int4_dot(low, high_a, packed, b_scale_ptr + scales, b_zero_ptr + scales, acc)
+            if UP:
+                packed = b_desc.load([b_row + columns, k * BLOCK_K])
+                scales += columns * groups
+                up = _int4_dot(low, high_a, packed, b_scale_ptr + scales, b_zero_ptr + scales, up)
+    else:
+        for at in tl.range(0, depth, BLOCK_K):
+            a = tl.load(a_rows + at + k_in[None, :], mask=EVEN | (at + k_in < depth)[None, :], other=0.0)
+            acc = tl.dot(a, b_desc.load([b_row, at]).T, acc, input_precision="tf32x3")
+            if UP:
+                up = tl.dot(a, b_desc.load([b_row + columns, at]).T, up, input_precision="tf32x3")
+    if UP:
+        acc = acc * tl.sigmoid(acc) * up
+    n = column + tl.arange(0, BLOCK_N)
+    keep = (row < end)[:, None] & (n < columns)[None, :]
+    if UP and FORM == "fp8":
+        acc = tl.where((n < columns)[None, :], acc, 0.0)
+        out_scale = tl.maximum(tl.max(tl.abs(acc), 1), 1e-12) / 448.0
+        tl.store(out_scale_ptr + row * strips + strip, out_scale, mask=row < end)
+        acc = acc / out_scale[:, None]
+    out = out_ptr + row.to(tl.int64)[:, None] * columns + n[None, :]
+    tl.store(out, acc.to(out_ptr.dtype.element_ty), mask=keep)
 
 
 @triton.jit

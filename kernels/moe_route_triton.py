@@ -44,12 +44,12 @@ def route(
     tokens, width = x.shape
     experts = weight.shape[0]
     few = tokens <= 16
-    block_t, block_e, block_d = (16, 16, 128) if few else (64, 128, 64)
+    block_t, block_e, block_d = (16, 16, 128) if few else (64, 256, 64)
     parts = FEW_PARTS if few else 1
     logits = torch.empty(parts, tokens, experts, dtype=torch.float32, device=x.device)
     _logits[(triton.cdiv(tokens, block_t), triton.cdiv(experts, block_e), parts)](
         x, x.stride(0), weight, logits, tokens, experts, width, triton.cdiv(triton.cdiv(width, block_d), parts),
-        BLOCK_T=block_t, BLOCK_E=block_e, BLOCK_D=block_d, num_warps=1 if few else 4, num_stages=4 if few else 3,
+        BLOCK_T=block_t, BLOCK_E=block_e, BLOCK_D=block_d, num_warps=1 if few else 8, num_stages=4 if few else 3,
     )  # fmt: skip
     weights = torch.empty(tokens, top_k, dtype=torch.float32, device=x.device)
     chosen = torch.empty(tokens, top_k, dtype=torch.int64, device=x.device)
