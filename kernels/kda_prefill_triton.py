@@ -27,6 +27,8 @@ float16 or bfloat16 give wrong results that the interpreter does not show."""
 
 SLICE = 64
 """Columns of the state in one program."""
+STAGES = 2
+"""Chunks of the pass on their way: with three there would be no room beside it for the next span's chunks."""
 FILL = 128
 """Programs the pass should have: as many as an H200 has multiprocessors, nearly."""
 MIN_CHUNKS = 8
@@ -124,7 +126,7 @@ def _pass(
     each = len(bounds) // batch
     cut = min(SLICE, columns)
     segments = segment_count(batch * heads * (columns // cut), each)
-    stages = 3 if keys.dtype == torch.bfloat16 else 1
+    stages = STAGES if keys.dtype == torch.bfloat16 else 1
     shape = {"K": width, "V": columns, "SLICE": cut}
     starts = state = state.contiguous()
     if segments > 1:

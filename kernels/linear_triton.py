@@ -1,8 +1,8 @@
 """A matrix times 1 to 8 tokens in Triton, at the speed the matrix can be read: bfloat16, fp8 blocks or int4 groups.
 
-One or two tokens: a program takes a few whole rows in one go, so that all its loads are under way before the first is
-needed; multiplying costs less than reading. More tokens: a warp takes 16 rows through the tensor cores, 128 columns at
-a time, several steps under way. Sums are float32. Scales multiply sums over what shares them: fp8's of 128 columns;
+A warp takes 16 rows through the tensor cores, 128 columns at a time, several steps under way. One or two tokens and a
+small matrix: a program takes a few whole rows in one go, so that all its loads are under way before the first is
+needed; multiplying costs less than reading. Sums are float32. Scales multiply sums over what shares them: fp8's of 128 columns;
 int4's of 64, where a zero multiplies the sum of x.
 """
 
@@ -16,6 +16,8 @@ from torch import Tensor
 from kernels.quant import Fp8, Int4, Weights
 
 MOST_TOKENS = 8
+SMALL = 4096
+"""A matrix of so few rows is too few tiles for a GPU: one or two tokens take it by whole rows."""
 ROWS, TILE_ROWS = 4, 16
 WIDTH = 4096
 """Columns of a program's tile at most; longer rows take several."""
@@ -118,7 +120,7 @@ def linear(x: Tensor, weight: Weights) -> Tensor:
         form, values, scale, zero = "whole", weight, weight, weight
     rows = values.shape[0]
     y = torch.empty(tokens, rows, dtype=x.dtype, device=x.device)
-    if tokens <= 2:
+    if rows <= SMALL and tokens <= (1 if form == "whole" else 2):
         blocks = min(WIDTH // 128, triton.next_power_of_2(triton.cdiv(width, 128)))
         rows_kernel[(triton.cdiv(rows, ROWS),)](
             x, values, scale, zero, y, x.stride(0), rows, width,

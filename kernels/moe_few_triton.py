@@ -19,6 +19,7 @@ from torch import Tensor
 
 from kernels import quant
 from kernels.kda_chunk_triton import dot
+from kernels.launch_triton import begin, overlap
 from kernels.quant import Fp8, Int4, Weights
 
 TOKENS = 16
@@ -43,6 +44,7 @@ def mixture(
         raise ValueError(f"{tokens} tokens and a shared expert {pieces} experts wide do not go this way")
     x = x.contiguous()
     slots = min(experts, tokens * top_k)
+    together = overlap(x.device)
     listed, pairs = chosen, chosen  # of one token they are the plan themselves
     block_t = 8 if tokens <= 8 else TOKENS
     if tokens > 1:
@@ -50,7 +52,7 @@ def mixture(
         pairs = torch.empty(slots, block_t, dtype=torch.int32, device=x.device)
         _plan[(1,)](
             chosen, listed, pairs, tokens, experts, slots, TOP_K=top_k, BLOCK_T=block_t,
-            BLOCK_E=triton.next_power_of_2(experts),
+            BLOCK_E=triton.next_power_of_2(experts), **together,
         )  # fmt: skip
     # A row for each pair, then for each token one as wide as the shared expert.
     act = torch.empty(tokens * (top_k + pieces), inner, dtype=x.dtype, device=x.device)
@@ -61,13 +63,16 @@ def mixture(
     _up[(slots + pieces, triton.cdiv(inner, BLOCK))](
         x, *_parts(gate_up), *_parts(shared[0]), act, weights, *facts,
         TOP_K=top_k, PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=block_t, BLOCK=BLOCK, BLOCK_K=STEP[form],
-        **TILES,
+        **TILES, **together,
     )  # fmt: skip
     _down[(slots + 1, triton.cdiv(width, DOWN_BLOCK))](
         act, *_parts(down), *_parts(shared[1]), results, *facts,
         PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=block_t, BLOCK=DOWN_BLOCK, BLOCK_K=STEP[form], **TILES,
+        **together,
     )  # fmt: skip
-    _add_up[(tokens, triton.cdiv(width, 256))](results, out, width, tokens * top_k, TOP_K=top_k, BLOCK=256)
+    _add_up[(tokens, triton.cdiv(width, 256))](
+        results, out, width, tokens * top_k, TOP_K=top_k, BLOCK=256, **together
+    )
     return out
 
 
@@ -81,9 +86,10 @@ def _parts(weight: Weights) -> tuple[Tensor, Tensor, Tensor]:
 @triton.jit
 def _plan(
     chosen_ptr, listed_ptr, pairs_ptr, tokens, experts, slots,
-    TOP_K: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr,
+    TOP_K: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """listed: the distinct experts by number, at `slots` how many; pairs [slots, BLOCK_T]: their tokens' pairs."""
+    begin(OVERLAP)
     t, e = tl.arange(0, BLOCK_T)[:, None], tl.arange(0, BLOCK_E)[None, :]
     pair = tl.full([BLOCK_T, BLOCK_E], -1, tl.int32)
     for k in tl.static_range(TOP_K):
@@ -150,9 +156,10 @@ def _up(
     x_ptr, gate_up_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, act_ptr, weights_ptr,
     listed_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
     TOP_K: tl.constexpr, PIECES: tl.constexpr, PLANNED: tl.constexpr, FORM: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """BLOCK numbers of the activation of one expert's, or of one shared piece's, every token."""
+    begin(OVERLAP)
     slot = tl.program_id(0)
     t = tl.arange(0, BLOCK_T)
     gate_row = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -197,9 +204,10 @@ def _down(
     act_ptr, down_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, results_ptr,
     listed_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
     PIECES: tl.constexpr, PLANNED: tl.constexpr, FORM: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """BLOCK columns of one expert's results, or of the shared one's: a row for each pair, then one for each token."""
+    begin(OVERLAP)
     slot = tl.program_id(0)
     t = tl.arange(0, BLOCK_T)
     row = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -229,8 +237,9 @@ def _down(
 
 
 @triton.jit
-def _add_up(results_ptr, out_ptr, width, pairs, TOP_K: tl.constexpr, BLOCK: tl.constexpr):
+def _add_up(results_ptr, out_ptr, width, pairs, TOP_K: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr):
     """BLOCK columns of one token's output: its experts' results in the order they were chosen, and the shared one's."""
+    begin(OVERLAP)
     t, column = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     acc = tl.zeros([BLOCK], tl.float32)
     for k in tl.static_range(TOP_K):

@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.launch_triton import begin, overlap
+
 FEW_PARTS = 6
 """Parts of a row that programs of their own multiply for a handful of tokens: one program would wait for memory."""
 
@@ -50,6 +52,7 @@ def route(
     _logits[(triton.cdiv(tokens, block_t), triton.cdiv(experts, block_e), parts)](
         x, x.stride(0), weight, logits, tokens, experts, width, triton.cdiv(triton.cdiv(width, block_d), parts),
         BLOCK_T=block_t, BLOCK_E=block_e, BLOCK_D=block_d, num_warps=1 if few else 8, num_stages=4 if few else 3,
+        **overlap(x.device),
     )  # fmt: skip
     weights = torch.empty(tokens, top_k, dtype=torch.float32, device=x.device)
     chosen = torch.empty(tokens, top_k, dtype=torch.int64, device=x.device)
@@ -57,7 +60,7 @@ def route(
     _choose[(triton.cdiv(tokens, block),)](
         logits, bias, weights, chosen, tokens, experts, scaling, TOP_K=top_k, RENORMALIZE=renormalize, PARTS=parts,
         BLOCK_T=block, BLOCK_E=triton.next_power_of_2(experts), BLOCK_K=triton.next_power_of_2(top_k),
-        num_warps=1 if few else 4,
+        num_warps=1 if few else 4, **overlap(x.device),
     )  # fmt: skip
     return weights, chosen
 
@@ -65,9 +68,10 @@ def route(
 @triton.jit
 def _logits(
     x_ptr, x_row, weight_ptr, logits_ptr, tokens, experts, width, steps,
-    BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """Scores of BLOCK_T tokens for BLOCK_E experts, over `steps` times BLOCK_D of the numbers of a token."""
+    begin(OVERLAP)
     t = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
     e = tl.program_id(1) * BLOCK_E + tl.arange(0, BLOCK_E)
     rows = x_ptr + t.to(tl.int64)[:, None] * x_row
@@ -87,9 +91,10 @@ def _logits(
 def _choose(
     logits_ptr, bias_ptr, weights_ptr, chosen_ptr, tokens, experts, scaling,
     TOP_K: tl.constexpr, RENORMALIZE: tl.constexpr, PARTS: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_K: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """The TOP_K experts of highest score + bias, the first of equals, and their scores as weights."""
+    begin(OVERLAP)
     t, e = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T), tl.arange(0, BLOCK_E)[None, :]
     k = tl.arange(0, BLOCK_K)[None, :]
     at = t.to(tl.int64)[:, None]

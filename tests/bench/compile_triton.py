@@ -130,7 +130,8 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
                "b_desc": f"tensordesc<{weight[1:]}[{tiles['BLOCK_N']},{width}]>"}  # fmt: skip
         yield moe_grouped_triton._grouped, shape, options, types | own
     for form, weight in (("", "*bf16"), ("fp8", "*fp8e4nv"), ("int4", "*u8")):
-        shape = {"PIECES": 1, "PLANNED": True, "FORM": form, "BLOCK_T": 8, "BLOCK_K": moe_few_triton.STEP[form]}
+        shape = {"PIECES": 1, "PLANNED": True, "OVERLAP": True, "FORM": form, "BLOCK_T": 8,
+                 "BLOCK_K": moe_few_triton.STEP[form]}  # fmt: skip
         scale = ONE[weight]
         own = {"gate_up_ptr": weight, "down_ptr": weight, "shared_ptr": weight, "scale_ptr": scale,
                "shared_scale_ptr": scale}  # fmt: skip

@@ -1,0 +1,28 @@
+"""Launches that overlap (Hopper's programmatic dependent launch): small kernels in a row do without gaps between them.
+
+A kernel launched so may start while the one before it still runs. It `begin`s by letting its own successor do the same
+and then waits until its predecessor's results are there, so what follows `begin` sees what it would see without.
+"""
+
+from functools import lru_cache
+
+import torch
+
+# mypy: allow-untyped-defs
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def begin(OVERLAP: tl.constexpr):
+    """The first line of a kernel: nothing is read or written before the kernel in front has ended."""
+    if OVERLAP:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
+
+
+@lru_cache(maxsize=8)
+def overlap(device: torch.device) -> dict[str, bool]:
+    """Options of a launch on this device: its kernel takes OVERLAP."""
+    able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
+    return {"OVERLAP": able, "launch_pdl": able}
