@@ -2,8 +2,8 @@
 
 A warp takes 16 rows through the tensor cores, 128 columns at a time, several steps under way. One or two tokens and a
 small matrix: a program takes a few whole rows in one go, so that all its loads are under way before the first is
-needed; multiplying costs less than reading. Sums are float32. Scales multiply sums over what shares them: fp8's of 128 columns;
-int4's of 64, where a zero multiplies the sum of x.
+needed; multiplying costs less than reading. Sums are float32. Scales multiply sums over what shares them: fp8's of 128
+columns; int4's of 64, where a zero multiplies the sum of x.
 """
 
 import torch
