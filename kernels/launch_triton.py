@@ -22,7 +22,12 @@ def begin(OVERLAP: tl.constexpr):
 
 
 @lru_cache(maxsize=8)
+def generation(device: torch.device) -> int:
+    """The first number of a GPU's compute capability, 9 for Hopper; 0 for what is no GPU."""
+    return torch.cuda.get_device_capability(device)[0] if device.type == "cuda" else 0
+
+
 def overlap(device: torch.device) -> dict[str, bool]:
     """Options of a launch on this device: its kernel takes OVERLAP."""
-    able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
+    able = generation(device) >= 9
     return {"OVERLAP": able, "launch_pdl": able}

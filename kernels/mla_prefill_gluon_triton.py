@@ -1,12 +1,11 @@
-"""MLA prefill's attention with its warps told apart (Gluon, Hopper only): a candidate for `mla_prefill_triton.attend`.
+"""MLA prefill's attention with its warps told apart (Gluon): `mla_prefill_triton.attend` at the 48B's shape.
 
 One warp copies keys and values ahead (TMA into two stages); two warpgroups multiply, 64 queries each. A warpgroup
 starts the next block's scores before it adds up the last block's values, and does its exponentials while the tensor
 cores work on the values, its own and the other's (Shah et al., 2024, FlashAttention-3, arXiv 2407.08608, algorithm
 2). Triton itself does not divide warps on Hopper: its pass fails on this loop with 4 warps and ignores 8 (3.6, 3.9).
 
-Only for bfloat16 heads of 128 + 64 and 128. Not interpreted: Triton's interpreter does not know Gluon. It compiles for
-sm_90 without spills (3.6.0, 3.9.0); until it has run on a GPU, `mla_prefill_triton.GLUON` leaves it off.
+Only for bfloat16 heads of 128 + 64 and 128, on Hopper. Not interpreted: Triton's interpreter does not know Gluon.
 """
 # mypy: disallow-untyped-defs=False
 

@@ -81,3 +81,12 @@ def test_experts_are_packed_all_or_none() -> None:
     weight = Weight(torch.stack([on_a_grid(16, 64, 4, 64), torch.randn(16, 64).bfloat16()]), requires_grad=False)
     weight.pack(4, 64)
     assert weight.packed == ()
+
+
+@pytest.mark.parametrize(("tokens", "dtype"), [(2, torch.float64), (0, torch.float32)])
+def test_float64_and_no_tokens_at_all_do_without_triton(
+    tokens: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONCEREAD_KERNELS", "triton")
+    x, weight = torch.randn(tokens, 40, dtype=dtype), torch.randn(7, 40, dtype=dtype)
+    assert torch.equal(linear(x, weight), x @ weight.t())

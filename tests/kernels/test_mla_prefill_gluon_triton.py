@@ -27,8 +27,9 @@ if ON_GPU:
     @pytest.mark.parametrize(("tokens", "lengths"), RANGES)
     @pytest.mark.parametrize("causal", [False, True])
     @pytest.mark.parametrize("past", [False, True])
-    def test_it_is_the_plain_kernel(
-        tokens: int, lengths: list[int], causal: bool, past: bool, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("gluon", [False, True])
+    def test_with_and_without_it(
+        tokens: int, lengths: list[int], causal: bool, past: bool, gluon: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(mla_prefill_triton, "GLUON", True)
+        monkeypatch.setattr(mla_prefill_triton, "GLUON", gluon)
         check(PUBLISHED, tokens, lengths, causal, torch.bfloat16, past)
