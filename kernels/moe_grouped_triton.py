@@ -28,7 +28,7 @@ ROWS = 128
 
 TILES = {
     "up": {"BLOCK_N": 128, "GROUP": 4, "num_warps": 8, "num_stages": 4},
-    "down": {"BLOCK_N": 256, "GROUP": 4, "num_warps": 8, "num_stages": 4},
+    "down": {"BLOCK_N": 256, "GROUP": 4, "num_warps": 8, "num_stages": 3},
     "up fp8": {"BLOCK_N": 128, "GROUP": 4, "num_warps": 8, "num_stages": 3},
     "down fp8": {"BLOCK_N": 128, "GROUP": 4, "num_warps": 8, "num_stages": 4},
     "up int4": {"BLOCK_N": 64, "GROUP": 4, "num_warps": 8, "num_stages": 3},

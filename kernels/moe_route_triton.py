@@ -98,27 +98,30 @@ def _choose(
     t, e = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T), tl.arange(0, BLOCK_E)[None, :]
     k = tl.arange(0, BLOCK_K)[None, :]
     at = t.to(tl.int64)[:, None]
-    there = (t < tokens)[:, None] & (e < experts)
-    logits = tl.load(logits_ptr + at * experts + e, mask=there, other=0.0)
-    for part in tl.static_range(1, PARTS):
-        logits += tl.load(logits_ptr + (part * tokens + at) * experts + e, mask=there, other=0.0)
-    scores = tl.sigmoid(logits)
+    scores = _scores(logits_ptr, at, e, (t < tokens)[:, None] & (e < experts), tokens, experts, PARTS)
     bias = tl.load(bias_ptr + e, mask=e < experts, other=0.0).to(tl.float32)
     left = tl.where(e < experts, scores + bias, float("-inf"))
-    weights = tl.zeros([BLOCK_T, BLOCK_K], tl.float32)
     chosen = tl.zeros([BLOCK_T, BLOCK_K], tl.int32)
     for n in tl.static_range(TOP_K):
-        best = tl.argmax(left, 1)[:, None]
-        mine = e == best
-        score = tl.sum(tl.where(mine, scores, 0.0), 1)[:, None]
-        weights = tl.where(k == n, score, weights)
+        first = tl.min(tl.where(left == tl.max(left, 1)[:, None], e, BLOCK_E), 1)
+        best = tl.minimum(first, experts - 1)[:, None]  # there is none among scores that are no numbers
         chosen = tl.where(k == n, best, chosen)
-        left = tl.where(mine, float("-inf"), left)
+        left = tl.where(e == best, float("-inf"), left)
+    keep = (t < tokens)[:, None] & (k < TOP_K)
+    weights = tl.where(keep, _scores(logits_ptr, at, chosen, keep, tokens, experts, PARTS), 0.0)
     if RENORMALIZE:
         weights = weights / (tl.sum(weights, 1)[:, None] + 1e-20)
-    keep = (t < tokens)[:, None] & (k < TOP_K)
     tl.store(weights_ptr + at * TOP_K + k, weights * scaling, mask=keep)
     tl.store(chosen_ptr + at * TOP_K + k, chosen.to(tl.int64), mask=keep)
+
+
+@triton.jit
+def _scores(logits_ptr, t, e, mask, tokens, experts, PARTS: tl.constexpr):
+    """Scores of tokens t for experts e, their parts added up in order."""
+    logits = tl.load(logits_ptr + t * experts + e, mask=mask, other=0.0)
+    for part in tl.static_range(1, PARTS):
+        logits += tl.load(logits_ptr + (part * tokens + t) * experts + e, mask=mask, other=0.0)
+    return tl.sigmoid(logits)
 
 
 def sort(chosen: Tensor, experts: int, rows: int) -> Order:
