@@ -105,8 +105,9 @@ def chunk_kernel(
     a_log = tl.load(a_log_ptr + h) + LOG_UNITS
     sums_ptr += row * C + col
 
-    attention = tl.zeros((C, C), tl.float32)
-    lower = tl.zeros((C, C), tl.float32)
+    # Scores of a part are rounded to HALF as they are added, so that they take half the registers.
+    attention = tl.zeros((C, C), HALF)
+    lower = tl.zeros((C, C), HALF)
     for start in range(0, K, PART):
         key = start + part
         raw = tl.load(raw_row + key[None, :], mask=inside, other=0.0).to(tl.float32)
@@ -125,19 +126,19 @@ def chunk_kernel(
         ended = tl.exp2(dot(after, low, dot(after, high)))
         tl.store(write_ptr + at_key, (k.to(tl.float32) * ended).to(WIDE))
         tl.store(total_ptr + (n * H + h) * K + key, tl.exp2(tl.sum(gate, 0) * UNIT))
-        attention += tl.where(row == col, tl.sum(q.to(tl.float32) * k.to(tl.float32), 1)[:, None], 0.0)
+        attention += tl.where(row == col, tl.sum(q.to(tl.float32) * k.to(tl.float32), 1)[:, None], 0.0).to(HALF)
         # Not unrolled: six levels side by side are more code than a multiprocessor's instruction cache holds.
         for level in range(LEVELS):
             decay = tl.exp2(dot(tl.load(sums_ptr + level * C * C), high)).to(HALF)
             near = k * decay
             meets = meeting(i, level)
-            attention = tl.where(meets, attention + dot(q * decay, tl.trans(near)), attention)
-            lower = tl.where(meets, lower + dot(near, tl.trans(near)), lower)
-    tl.store(attention_ptr + (tile + row) * C + col, attention.to(WIDE))
+            attention += tl.where(meets, dot(q * decay, tl.trans(near)), 0.0).to(HALF)
+            lower += tl.where(meets, dot(near, tl.trans(near)), 0.0).to(HALF)
+    tl.store(attention_ptr + (tile + row) * C + col, attention.to(tl.float32).to(WIDE))
 
     beta = tl.load(beta_ptr + token * beta_stride + h, mask=first + i < end, other=0.0).to(tl.float32)
     beta = tl.where(first + i < end, tl.sigmoid(beta), 0.0)
-    lower *= beta[:, None]
+    lower = (lower.to(tl.float32) * beta[:, None]).to(HALF)
     inverse = tl.where(row == col, 1.0, 0.0)
     for level in range(LEVELS):
         solved = inverse.to(HALF)

@@ -1,8 +1,6 @@
 """KDA's prefill in Triton: chunks side by side (`kda_chunk_triton`), then the state over them (`kda_pass_triton`)."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -14,21 +12,20 @@ from kernels.kda_pass_triton import join_kernel, pass_kernel, segment_kernel
 
 TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 
-SPAN = 4_096
-"""Tokens whose chunks are made at once, while the state passes over those before: 72 KiB a chunk and head, and two
-spans are held, 295 MB at 32 heads."""
+SPAN = 16_384
+"""Tokens whose chunks are held at once: 72 KiB a chunk and head, 590 MB at 32 heads."""
 
-TILES = {"PART": 64, "num_warps": 4}
-"""Channels of a chunk worked on at once: what fits into registers."""
+TILES = {"PART": 64, "num_warps": 4, "maxnreg": 168}
+"""Channels of a chunk worked on at once, and registers: few enough for three chunks on a multiprocessor."""
 
 NARROWEST = 64
 """Heads narrower than this are multiplied in float32: compiled by Triton 3.6 for Hopper, tiles of 16 or 32 numbers in
 float16 or bfloat16 give wrong results that the interpreter does not show."""
 
-SLICE = 64
+SLICE = 32
 """Columns of the state in one program."""
-STAGES = 2
-"""Chunks of the pass on their way: with three there would be no room beside it for the next span's chunks."""
+STAGES = 3
+"""Chunks of the pass that are on their way at once."""
 FILL = 128
 """Programs the pass should have: as many as an H200 has multiprocessors, nearly."""
 MIN_CHUNKS = 8
@@ -49,52 +46,16 @@ def prefill(
     inputs = [x.flatten(0, 1) for x in (q, k, v, raw, beta)]
     o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
     saved = state.new_empty(batch, len(save_at), *state.shape[1:])
-    beside = _Beside(q.device, several=tokens > SPAN)
     for start in range(0, tokens, SPAN):
         end = min(start + SPAN, tokens)
         within = [n for n, place in enumerate(save_at) if start < place <= end]
         places = tuple(save_at[n] for n in within)
         bounds, slots = _chunk_table(batch, tokens, start, end, places, q.device)
         chunks = _chunks(inputs, a_log, dt_bias, bounds)
-        with beside.after(chunks):
-            state, states = _pass(chunks, bounds, slots, state, o, len(places))
-            if within:
-                saved[:, within[0] : within[-1] + 1] = states
-    beside.join()
+        state, states = _pass(chunks, bounds, slots, state, o, len(places))
+        if within:
+            saved[:, within[0] : within[-1] + 1] = states
     return o, state, saved
-
-
-class _Beside:
-    """The second stream, on which the state passes over one span while the next one's chunks are made: the pass waits
-    for itself, chunk after chunk, and leaves most of the GPU idle. For one span, or off a GPU, there is no second."""
-
-    def __init__(self, device: torch.device, several: bool) -> None:
-        self.stream = _second_stream(device) if several and device.type == "cuda" else None
-        self.held: deque[tuple[list[Tensor], torch.cuda.Event]] = deque()
-
-    @contextmanager
-    def after(self, chunks: list[Tensor]) -> Iterator[None]:
-        """Run the body's kernels on the second stream when `chunks` are made. Those of the last two spans are kept."""
-        if self.stream is None:
-            yield
-            return
-        main = torch.cuda.current_stream(self.stream.device)
-        self.stream.wait_stream(main)
-        with torch.cuda.stream(self.stream):
-            yield
-            self.held.append((chunks, self.stream.record_event()))
-        if len(self.held) == 2:
-            main.wait_event(self.held.popleft()[1])
-
-    def join(self) -> None:
-        """What follows waits for the last pass."""
-        if self.stream is not None:
-            torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
-
-
-@lru_cache(maxsize=8)
-def _second_stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)
 
 
 def _chunks(inputs: list[Tensor], a_log: Tensor, dt_bias: Tensor, bounds: Tensor) -> list[Tensor]:

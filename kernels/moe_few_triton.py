@@ -25,11 +25,11 @@ from kernels.quant import Fp8, Int4, Weights
 TOKENS = 16
 """Tokens that go this way at most; the width of the matrix products' right operand."""
 
-BLOCK, DOWN_BLOCK, STEP = 16, 32, {"": 128, "fp8": 128, "int4": 64}
+BLOCK, DOWN_BLOCK, STEP = 16, 16, {"": 128, "fp8": 128, "int4": 64}
 """Rows of weights a program of `_up` (as many gates as ups) and of `_down`, and bytes or numbers of a row a step."""
 
 TILES = {"num_warps": 1, "num_stages": 4}
-"""A step is 8 KiB in bfloat16. One token: 576 programs of `_up`, 648 of `_down`, five on a multiprocessor."""
+"""A step is 8 KiB in bfloat16. One token: 576 programs of `_up`, 1,296 of `_down`, several on a multiprocessor."""
 
 
 def mixture(

@@ -1,7 +1,8 @@
 """Triton's interpreter, mended.
 
-As it comes (Triton 3.6 to 3.9) it multiplies bfloat16 operands of a dot by their bits, and truncates float32 to
-bfloat16 and fp8. With `faithful_bfloat16` what a test measures on a CPU is the rounding a GPU would do.
+As it comes (Triton 3.6 to 3.9) it multiplies bfloat16 operands of a dot by their bits, truncates float32 to
+bfloat16 and fp8, and takes float16 for the bits of either. With `faithful_bfloat16` what a test measures on a CPU is
+the rounding a GPU would do.
 """
 
 from typing import Any
@@ -30,6 +31,8 @@ def faithful_bfloat16() -> None:
         if src.dtype.scalar in NARROW:
             src = TensorHandle(widened(src), tl.float32)
             return src if to.scalar == tl.float32 else cast(self, src, to)
+        if src.dtype.scalar == tl.float16 and to.scalar in NARROW:
+            src = plain_cast(self, src, tl.float32)
         if src.dtype.scalar == tl.float32 and to.scalar in NARROW:
             dtype, bits = NARROW[to.scalar]
             whole = torch.int16 if bits == np.uint16 else torch.int8
