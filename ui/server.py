@@ -1,9 +1,7 @@
 """Serving the page: sign-in where it is needed, the gate before everything, and an end that loses nothing."""
 
-import ctypes
 import signal
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 import gradio as gr
@@ -17,6 +15,7 @@ from app.speed import speed
 from app.worker import Worker
 from ui import downloads, signin
 from ui.gate import LARGEST_UPLOAD, LOOPBACK, Gate, person_of
+from ui.heap import share_one_heap
 from ui.main import build
 from ui.shared import Site
 
@@ -25,7 +24,6 @@ SYSTEM_FONT = ["ui-sans-serif", "system-ui", "sans-serif"]
 MONO_FONT = ["ui-monospace", "Consolas", "monospace"]
 MOST_THREADS = 200
 """Each answer that is looked at holds one while it has nothing new to show."""
-_M_ARENA_MAX = -8
 
 
 def serve(home: Home, host: str, port: int, sign_in: bool = False) -> None:
@@ -55,14 +53,6 @@ def serve(home: Home, host: str, port: int, sign_in: bool = False) -> None:
     finally:
         page.close(verbose=False)
         site.end()
-
-
-def share_one_heap() -> None:
-    """Have all threads allocate from one heap. glibc gives each its own, and what is freed in one is no other's: with
-    many threads memory creeps up for hours. Elsewhere nothing is done. Call it before threads are started.
-    """
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def launch(page: gr.Blocks, site: Site, host: str, port: int) -> None:

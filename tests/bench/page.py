@@ -22,7 +22,7 @@ from tests.ui.conftest import FLAGS, free_port, served
 from tests.ui.test_story import PASSWORD, sign_in
 from ui.address import Address
 from ui.ask import Asking
-from ui.server import share_one_heap
+from ui.heap import share_one_heap
 from ui.shared import Site
 
 QUESTIONS, PEOPLE = 500, 20

@@ -1,0 +1,18 @@
+"""All threads allocate from one heap."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_threads_share_one_heap_where_there_is_glibc() -> None:
+    asked = (
+        "import ctypes, threading\nfrom ui.heap import share_one_heap\nshare_one_heap()\n"
+        "libc = ctypes.CDLL(None)\n"
+        "for _ in range(4):\n    made = threading.Thread(target=lambda: [bytes(900) for _ in range(9)])\n"
+        "    made.start()\n    made.join()\nlibc.malloc_stats()"
+    )
+    said = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, text=True, capture_output=True, check=True).stderr
+    assert said.count("Arena ") == 1, said
