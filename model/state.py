@@ -45,6 +45,14 @@ class MLAState:
             self.tokens += fits.shape[0]
             rows = rows[fits.shape[0] :]
 
+    def take(self, rows: Tensor) -> None:
+        """Add the latents of a saved page, rows [T, R+P]; a full one becomes a page as it is, uncopied."""
+        if rows.shape[0] == PAGE and self.tokens % PAGE == 0:
+            self._pages.append(rows)
+            self.tokens += PAGE
+        else:
+            self.append(rows)
+
     def pages(self) -> Iterator[Tensor]:
         """The filled part of each page, [<= PAGE, R+P]."""
         for number, page in enumerate(self._pages):
@@ -126,7 +134,7 @@ class ModelState:
             else:
                 for page, start in enumerate(range(0, tokens, PAGE)):
                     rows = layer._like.new_empty(min(PAGE, tokens - start), config.latent_width)
-                    layer.append(_take(left, f"layers.{n}.latents.{page}", rows))
+                    layer.take(_take(left, f"layers.{n}.latents.{page}", rows))
         if left:
             raise StateError(f"the saved state has tensors this model does not: {_few(left)}")
         state.tokens = tokens

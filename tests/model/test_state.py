@@ -79,6 +79,18 @@ def test_tensors_carry_a_state_exactly(tiny_engine: Engine, count: int) -> None:
     assert torch.equal(found, expected)
 
 
+def test_saved_full_pages_are_taken_as_they_are_and_never_written_to(tiny_engine: Engine) -> None:
+    value = tiny_engine.read(tiny_engine.empty(), ids(2 * PAGE + 3))
+    tensors = kept(value)
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    back = tiny_engine.restore(value.tokens, tensors)
+    pages = [name for name in tensors if name.endswith(("latents.0", "latents.1"))]
+    assert pages
+    assert all(back.to_tensors()[name].data_ptr() == tensors[name].data_ptr() for name in pages)
+    tiny_engine.model(torch.tensor(ids(2 * PAGE, seed=2)), back)
+    assert all(torch.equal(tensors[name], before[name]) for name in tensors)
+
+
 def test_reading_on_changes_neither_saved_tensors_nor_full_pages(tiny_engine: Engine) -> None:
     value = tiny_engine.read(tiny_engine.empty(), ids(3 * PAGE + 2))
     saved = value.to_tensors()
