@@ -40,8 +40,8 @@ class Prepared:
     ids: tokens to read after the document's state; they end with the opening's own, behind the `asked` first ones.
     opening: how the reply begins, chosen for the model ("" if it writes all of it). whole: the opening is the whole
     reply, nothing is to be generated. evidence: the passages the model is shown behind the document. quote: the
-    sentence that the opening quotes, the first of the `candidates`. nearest: the sentences that fit the question best,
-    whether shown or not.
+    sentence that the opening quotes; of the `candidates` the first, until the model has its say (`deciding`). nearest:
+    the sentences that fit the question best, whether shown or not.
     """
 
     document: str

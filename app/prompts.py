@@ -8,7 +8,8 @@ and `PROMPT_FORMAT` with them, and every saved state is read again.
 from collections.abc import Sequence
 
 PROMPT_FORMAT = "document-question/1"
-"""Names the words below; part of every snapshot's key."""
+"""Names the words that a document is read with; part of every snapshot's key. What stands behind a document, questions
+and evidence, is in no snapshot, and may change without it."""
 
 SYSTEM = (
     "Answer the question from the document. First quote the words of the document that hold the answer, "

@@ -70,14 +70,14 @@ def write(
 ) -> Composed:
     """The answer that the model writes to the question from what the documents answered, quotes and all; the listed
     one if it finds none in that, or quotes nothing of it, or is stopped."""
-    entries = [
-        prompts.report_entry(cited.title, str(n), cited.citation.quote) + "\n\n"
-        for n, cited in enumerate(listed.citations, 1)
-    ]
-    text = "".join([*entries, listed.answer])
-    starts = [0, *accumulate(map(len, entries))]
-    parts = [Segment(n, a, b, str(n + 1), None, 1) for n, (a, b) in enumerate(pairwise(starts))]
-    places = Places(text, [*parts, Segment(len(parts), starts[-1], len(text), "", None, 1)])
+    entries = {  # a quote that stands in no document is no ground for an answer
+        str(n): prompts.report_entry(cited.title, str(n), cited.citation.quote) + "\n\n"
+        for n, cited in enumerate(listed.citations, 1) if cited.citation.verified
+    }
+    text = "".join([*entries.values(), listed.answer])
+    starts = [0, *accumulate(map(len, entries.values())), len(text)]
+    numbers = [*entries, ""]  # the listed answer at the end is nobody's words
+    places = Places(text, [Segment(n, a, b, numbers[n], None, 1) for n, (a, b) in enumerate(pairwise(starts))])
     engine = home.engine
     with home.turns.asking():
         state = engine.read(engine.empty(), dialogue.document_ids(engine, text))

@@ -81,7 +81,7 @@ def _is_locked(path: Path) -> bool:
     except Timeout:
         return True
     except (OSError, NotImplementedError):
-        pass
+        return False  # a folder that takes no locks: nobody can hold one there
     return False
 
 

@@ -104,6 +104,7 @@ def _copied(member: IO[bytes], spool: IO[bytes], size: int) -> tuple[int, int]:
         left -= len(piece)
         try:
             spool.write(piece)
+            spool.flush()  # or the disk turns out to be full where it looks as if the archive were broken
         except OSError as error:
             raise Unreadable(f"there is no room to unpack it ({error.strerror})") from error
     return start, spool.tell()

@@ -46,6 +46,16 @@ def _cited(title: str, words: str) -> several.Cited:
     return several.Cited(title, title, Citation(words, True, Place(f"{title}.txt", None, 1, 1, 0, len(words)), "exact"))
 
 
+def test_a_quote_that_stands_nowhere_is_not_cited_by_a_composed_answer(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = several.Cited("sea", "sea", Citation("The sea is dry.", False, None))
+    listed = several.Composed("mill: old [1]\nsea: dry", True, (_cited("mill", "The mill is old."), invented), ())
+    reply = prompts.reply("The sea is dry.", "dry")
+    monkeypatch.setattr(Engine, "generate", lambda engine, *_: iter(engine.tokenizer.encode(reply)))
+    assert several.write(home, "What is there?", listed, Sampling(), lambda: False) == listed
+
+
 @pytest.mark.parametrize(("reply", "answer", "written"), [
     (prompts.reply("The river is wide.", "old mill, wide river"), "old mill, wide river [2]", True),
     (prompts.reply("Nobody wrote this.", "guessed"), "mill: old [1]\nriver: wide [2]", False),

@@ -147,7 +147,7 @@ def on_a_full_disk(path: Path, seed: int, steps: int) -> tuple[int, int]:
                 work.step()
             except StorageError:  # also where not even the journal could be made: that "cannot be opened"
                 full += 1
-            except Exception:
+            except Exception:  # an error without words for people counts as a loss
                 full, lost = full + 1, lost + 1
             else:
                 left.value = -1
