@@ -1,7 +1,6 @@
 """Reading in the background: one thread, a job row for each document, taken up again after a restart."""
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from dataclasses import replace
 from app import reading
 from app.errors import EXPLAINED, ReadingStopped
 from app.home import Home
+from app.service import Service
 from storage.errors import NotFound
 from storage.jobs import ReadingJob
 
@@ -36,27 +36,13 @@ class Pace:
         self._last = (tokens, now)
 
 
-class Worker:
+class Worker(Service):
     """Reads one document at a time, oldest request first. The database's job rows are the queue."""
 
     def __init__(self, home: Home) -> None:
+        super().__init__("reading")
         self._home = home
-        self._changed = threading.Condition()
-        self._stopping = False
         self._halted: set[str] = set()  # documents told to pause or cancel
-        self._thread = threading.Thread(target=self._run, name="reading", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread; jobs that a crash or restart left unfinished are taken up."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop after the chunk at work; what was read is saved, and the job goes on at the next start."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def submit(self, document_id: str) -> None:
         """Ask for a document to be read. One already waiting or being read stays where it is."""

@@ -1,7 +1,6 @@
 """Report jobs beside the page: one thread, the job rows are the queue, taken up again after a restart."""
 
 import logging
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from app.home import Home
 from app.reports import files, run
 from app.reports.job import create
 from app.reports.template import load
+from app.service import Service
 from storage.reports import Report
 
 LOOK_SECONDS = 1.0
@@ -20,26 +20,12 @@ LOST_SECONDS = 60.0
 """A running job writes its row every second; one silent for so long has lost its process."""
 
 
-class Background:
+class Background(Service):
     """Runs one job at a time, oldest first: those submitted, and those a crash or restart left unfinished."""
 
     def __init__(self, home: Home) -> None:
+        super().__init__("reports")
         self._home = home
-        self._changed = threading.Condition()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop between two tokens; what was answered is saved, and the job goes on at the next start."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def submit(self, home: Home, id: str) -> None:
         """Put a job in the queue, also one that was stopped, cancelled or failed. home: as its owner sees it."""
