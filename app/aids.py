@@ -10,8 +10,9 @@ from model.errors import ConfigError
 @dataclass(frozen=True)
 class Aids:
     """evidence: passages shown behind the document. choose_quotes: the reply opens with a quote chosen for the model.
-    fit: how much the fit of a sentence's words to the question counts beside the model's log-probability of it; None:
-    it alone counts. refuse: by how much (in logits) the model must rather refuse than quote to be let; None: never.
+    fit: how much a sentence's fit to the question's words counts beside the model's log-probability of it; with None
+    the fit alone counts. refuse: the model may refuse if it gives that so many logits more than quoting; None: it may
+    not, where its quote is chosen for it.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.

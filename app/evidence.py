@@ -108,7 +108,3 @@ def shown(places: Places, chosen: Sequence[Passage]) -> str:
             words = header + words
         parts.append(words)
     return "\n\n".join(parts)
-
-
-def _text(places: Places, passage: Passage) -> str:
-    return places.text[passage.char_start : passage.char_end]

@@ -235,7 +235,7 @@ def to_training(student: Student, device: str, dtype: torch.dtype = torch.bfloat
 
 
 @torch.no_grad()
-def perplexities(student: Student, teacher: Teacher, batch: Batch, with_teacher: bool = True) -> dict[str, float]:
+def perplexities(student: Student, teacher: Teacher, batch: Batch) -> dict[str, float]:
     """Mean cross-entropy of student and teacher and KL(teacher | student) over a packed row's targets."""
     sums = torch.zeros(3, device=batch[0].device, dtype=torch.float64)
     mine = student(batch[0], batch[1])
