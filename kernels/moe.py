@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.linear import linear
-from kernels.quant import Weights, dequantize
+from kernels.quant import Weights, dequantize, each
 
 
 def route(
@@ -79,7 +79,11 @@ def mixture(
 ) -> Tensor:
     """`experts` of weights in any format, and a shared expert (gate_up [2J, D], down [D, J]) for every token.
 
-    Quantised weights are turned back into x's dtype: what is computed is what they stand for.
+    Quantised weights are turned back into x's dtype, of the experts only those chosen: what is computed is what they
+    stand for.
     """
+    if not isinstance(gate_up, Tensor):
+        used, chosen = chosen.unique(return_inverse=True)
+        gate_up, down = (each(weight, lambda part: part[used]) for weight in (gate_up, down))
     routed = experts(x, weights, chosen, dequantize(gate_up, x.dtype), dequantize(down, x.dtype))
     return routed + swiglu(x, *(dequantize(weight, x.dtype) for weight in shared))

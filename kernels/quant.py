@@ -5,7 +5,9 @@ activations get a scale for each 128 numbers of a row. `Int4`: a scale and a zer
 grid that `mini` is stored on (`model.quantize`), but packed so that the halves of a byte lie a whole group apart.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +45,47 @@ class Int4:
 
 Weights = Tensor | Fp8 | Int4
 """Matrices [..., O, I] as they are, or quantised."""
+
+Form = Literal["bf16", "fp8", "int4"]
+"""A name for each of these forms; `bf16` are matrices as they are, in the model's own dtype."""
+
+FORMS: tuple[Form, ...] = get_args(Form)
+
+
+def empty(form: Form, *shape: int) -> Weights:
+    """Room for matrices of shape [..., O, I], on the default device. Raises ValueError where I does not fit int4."""
+    *stack, rows, columns = shape
+    if form == "fp8":
+        scale = torch.empty(*stack, -(-rows // BLOCK), -(-columns // BLOCK), dtype=torch.float32)
+        return Fp8(torch.empty(shape, dtype=torch.float8_e4m3fn), scale)
+    if form == "int4":
+        if columns % BLOCK:
+            raise ValueError(f"cannot pack {shape} to 4 bits: its rows are no multiple of {BLOCK} long")
+        scale, zero = (torch.empty(*stack, rows, columns // GROUP, dtype=torch.bfloat16) for _ in range(2))
+        return Int4(torch.empty(*stack, rows, columns // 2, dtype=torch.uint8), scale, zero)
+    return torch.empty(shape)
+
+
+def store(place: Weights, matrices: Tensor) -> None:
+    """Put matrices [..., O, I] into `place`, in the form that it has."""
+    packed: Weights = matrices
+    if isinstance(place, Fp8):
+        packed = to_fp8(matrices)
+    elif isinstance(place, Int4):
+        packed = to_int4(matrices)
+    for target, part in zip(parts(place), parts(packed), strict=True):
+        target.copy_(part)
+
+
+def parts(weight: Weights) -> tuple[Tensor, ...]:
+    """The tensors that hold a weight."""
+    return (weight,) if isinstance(weight, Tensor) else tuple(vars(weight).values())
+
+
+def each(weight: Weights, change: Callable[[Tensor], Tensor]) -> Weights:
+    """The weight of the tensors that `change` makes of those that hold it: some of a stack, or whole blocks of rows."""
+    changed = [change(part) for part in parts(weight)]
+    return changed[0] if isinstance(weight, Tensor) else type(weight)(*changed)
 
 
 def affine_grid(weight: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor, Tensor]:

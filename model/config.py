@@ -73,10 +73,14 @@ class KimiConfig:
         if not isinstance(raw, dict):
             raise ConfigError(f"{path} holds no configuration: download it again")
         try:
-            config = _from_hugging_face(raw)
+            return KimiConfig.from_keys(raw)
         except KeyError as error:
             raise ConfigError(f"{path} lacks the key {error}: is it a Kimi Linear checkpoint?") from error
-        return config
+
+    @staticmethod
+    def from_keys(raw: dict[str, Any]) -> "KimiConfig":
+        """Of what config.json holds. Raises ConfigError, or KeyError for a key that is missing."""
+        return _from_hugging_face(raw)
 
 
 def _from_hugging_face(raw: dict[str, Any]) -> KimiConfig:

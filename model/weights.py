@@ -1,12 +1,13 @@
 """Weights from a checkpoint folder into the model: streamed, every gap and every leftover named.
 
-Shards are read one tensor at a time, so peak memory is the model plus one tensor. The names are the checkpoint's own
+Shards are read one tensor at a time, straight to the model's device, and experts are quantised as they come: the
+device holds the model and one tensor, the host no more than a shard beside. The names are the checkpoint's own
 (Moonshot's, and the two variations that transformers writes).
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +15,64 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from kernels import quant
 from kernels.linear import Weight
+from kernels.quant import Form, Weights
 from model.config import KimiConfig
 from model.errors import CheckpointError
 from model.quantize import dequantize
 from model.transformer import Layer, Transformer
 
+Progress = Callable[[int], object]
+"""Told how many bytes of the checkpoint were read since it was told last."""
 
-def load(folder: Path, config: KimiConfig, dtype: torch.dtype, device: torch.device) -> Transformer:
-    """The model of `folder`, ready to run. Raises CheckpointError naming missing, extra or misshapen tensors."""
-    model = _allocate(config, dtype, device)
-    wanted = _destinations(model)
+
+def load(
+    folder: Path, config: KimiConfig, dtype: torch.dtype, device: torch.device, form: Form = "bf16",
+    files: Iterable[Path] | None = None, progress: Progress = lambda _bytes: None,
+) -> Transformer:
+    """The model of `folder`, ready to run, its experts in `form`.
+
+    files: the shards as they come, each needed no longer once the next is asked for; by default the folder's. Raises
+    CheckpointError naming missing, extra or misshapen tensors, or what there was no memory for; ConfigError where the
+    experts cannot have that form.
+    """
+    try:
+        model = Transformer.allocate(config, dtype, device, form)
+        fill(model, _tensors(shards(folder) if files is None else files, config, device, progress), str(folder))
+    except torch.OutOfMemoryError as error:
+        raise _too_large(config, dtype, device, form) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # how PyTorch says it of the CPU's
+            raise
+        raise _too_large(config, dtype, device, form) from error
+    if config.quantization and dtype == torch.bfloat16 and device.type == "cpu":
+        _pack(model, config.quantization)
+    return model.eval()
+
+
+def fill(model: Transformer, tensors: Iterable[tuple[str, Tensor]], source: str) -> None:
+    """Put a checkpoint's tensors where they belong, in the model's dtypes and the form of its experts.
+
+    Raises CheckpointError naming what `source` lacks, has beyond, or has in another shape.
+    """
+    wanted = destinations(model)
     extra = []
-    for name, tensor in _tensors(folder, config):
-        name = _own_name(name, config)
+    for name, tensor in tensors:
+        name = _own_name(name, model.config)
         if name not in wanted:
             extra.append(name)
             continue
-        target = wanted.pop(name)
-        if tensor.squeeze().shape != target.squeeze().shape:
-            shapes = f"{list(tensor.shape)}, not {list(target.shape)}"
-            raise CheckpointError(f"{name} in {folder} has shape {shapes}: weights and config.json do not match")
-        target.copy_(tensor.reshape(target.shape))
+        place = wanted.pop(name)
+        shape = quant.shape(place)
+        if tensor.squeeze().shape != torch.Size(n for n in shape if n != 1):
+            shapes = f"{list(tensor.shape)}, not {list(shape)}"
+            raise CheckpointError(f"{name} in {source} has shape {shapes}: weights and config.json do not match")
+        quant.store(place, tensor.reshape(shape))
     if wanted:
-        raise CheckpointError(f"{folder} lacks {_count(wanted)}: download the checkpoint again")
+        raise CheckpointError(f"{source} lacks {_count(wanted)}: download the checkpoint again")
     if extra:
-        raise CheckpointError(f"{folder} has {_count(extra)} that config.json has no place for")
-    if config.quantization and dtype == torch.bfloat16 and device.type == "cpu":
-        _pack(model, config.quantization)
-    return model.eval().requires_grad_(False)
+        raise CheckpointError(f"{source} has {_count(extra)} that config.json has no place for")
 
 
 def shards(folder: Path) -> list[Path]:
@@ -82,22 +112,10 @@ def _pack(model: Transformer, quantization: dict[str, Any]) -> None:
             parameter.pack(how["bits"], how["group"])
 
 
-def _allocate(config: KimiConfig, dtype: torch.dtype, device: torch.device) -> Transformer:
-    """The model with room for its weights, floating-point parameters in `dtype` unless they ask for float32."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with device:
-            return Transformer(config)
-    except torch.OutOfMemoryError as error:
-        raise CheckpointError(f"the model does not fit into the memory of {device}") from error
-    finally:
-        torch.set_default_dtype(before)
-
-
-def _destinations(model: Transformer) -> dict[str, Tensor]:
-    """Full checkpoint name -> the tensor (often a slice of a fused one) that it fills."""
-    wanted = {"model.embed_tokens.weight": model.embedding.data, "model.norm.weight": model.norm.data}
+def destinations(model: Transformer) -> dict[str, Weights]:
+    """Full checkpoint name -> the tensor (often a slice of a fused one, or of a quantised stack) that it fills."""
+    wanted: dict[str, Weights] = {}
+    wanted |= {"model.embed_tokens.weight": model.embedding.data, "model.norm.weight": model.norm.data}
     if not model.config.tied:
         wanted["lm_head.weight"] = model.head.data
     for n, layer in enumerate(model.layers):
@@ -111,6 +129,12 @@ def _destinations(model: Transformer) -> dict[str, Tensor]:
     return wanted
 
 
+def _too_large(config: KimiConfig, dtype: torch.dtype, device: torch.device, form: Form) -> CheckpointError:
+    needed = Transformer.on_meta(config, form, dtype).nbytes / 1e9
+    smaller = "" if form == "int4" else ": smaller weights may (--weights fp8 or int4)"
+    return CheckpointError(f"{needed:.1f} GB of {form} weights do not fit into the memory of {device}{smaller}")
+
+
 def _own_name(name: str, config: KimiConfig) -> str:
     """transformers writes dense layers under `block_sparse_moe`; the checkpoint itself says `mlp`."""
     match = re.match(r"model\.layers\.(\d+)\.block_sparse_moe\.(gate|up|down)_proj\.weight$", name)
@@ -119,33 +143,37 @@ def _own_name(name: str, config: KimiConfig) -> str:
     return name
 
 
-def _tensors(folder: Path, config: KimiConfig) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of every shard, quantised ones as real numbers."""
-    for file in shards(folder):
+def _tensors(
+    files: Iterable[Path], config: KimiConfig, device: torch.device, progress: Progress
+) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of every shard on the device, quantised ones as real numbers."""
+    for file in files:
         try:
-            with safe_open(file, framework="pt") as shard:
+            with safe_open(file, framework="pt", device=str(device)) as shard:
                 for name in shard.keys():  # noqa: SIM118 - a shard is no dict
                     if name.endswith((".scale", ".zero")):
                         continue
                     if name.endswith(".q"):
                         weight = name.removesuffix(".q")
-                        yield weight, _dequantized(shard, weight, config)
+                        parts = {part: shard.get_tensor(f"{weight}.{part}") for part in ("q", "scale", "zero")}
+                        yield weight, _dequantized(parts, weight, config)
                     else:
-                        yield name, shard.get_tensor(name)
+                        parts = {name: shard.get_tensor(name)}
+                        yield name, parts[name]
+                    progress(sum(part.nbytes for part in parts.values()))
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} cannot be read ({error}): download it again") from error
 
 
-def _dequantized(shard: safe_open, weight: str, config: KimiConfig) -> Tensor:
+def _dequantized(parts: dict[str, Tensor], weight: str, config: KimiConfig) -> Tensor:
     """A weight stored as integers with a scale and a zero for each group."""
     if config.quantization is None:
         raise CheckpointError(f"{weight} is stored quantised, but config.json does not say how")
     how = {**config.quantization, **config.quantization.get("tensors", {}).get(weight, {})}
-    q, scale, zero = (shard.get_tensor(f"{weight}.{part}") for part in ("q", "scale", "zero"))
-    return dequantize({"q": q, "scale": scale, "zero": zero}, how["bits"], how["group"])
+    return dequantize(parts, how["bits"], how["group"])
 
 
-def _count(names: list[str] | dict[str, Tensor], noun: str = "tensor") -> str:
+def _count(names: list[str] | dict[str, Weights], noun: str = "tensor") -> str:
     names = sorted(names)
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return (f"1 {noun}: " if len(names) == 1 else f"{len(names)} {noun}s: ") + ", ".join(names[:8]) + more

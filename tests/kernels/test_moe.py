@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kernels import moe
+from kernels import moe, quant
+from tests.kernels import experts
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -92,3 +93,12 @@ def test_swiglu_takes_the_gate_from_the_first_half() -> None:
     x, gate_up, down = randn(3, 4), randn(6, 4, seed=1), randn(4, 3, seed=2)
     gate, up = x @ gate_up[:3].t(), x @ gate_up[3:].t()
     torch.testing.assert_close(moe.swiglu(x, gate_up, down), (gate * torch.sigmoid(gate) * up) @ down.t())
+
+
+@pytest.mark.parametrize("form", ["fp8", "int4"])
+@pytest.mark.parametrize("tokens", [1, 7])
+def test_quantised_experts_are_what_they_stand_for(form: str, tokens: int) -> None:
+    mix = experts.draw(tokens, experts=6, top_k=2, width=128, inner=128, pieces=1, form=form, dtype=torch.float32)
+    plain = [quant.dequantize(weight, torch.float32) for weight in (mix.gate_up, mix.down, *mix.shared)]
+    expected = moe.mixture(mix.x, mix.weights, mix.chosen, plain[0], plain[1], (plain[2], plain[3]))
+    torch.testing.assert_close(moe.mixture(*mix.arguments()), expected, rtol=1e-5, atol=1e-5)

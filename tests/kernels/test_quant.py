@@ -61,3 +61,24 @@ def test_int4_packs_a_column_with_the_one_a_group_on() -> None:
 def test_plain_weights_pass_through() -> None:
     weight = randn(3, 4)
     assert quant.dequantize(weight) is weight
+
+
+@pytest.mark.parametrize("form", quant.FORMS)
+def test_stored_part_by_part_is_quantised_as_a_whole(form: quant.Form) -> None:
+    weight = randn(2, 256, 384)
+    place = quant.empty(form, 2, 256, 384)
+    assert quant.shape(place) == weight.shape
+    for n in range(2):
+        for half in range(2):
+            part = quant.each(place, lambda x: x[n].chunk(2, -2)[half])  # noqa: B023 - called here
+            quant.store(part, weight[n].chunk(2)[half])
+    whole = {"bf16": lambda x: x, "fp8": quant.to_fp8, "int4": quant.to_int4}[form](weight)
+    for stored, expected in zip(quant.parts(place), quant.parts(whole), strict=True):
+        assert stored.dtype == expected.dtype
+        assert torch.equal(stored.view(torch.uint8), expected.view(torch.uint8))
+
+
+def test_there_is_no_room_for_odd_rows_in_4_bits() -> None:
+    with pytest.raises(ValueError, match="no multiple of 128"):
+        quant.empty("int4", 2, 192)
+    assert quant.parts(quant.empty("fp8", 200, 192))[1].shape == (2, 2)

@@ -50,7 +50,7 @@ def test_the_published_checkpoint_has_a_place_for_each_tensor(tmp_path: Path) ->
     shapes = checkpoints.shapes(PUBLISHED)
     assert len(shapes) == 20_493
     model = Transformer.on_meta(published(tmp_path))
-    places = weights._destinations(model)
+    places = weights.destinations(model)
     assert places.keys() == shapes.keys()
     for name, shape in shapes.items():
         assert [n for n in places[name].shape if n > 1] == [n for n in shape if n > 1], name
@@ -65,7 +65,7 @@ def test_parameters_of_the_published_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_weights_arrive_unrounded_and_what_needs_float32_keeps_it(tiny_checkpoint: Path, dtype: torch.dtype) -> None:
     tensors, model = checkpoints.weights(CONFIG), load(tiny_checkpoint, dtype)
-    for name, place in weights._destinations(model).items():
+    for name, place in weights.destinations(model).items():
         wide = name.endswith(("A_log", "dt_bias", "e_score_correction_bias"))
         assert place.dtype == (torch.float32 if wide else dtype), name
         assert torch.equal(place.flatten().double(), tensors[name].flatten().double()), name
@@ -89,7 +89,7 @@ def test_quantised_weights_are_restored(folder: Path) -> None:
     stored = {f"{name}.{part}": x for name, parts in packed.items() for part, x in parts.items()}
     how = {"bits": 4, "group": 16, "tensors": {EXPERT: {"bits": 8}}}
     rewrite(folder, tensors | stored, CONFIG | {"quantization": how})
-    places = weights._destinations(load(folder))
+    places = weights.destinations(load(folder))
     for name, n in bits.items():
         assert torch.equal(places[name], dequantize(packed[name], n, 16).float())
     rewrite(folder, tensors | stored)
