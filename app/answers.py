@@ -12,7 +12,7 @@ from app import prompts, reading
 from app.citations import Citation, at, cite, parse_reply
 from app.claims import Claim, claims
 from app.dialogue import Exchange, question_ids
-from app.evidence import Found, find, in_context, is_foreign, near_words, shown
+from app.evidence import Found, asks_of_the_whole, find, in_context, is_foreign, near_words, shown
 from app.home import Home
 from app.passages import Passage, Places
 from model.sampling import Sampling
@@ -41,7 +41,8 @@ class Prepared:
     opening: how the reply begins, chosen for the model ("" if it writes all of it). whole: the opening is the whole
     reply, nothing is to be generated. evidence: the passages the model is shown behind the document. quote: the
     sentence that the opening quotes; of the `candidates` the first, until the model has its say (`deciding`). nearest:
-    the sentences that fit the question best, whether shown or not.
+    the sentences that fit the question best, whether shown or not. insists: an answer is wanted also where the model
+    would rather refuse; doubted: it would have.
     """
 
     document: str
@@ -55,6 +56,8 @@ class Prepared:
     candidates: tuple[Candidate, ...] = ()
     nearest: tuple[Passage, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
+    insists: bool = False
+    doubted: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Answer:
     turns, and document tokens if state was missing; `reason` says why). settings: how its tokens were chosen. model:
     the fingerprint of the model that answered. evidence: passages shown with the question. sentences: those of the
     answer, each with the numbers (from 1) of the citations that hold it. nearest: where nothing was found, the places
-    that come closest to the question.
+    that come closest to the question. doubted: the model would rather have said that the document does not say.
     """
 
     answer: str
@@ -98,6 +101,7 @@ class Answer:
     evidence: tuple[Passage, ...]
     nearest: tuple[Citation, ...]
     sentences: tuple[Claim, ...] = ()
+    doubted: bool = False
 
 
 def prepare(
@@ -109,12 +113,13 @@ def prepare(
     evidence: int | None = None,
     read: int = 0,
     look_up: str | None = None,
+    insists: bool = False,
 ) -> Prepared:
     """What the model is to read for a question about a document, after `earlier` questions and answers about it.
 
     evidence: how many passages to show behind the document, 0 for none; by default what suits the model. read: how many
     of the earlier exchanges the state has read already. look_up: the words to find passages by, if the question has
-    more than it asks.
+    more than it asks. insists: the model may not refuse a question about the text as a whole; see `Prepared.doubted`.
     """
     sampling = sampling or Sampling()
     count = home.aids.evidence if evidence is None else evidence
@@ -132,7 +137,8 @@ def prepare(
     passages = tuple(one.passage for one in found[:count])
     asked = tuple(question_ids(home.engine, earlier, question, shown(places, passages), read=read))
     prepared = Prepared(
-        document_id, question, asked, len(asked), evidence=passages, nearest=nearest, sampling=sampling
+        document_id, question, asked, len(asked), evidence=passages, nearest=nearest, sampling=sampling,
+        insists=insists and asks_of_the_whole(look_up),
     )
     if not found or not home.aids.choose_quotes:
         return prepared
@@ -189,6 +195,7 @@ def finish(
         model=home.engine.fingerprint,
         evidence=prepared.evidence,
         sentences=tuple(claims(reply.answer, citations)) if reply.found else (),
+        doubted=prepared.doubted,
         nearest=() if reply.found else tuple(at(sentence, places) for sentence in prepared.nearest),
     )
 

@@ -41,7 +41,8 @@ def settle(home: Home, after: ModelState, logits: torch.Tensor, prepared: Prepar
     aids, engine = home.aids, home.engine
     asked = prepared.ids[: prepared.asked]
     refusal, quote = (engine.tokenizer.encode(words)[0] for words in (prompts.NOT_FOUND, prompts.QUOTE_PREFIX))
-    if aids.refuse is not None and float(logits[refusal] - logits[quote]) > aids.refuse:
+    refuses = aids.refuse is not None and float(logits[refusal] - logits[quote]) > aids.refuse
+    if refuses and not prepared.insists:
         return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
     openings = [engine.tokenizer.encode(candidate.opening) for candidate in prepared.candidates]
     shared, beginnings = told_apart(openings)
@@ -50,7 +51,8 @@ def settle(home: Home, after: ModelState, logits: torch.Tensor, prepared: Prepar
     fits = [(aids.fit or 0.0) * candidate.fit for candidate in prepared.candidates]
     best = max(range(len(openings)), key=lambda n: fits[n] + likely[n])
     chosen = prepared.candidates[best]
-    return replace(prepared, opening=chosen.opening, quote=chosen.sentence, ids=(*asked, *openings[best]))
+    return replace(prepared, opening=chosen.opening, quote=chosen.sentence, ids=(*asked, *openings[best]),
+                   doubted=refuses)
 
 
 def told_apart(openings: Sequence[Sequence[int]]) -> tuple[int, list[Sequence[int]]]:

@@ -24,6 +24,9 @@ from storage.reports import Cell, CellState
 QUOTE_TOKENS, TOKENS_A_WORD = 96, 2
 """Room for a quote, and for each word of an answer of limited length."""
 
+HOW = "of the whole/1"
+"""Names the way cells are asked: with another, those answered before are other cells, and are asked again."""
+
 Wanted = tuple[Question, Cell]
 """A question and its cell, still to be answered."""
 
@@ -39,7 +42,7 @@ def unanswered(
     document_id: str | None, question: Question, state_key: str, sampling: Sampling, aids: Mapping[str, Any]
 ) -> Cell:
     """A cell without an answer over any text the model reads, named by `state_key`. aids: what else it is shown."""
-    wanted = [words(question), question.kind, *question.options, "quote" if question.quote else ""]
+    wanted = [HOW, words(question), question.kind, *question.options, "quote" if question.quote else ""]
     settings: dict[str, Any] = {**asdict(sampling_of(question, sampling)), **aids}
     cell_hash = digest(*wanted)
     key = digest(state_key, cell_hash, json.dumps(settings, sort_keys=True))
@@ -97,7 +100,7 @@ def _together(
     left = dict(enumerate(wanted))
     try:
         prepared = [
-            answers.prepare(home, read.document, words(q), sampling=sampling_in(cell), look_up=q.ask)
+            answers.prepare(home, read.document, words(q), sampling=sampling_in(cell), look_up=q.ask, insists=True)
             for q, cell in wanted
         ]
         for number, decided, generation in generate(home, state, prepared, should_stop):
@@ -140,6 +143,8 @@ def judge(question: Question, cell: Cell, found: answers.Answer, facts: dict[str
 
 
 def _doubt(question: Question, cell: Cell, found: answers.Answer, verified: Sequence[Citation]) -> str | None:
+    if found.doubted:
+        return "the model itself would rather have said that the document does not say"
     if found.tokens_generated >= cell.settings["max_tokens"]:
         return f"cut off after {found.tokens_generated} tokens"
     if question.quote and not verified:

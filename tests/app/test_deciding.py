@@ -78,6 +78,22 @@ def test_what_the_model_would_rather_not_answer_is_refused(
     assert (answer.tokens_generated == 0) == refused
 
 
+@pytest.mark.parametrize(("question", "refuse", "doubted", "whole"), [
+    ("Where does the story take place?", -1e9, True, False),
+    ("Where does the story take place?", 1e9, False, False),
+    (QUESTION, -1e9, False, True),
+])  # fmt: skip
+def test_who_insists_gets_what_the_model_doubts_about_the_whole_text(
+    home: Home, document: str, question: str, refuse: float, doubted: bool, whole: bool
+) -> None:
+    home.aids = Aids(2, True, fit=1.0, refuse=refuse)
+    _, state = reading.read_state(home, document)
+    prepared = answers.prepare(home, document, question, insists=True)
+    _, decided, _ = deciding.decide(home, state, prepared)
+    assert (decided.doubted, decided.whole) == (doubted, whole)
+    assert (decided.quote is None) == whole
+
+
 def test_what_is_left_to_read_leads_where_reading_all_does(home: Home, document: str) -> None:
     _, state, decided, read = decide(home, document, Aids(2, True, fit=1e6))
     _, at_once = home.engine.next_logits(reading.read_state(home, document)[1], decided.ids)

@@ -52,10 +52,28 @@ def test_a_question_of_other_things_finds_nothing(home: Home, document: str) -> 
         ("Who built the mill?", False),
         ("What is the story about?", False),
         ("Who is the main character of this book?", False),
+        ("What problem or conflict drives the story?", False),
+        ("Does the text claim to be a true story?", False),
+        ("Is liability limited?", True),
     ],
 )
 def test_a_question_of_other_things_is_foreign(home: Home, document: str, question: str, foreign: bool) -> None:
     assert is_foreign(question, find(home, document, places_of(home, document), question)) is foreign
+
+
+@pytest.mark.parametrize(
+    ("question", "at_the_end"),
+    [("Where and when does the story take place?", False), ("How does the story end?", True)],
+)
+def test_a_question_of_the_whole_is_led_to_where_the_text_begins_or_ends(
+    home: Home, document: str, question: str, at_the_end: bool
+) -> None:
+    places = places_of(home, document)
+    first, second = (one.passage for one in find(home, document, places, question)[:2])
+    beginning, end = (second, first) if at_the_end else (first, second)
+    assert beginning.char_start == 0
+    assert places.text[end.char_end :].strip() == ""
+    assert beginning != end
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,16 @@ def test_only_new_cells_are_asked(home: Home, documents: Add, tmp_path: Path) ->
     assert counts(report(home, BRIEF, [first], tmp_path, Sampling(max_tokens=5))) == (1, 1, 0, 0, 0)
 
 
+def test_what_the_model_would_rather_refuse_about_a_whole_text_wants_a_person(
+    home: Home, documents: Add, tmp_path: Path
+) -> None:
+    home.aids = Aids(1, True, fit=1.0, refuse=-1e9)
+    (cell,) = facts(report(home, BRIEF, documents("Anna Reed built a mill in 1920."), tmp_path))["cells"]
+    assert cell["state"] == "needs_review"
+    assert "would rather have said" in cell["problem"]
+    assert cell["quotes"][0]["text"] == "Anna Reed built a mill in 1920."
+
+
 def test_the_same_request_is_the_same_job(home: Home, documents: Add, tmp_path: Path) -> None:
     ids = documents("One text.", "Another.")
     one, again = (report(home, BRIEF, ids, tmp_path) for _ in range(2))
@@ -87,7 +97,8 @@ def test_questions_across_documents_are_asked_of_the_answers(home: Home, documen
 
 def test_where_no_document_answers_there_is_nothing_to_put_together(home: Home, documents: Add, tmp_path: Path) -> None:
     home.aids = Aids(evidence=1, choose_quotes=True)  # which refuse a question whose words are not in the document
-    text = ACROSS.replace("Where and when", "Which zeppelin").replace("Who are the main characters", "Which yacht sank")
+    text = ACROSS.replace("Where and when does the story take place", "Which zeppelin landed")
+    text = text.replace("Who are the main characters", "Which yacht sank")
     result = report(home, text, documents("One text.", "Another text."), tmp_path)
     assert counts(result) == (6, 6, 0, 0, 0)
     assert facts(result)["counts"]["not_found"] == 6
