@@ -16,7 +16,7 @@ from app.commands import asking, documents, glancing, moving, people, reading, r
 from app.commands.outcome import Run
 from app.errors import EXPLAINED
 from app.home import Home, open_home
-from app.settings import Settings, model_folder
+from app.settings import FORMS, Settings, model_folder
 
 Page = Callable[[Home, str, int, bool], None]
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None, page: Page | None = None) -> int:
     options = _parser().parse_args(argv)
     options.page = page
     try:
-        settings = Settings.from_environment(options.device, options.max_state)
+        settings = Settings.from_environment(options.device, options.max_state, options.weights)
         if getattr(options, "path", None) is not None and options.command == "model":
             settings = replace(settings, model=model_folder(options.path))
         home = open_home(settings)
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     common.add_argument("--max-state", metavar="SIZE", help="all saved states together, like 20GB (default: any)")
     common.add_argument("--device", help="where the model runs: cpu, cuda, cuda:1 (default: cpu)")
+    common.add_argument("--weights", choices=FORMS, help="how the model's experts are held in memory (default: bf16)")
     parser = argparse.ArgumentParser(
         prog="onceread", description="Read a book or a codebase once; ask it anything, any time after.",
         epilog="Data lives in $ONCEREAD_HOME; the model is $ONCEREAD_MODEL (mini, or a checkpoint folder).",

@@ -9,6 +9,7 @@ from app import latents
 from app.aids import Aids
 from app.errors import OncereadError
 from app.kept import KeptStates
+from app.loading import load_engine
 from app.settings import Settings
 from app.turns import Turns
 from model.engine import Engine, choose_device, choose_dtype
@@ -50,7 +51,7 @@ class Home:
         """The model, loaded on first use. Raises ModelError."""
         with self._loading:
             if self._engine is None:
-                loaded = Engine.load(self.settings.model, self.settings.device)
+                loaded = load_engine(self.settings)
                 self._engine = replace(loaded, fingerprint=latents.named(loaded.fingerprint, self.settings))
             return self._engine
 
@@ -59,7 +60,7 @@ class Home:
         """The fingerprint of the model in use, without loading it; None if there is no such model."""
         try:
             device = choose_device(self.settings.device)
-            taken = fingerprint(self.settings.model, choose_dtype(device), device)
+            taken = fingerprint(self.settings.model, choose_dtype(device), device, self.settings.weights)
         except (ModelError, OSError):
             return None  # whoever needs the model itself is told why it cannot be loaded
         return latents.named(taken, self.settings)

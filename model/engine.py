@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from kernels.quant import Form
 from model import batch, weights
 from model import state as states
 from model.chat import ChatTemplate
@@ -39,8 +40,11 @@ class Engine:
     stop_ids: frozenset[int]
 
     @staticmethod
-    def load(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> "Engine":
-        """The engine of a checkpoint folder.
+    def load(
+        folder: Path, device: str = "cpu", dtype: torch.dtype | None = None, form: Form = "bf16",
+        progress: weights.Progress = weights.unseen,
+    ) -> "Engine":
+        """The engine of a checkpoint folder, its experts in `form`.
 
         `dtype` defaults to bfloat16 where the processor multiplies it in hardware, else float32. Raises ModelError.
         """
@@ -55,10 +59,10 @@ class Engine:
         ends = {id for name, id in tokenizer.special.items() if name in ("<|im_end|>", "[EOS]", "<|endoftext|>")}
         _keep_freed_memory()
         with torch.no_grad():
-            model = weights.load(folder, config, dtype, place)
+            model = weights.load(folder, config, dtype, place, form, progress=progress)
         return Engine(
             config, model, tokenizer, chat, place, dtype,
-            fingerprint(folder, dtype, place), frozenset(config.stop_ids) | ends,
+            fingerprint(folder, dtype, place, form), frozenset(config.stop_ids) | ends,
         )
 
     def empty(self) -> ModelState:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from kernels import backend
+from kernels.quant import Form
 from model.errors import ModelError
 from model.weights import shards
 
@@ -25,9 +26,11 @@ def arithmetic(device: torch.device) -> str:
         raise ModelError(str(error)) from error
 
 
-def fingerprint(folder: Path, dtype: torch.dtype, device: torch.device) -> str:
-    """32 hex digits over config.json, the weight files, the dtype, the kind of device and the arithmetic."""
-    digest = hashlib.sha256(f"{arithmetic(device)} {dtype} {device.type}".encode())
+def fingerprint(folder: Path, dtype: torch.dtype, device: torch.device, form: Form = "bf16") -> str:
+    """32 hex digits over config.json, the weight files, the dtype, the kind of device, the arithmetic and the experts'
+    form."""
+    numbers = str(dtype) if form == "bf16" else f"{dtype} {form}"
+    digest = hashlib.sha256(f"{arithmetic(device)} {numbers} {device.type}".encode())
     digest.update((folder / "config.json").read_bytes())
     for file in shards(folder):
         size = file.stat().st_size

@@ -18,34 +18,36 @@ from torch import Tensor
 from kernels import quant
 from kernels.linear import Weight
 from kernels.quant import Form, Weights
+from model import memory
 from model.config import KimiConfig
 from model.errors import CheckpointError
 from model.quantize import dequantize
 from model.transformer import Layer, Transformer
 
-Progress = Callable[[int], object]
-"""Told how many bytes of the checkpoint were read since it was told last."""
+Progress = Callable[[int, int], None]
+"""Told how many bytes of the checkpoint were read, and of how many."""
+
+
+def unseen(_done: int, _total: int) -> None:
+    """Progress that nobody looks at."""
 
 
 def load(
     folder: Path, config: KimiConfig, dtype: torch.dtype, device: torch.device, form: Form = "bf16",
-    files: Iterable[Path] | None = None, progress: Progress = lambda _bytes: None,
+    files: Iterable[Path] | None = None, progress: Progress = unseen,
 ) -> Transformer:
     """The model of `folder`, ready to run, its experts in `form`.
 
     files: the shards as they come, each needed no longer once the next is asked for; by default the folder's. Raises
-    CheckpointError naming missing, extra or misshapen tensors, or what there was no memory for; ConfigError where the
+    CheckpointError naming missing, extra or misshapen tensors, or what there is no memory for; ConfigError where the
     experts cannot have that form.
     """
+    memory.check(config, dtype, device, form)
     try:
         model = Transformer.allocate(config, dtype, device, form)
         fill(model, _tensors(shards(folder) if files is None else files, config, device, progress), str(folder))
-    except torch.OutOfMemoryError as error:
-        raise _too_large(config, dtype, device, form) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # how PyTorch says it of the CPU's
-            raise
-        raise _too_large(config, dtype, device, form) from error
+    except torch.OutOfMemoryError as error:  # there was room enough a moment ago
+        raise CheckpointError(f"{device} ran out of memory while {folder} was loaded: end what else uses it") from error
     if config.quantization and dtype == torch.bfloat16 and device.type == "cpu":
         _pack(model, config.quantization)
     return model.eval()
@@ -129,12 +131,6 @@ def destinations(model: Transformer) -> dict[str, Weights]:
     return wanted
 
 
-def _too_large(config: KimiConfig, dtype: torch.dtype, device: torch.device, form: Form) -> CheckpointError:
-    needed = Transformer.on_meta(config, form, dtype).nbytes / 1e9
-    smaller = "" if form == "int4" else ": smaller weights may (--weights fp8 or int4)"
-    return CheckpointError(f"{needed:.1f} GB of {form} weights do not fit into the memory of {device}{smaller}")
-
-
 def _own_name(name: str, config: KimiConfig) -> str:
     """transformers writes dense layers under `block_sparse_moe`; the checkpoint itself says `mlp`."""
     match = re.match(r"model\.layers\.(\d+)\.block_sparse_moe\.(gate|up|down)_proj\.weight$", name)
@@ -147,6 +143,7 @@ def _tensors(
     files: Iterable[Path], config: KimiConfig, device: torch.device, progress: Progress
 ) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of every shard on the device, quantised ones as real numbers."""
+    done, total = 0, sum(file.stat().st_size for file in files) if isinstance(files, list) else 0
     for file in files:
         try:
             with safe_open(file, framework="pt", device=str(device)) as shard:
@@ -160,7 +157,8 @@ def _tensors(
                     else:
                         parts = {name: shard.get_tensor(name)}
                         yield name, parts[name]
-                    progress(sum(part.nbytes for part in parts.values()))
+                    done += sum(part.nbytes for part in parts.values())
+                    progress(done, max(done, total))
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} cannot be read ({error}): download it again") from error
 

@@ -39,6 +39,17 @@ def test_budget_database_and_packing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.from_environment(max_state="5 mb").max_state == 5_000_000
 
 
+def test_the_form_of_the_experts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONCEREAD_WEIGHTS", raising=False)
+    assert Settings.from_environment().weights == "bf16"
+    monkeypatch.setenv("ONCEREAD_WEIGHTS", "fp8")
+    assert Settings.from_environment().weights == "fp8"
+    assert Settings.from_environment(weights="int4").weights == "int4"
+    monkeypatch.setenv("ONCEREAD_WEIGHTS", "int8")
+    with pytest.raises(OncereadError, match="no 'int8' weights: choose bf16, fp8, int4"):
+        Settings.from_environment()
+
+
 @pytest.mark.parametrize(("words", "count"), [("1", 1), ("1.5k", 1500), ("2 TB", 2 * 10**12), ("3m", 3_000_000)])
 def test_sizes(words: str, count: int) -> None:
     assert size(words) == count

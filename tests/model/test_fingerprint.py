@@ -53,15 +53,16 @@ def test_the_configuration_changes_it(folder: Path) -> None:
     assert take(folder) != before
 
 
-def test_dtype_device_and_arithmetic_change_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dtype_device_form_and_arithmetic_change_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {take(folder), fingerprint(folder, torch.bfloat16, CPU)}
     seen.add(fingerprint(folder, torch.float32, torch.device("cuda")))
+    seen |= {fingerprint(folder, torch.float32, CPU, form) for form in ("bf16", "fp8", "int4")}
     monkeypatch.setitem(module.ARITHMETIC, "reference", "another")
     seen.add(take(folder))
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setenv("ONCEREAD_KERNELS", "triton")
     seen.add(take(folder))
-    assert len(seen) == 5
+    assert len(seen) == 7
     monkeypatch.setenv("ONCEREAD_KERNELS", "slow")
     with pytest.raises(ModelError, match="set it to reference or triton"):
         take(folder)

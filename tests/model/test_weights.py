@@ -9,12 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import weights
+from kernels import quant
+from kernels.quant import Form
+from model import memory, weights
 from model.config import KimiConfig
-from model.errors import CheckpointError
+from model.errors import CheckpointError, ConfigError
 from model.quantize import dequantize, quantize
+from model.state import ModelState
 from model.transformer import Transformer
 from tests import checkpoints
+from tests.bench import synthetic
 from tests.checkpoints import CONFIG, PUBLISHED
 
 ROOT = Path(__file__).parents[2]
@@ -22,9 +26,9 @@ GATE = "model.layers.0.mlp.gate_proj.weight"
 EXPERT = "model.layers.3.block_sparse_moe.experts.4.w2.weight"
 
 
-def load(folder: Path, dtype: torch.dtype = torch.float32) -> Transformer:
+def load(folder: Path, dtype: torch.dtype = torch.float32, form: Form = "bf16") -> Transformer:
     """The model of a folder."""
-    return weights.load(folder, KimiConfig.from_folder(folder), dtype, torch.device("cpu"))
+    return weights.load(folder, KimiConfig.from_folder(folder), dtype, torch.device("cpu"), form)
 
 
 @pytest.fixture
@@ -70,6 +74,81 @@ def test_weights_arrive_unrounded_and_what_needs_float32_keeps_it(tiny_checkpoin
         assert place.dtype == (torch.float32 if wide else dtype), name
         assert torch.equal(place.flatten().double(), tensors[name].flatten().double()), name
     assert not any(p.requires_grad for p in model.parameters())
+
+
+WIDE = {"hidden_size": 128, "moe_intermediate_size": 128}
+"""What experts in fewer bits want."""
+
+PACK = {"fp8": quant.to_fp8, "int4": quant.to_int4}
+
+
+@pytest.mark.parametrize("form", ["fp8", "int4"])
+def test_experts_are_quantised_each_by_itself_and_all_else_is_not(form: Form, tmp_path: Path) -> None:
+    model = load(checkpoints.write(tmp_path, **WIDE), torch.bfloat16, form)
+    tensors, quantised = checkpoints.weights(CONFIG | WIDE), 0
+    for name, place in weights.destinations(model).items():
+        tensor = tensors[name].reshape(quant.shape(place))
+        expected = PACK[form](tensor) if "experts" in name else tensor
+        quantised += "experts" in name
+        for part, wanted in zip(quant.parts(place), quant.parts(expected), strict=True):
+            assert torch.equal(part.float(), wanted.to(part.dtype).float()), name
+    assert quantised == 4 * (6 + 1) * 3
+    assert model.nbytes < load(tmp_path, torch.bfloat16).nbytes
+
+
+@pytest.mark.parametrize("form", ["fp8", "int4"])
+def test_quantised_experts_compute_what_they_stand_for(form: Form, tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path, **WIDE)
+    model, plain, original = load(folder, form=form), load(folder), load(folder)
+    for stack, packed in zip(plain.modules(), model.modules(), strict=True):
+        for name, value in vars(packed).items():
+            if isinstance(value, quant.Fp8 | quant.Int4):
+                getattr(stack, name).data.copy_(quant.dequantize(value, torch.float32))
+    ids = torch.randint(0, 320, (40,), generator=torch.Generator().manual_seed(0))
+    logits = []
+    for each in (model, plain, original):
+        state = ModelState.empty(each.config, torch.float32, torch.device("cpu"))
+        logits.append(torch.cat([each.logits(each(ids[:-1], state)), each.logits(each(ids[-1:], state))]))
+    torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(logits[0], logits[2], rtol=1e-2, atol=1e-2)
+
+
+def test_experts_of_odd_widths_have_no_such_form(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="experts 16 wide cannot be fp8: that takes multiples of 128"):
+        load(checkpoints.write(tmp_path), form="fp8")
+    narrow = checkpoints.write(tmp_path, moe_intermediate_size=128)
+    with pytest.raises(ConfigError, match="a model 32 wide cannot have int4 experts"):
+        load(narrow, form="int4")
+    assert load(narrow, form="fp8").form == "fp8"
+
+
+def test_progress_ends_at_the_whole(folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    weights.load(folder, KimiConfig.from_folder(folder), torch.float32, torch.device("cpu"),
+                 progress=lambda done, total: seen.append((done, total)))  # fmt: skip
+    assert len(seen) == len(checkpoints.shapes(CONFIG))
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert seen[-1][0] > 0.9 * seen[-1][1]  # the rest are the files' headers
+    assert len({total for _, total in seen}) == 1
+
+
+def test_what_does_not_fit_is_said_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = checkpoints.write(tmp_path, **WIDE)
+    config = KimiConfig.from_folder(folder)
+    sizes = {form: memory.weights_bytes(config, torch.float32, form) or 0 for form in quant.FORMS}
+    monkeypatch.setattr(memory, "free_bytes", lambda _device: sizes["fp8"])
+    monkeypatch.setattr(weights, "_tensors", lambda *_: pytest.fail("read nevertheless"))
+    with pytest.raises(CheckpointError, match=r"free on cpu: choose --weights fp8 \(.*\) or int4 \("):
+        load(folder)
+
+
+def test_memory_that_runs_out_midway_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nMany lines.")
+
+    monkeypatch.setattr(weights, "fill", out)
+    with pytest.raises(CheckpointError, match=r"^cpu ran out of memory while .*: end what else uses it$"):
+        load(folder)
 
 
 def test_tied_embeddings_share_one_matrix(tmp_path: Path) -> None:
@@ -172,18 +251,25 @@ def peak():  # bytes; on Linux ru_maxrss would count the process that started th
 folder = pathlib.Path(sys.argv[1])
 config = KimiConfig.from_folder(folder)
 before = peak()
-model = weights.load(folder, config, torch.bfloat16, torch.device("cpu"))
-print(peak() - before, sum(p.nbytes for p in model.parameters()))
+model = weights.load(folder, config, torch.bfloat16, torch.device("cpu"), sys.argv[2])
+print(peak() - before, model.nbytes)
 """
 
 
-def test_peak_memory_is_the_model_and_about_one_shard(tmp_path: Path) -> None:
-    wide = {"hidden_size": 512, "vocab_size": 16384, "num_experts": 12, "moe_intermediate_size": 512}
-    folder = checkpoints.write(tmp_path, shards=8, **wide)
-    largest = max(file.stat().st_size for file in folder.glob("*.safetensors"))
-    run = [sys.executable, "-c", MEASURE, str(folder)]
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of 290 MB in 8 shards, most of it experts."""
+    config = synthetic.reduced(4, 32, hidden_size=512, vocab_size=16384, moe_intermediate_size=512,
+                               intermediate_size=512, num_attention_heads=4)  # fmt: skip
+    return synthetic.write(tmp_path_factory.mktemp("large"), config, shards=8)
+
+
+@pytest.mark.parametrize("form", quant.FORMS)
+def test_peak_memory_is_the_model_in_its_form_and_about_one_shard(form: Form, large: Path) -> None:
+    sizes = [file.stat().st_size for file in large.glob("*.safetensors")]
+    run = [sys.executable, "-c", MEASURE, str(large), form]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)
     grown, model = map(int, done.stdout.split())
-    assert model > 100e6
-    assert largest < model / 3
-    assert model * 0.9 < grown < model + 1.2 * largest + 8e6, (grown, model, largest)
+    part = {"bf16": 1.0, "fp8": 0.69, "int4": 0.55}[form]
+    assert model == pytest.approx(part * sum(sizes), rel=0.03)
+    assert model * 0.9 < grown < model + 1.2 * max(sizes) + 30e6, (grown, model, max(sizes))

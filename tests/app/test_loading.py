@@ -1,0 +1,35 @@
+"""Loading shows how far it is where it takes time, and takes the experts' form from the settings."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app import loading
+from app.home import Home
+from app.settings import Settings
+from tests import checkpoints
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_bar_for_large_checkpoints_only(
+    large: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if large:
+        monkeypatch.setattr(loading, "LARGE", 1000)
+    loading.load_engine(settings)
+    said = capsys.readouterr()
+    assert ("loading" in said.err) == large
+    assert said.out == ""
+
+
+def test_each_form_has_states_of_its_own(settings: Settings, tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path / "wide", hidden_size=128, moe_intermediate_size=128)
+    names = set()
+    for form in ("bf16", "fp8", "int4"):
+        home = Home(replace(settings, model=folder, weights=form))
+        assert home.engine.model.form == form
+        assert home.fingerprint == home.engine.fingerprint
+        names.add(home.fingerprint)
+        home.close()
+    assert len(names) == 3
