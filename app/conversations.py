@@ -70,19 +70,20 @@ def markdown(home: Home, id: int) -> str:
     """A conversation as Markdown: questions, answers, quotes with their places, and what each answer took."""
     talk = home.conversations.get(id)
     document = home.documents.get(talk.document_id)
-    lines = [f"# {_plain(talk.title)}", "", f"About {_plain(document.title)} ({document.id})", ""]
+    lines = [f"# {plain(talk.title)}", "", f"About {plain(document.title)} ({document.id})", ""]
     for question, reply in zip(talk.messages[::2], talk.messages[1::2], strict=True):
         known = reply.facts
-        lines += [f"## {_plain(question.text)}", "", _plain(known.get("answer") or reply.text), ""]
+        lines += [f"## {plain(question.text)}", "", plain(known.get("answer") or reply.text), ""]
         for number, citation in enumerate(known.get("citations", ()), 1):
-            lines += [f"{number}. “{_plain(citation['quote'])}”: {_plain(_where(citation))}"]
+            lines += [f"{number}. “{plain(citation['quote'])}”: {plain(where(citation))}"]
         settings = ", ".join(f"{name} {value}" for name, value in known.get("settings", {}).items())
         lines += ["", f"*{known.get('tokens_generated', 0)} tokens in {known.get('seconds', 0.0):.1f} s; {settings}; "
                       f"model {known.get('model', 'unknown')}*", ""]
     return "\n".join(lines)
 
 
-def _where(citation: dict[str, Any]) -> str:
+def where(citation: dict[str, Any]) -> str:
+    """The place of a saved citation in words."""
     place = citation["place"]
     if not place:
         return "not found in the document"
@@ -90,6 +91,6 @@ def _where(citation: dict[str, Any]) -> str:
     return f"{place['path']}{page}, line {place['line_start']}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text on one line, with Markdown's and HTML's marks made harmless."""
     return re.sub(r"([\\`*_\[\]<>#|!])", r"\\\1", " ".join(text.split()))

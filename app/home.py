@@ -15,6 +15,7 @@ from app.turns import Turns
 from model.engine import Engine, choose_device, choose_dtype
 from model.errors import ModelError
 from model.fingerprint import fingerprint
+from storage.composed import ComposedAnswers
 from storage.conversations import Conversations
 from storage.database import Database
 from storage.documents import Documents
@@ -83,6 +84,7 @@ class Home:
     def _own(self, owner: str | None) -> None:
         self.documents = Documents(self.database, owner)
         self.conversations = Conversations(self.database, owner)
+        self.composed = ComposedAnswers(self.database, owner)
         self.jobs = Jobs(self.database, owner)
         self.snapshots = Snapshots(self.database, owner)
         self.reports = Reports(self.database, owner)

@@ -1,20 +1,26 @@
-"""A question about several documents: each one's own state answers; the answers are put together with all quotes."""
+"""A question about several documents: each one's own state answers; the answers are put together with all quotes.
+
+What was put together is kept (`app.together` shows it again); each document's answer is a conversation of its own.
+"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, pairwise
 
 from app import dialogue, prompts, reading, session
 from app.citations import Citation, cite, parse_reply
 from app.home import Home
+from app.naming import names
 from app.passages import Places
 from model.sampling import Sampling
 from storage.documents import Segment
+from storage.errors import NotFound
 
 
 @dataclass(frozen=True)
 class Cited:
-    """A citation and the document it stands in."""
+    """A citation and the document it stands in. title: what that is called beside others of the same title."""
 
     document: str
     title: str
@@ -26,7 +32,8 @@ class Composed:
     """One answer out of those about each document, in the order they were named.
 
     answer: what the model wrote from the documents' answers, or else a line for each document that answers; with the
-    numbers (from 1) of its citations. found: any of them does. written: the model wrote it.
+    numbers (from 1) of its citations. found: any of them does. written: the model wrote it. number: it is kept under
+    that, 0 if it is not.
     """
 
     answer: str
@@ -34,6 +41,7 @@ class Composed:
     citations: tuple[Cited, ...]
     answers: tuple[session.Answer, ...]
     written: bool = False
+    number: int = 0
 
 
 def ask(
@@ -47,8 +55,9 @@ def ask(
 ) -> Iterator[session.Answer | Composed]:
     """Ask each document in turn: yields each answer (saved as a conversation of its own), at last the composed one.
 
-    A document named twice is asked once. A model that writes its own quotes writes the composed answer too, if two
-    documents or more answer. Raises what `session.ask` raises.
+    That is kept, unless one of the documents was removed meanwhile. A document named twice is asked once. A model that
+    writes its own quotes writes the composed answer too, if two documents or more answer. Raises what `session.ask`
+    raises.
     """
     answers = []
     for id in dict.fromkeys(document_ids):
@@ -58,11 +67,31 @@ def ask(
         yield answer
         if answer.stopped:
             break
+    if not answers:
+        return
     composed = compose(home, answers)
     stopped = any(answer.stopped for answer in answers)
     if not home.aids.choose_quotes and not stopped and sum(answer.found for answer in answers) > 1:
         composed = write(home, question, composed, sampling or Sampling(), should_stop or (lambda: False))
+    with suppress(NotFound):  # it quotes what somebody wanted gone
+        facts = _facts(home, composed, stopped)
+        number = home.composed.add(question.strip(), [answer.document for answer in answers], facts)
+        composed = replace(composed, number=number)
     yield composed
+
+
+def _facts(home: Home, composed: Composed, stopped: bool) -> dict[str, object]:
+    """What is kept of a composed answer, as plain values."""
+    called = names(home)
+    return {
+        "answer": composed.answer, "found": composed.found, "written": composed.written, "stopped": stopped,
+        "citations": [asdict(cited) for cited in composed.citations],
+        "documents": [
+            {"document": a.document, "title": called.get(a.document, ""), "found": a.found,
+             "conversation": a.conversation}
+            for a in composed.answers
+        ],
+    }
 
 
 def write(
@@ -93,8 +122,9 @@ def write(
 def compose(home: Home, answers: Sequence[session.Answer]) -> Composed:
     """Put answers about different documents together; those that found nothing are said to, behind the others."""
     lines, silent, cited = [], [], list[Cited]()
+    called = names(home)
     for answer in answers:
-        title = home.documents.get(answer.document).title
+        title = called.get(answer.document) or home.documents.get(answer.document).title
         if not answer.found:
             silent.append(title)
             continue

@@ -9,7 +9,7 @@ snapshots      saved model states, shared by texts that begin alike; room for ne
 blocks, tensors, seals  their rows: pages and ends of states, tensors in them, checksums over both
 integrity      whether all is as it was saved
 leases         who is at work on what
-conversations  questions and answers about a document
+conversations, composed  questions and answers about a document, or about several
 people         who may sign in, and their choices
 jobs           background reading, and the cells of reports
 errors         what can go wrong

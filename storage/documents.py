@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
-from sqlalchemy import ColumnElement, select, true
+from sqlalchemy import ColumnElement, delete, select, true
 from sqlalchemy.orm import Session, joinedload
 
 from storage import blocks
 from storage.database import Database
 from storage.errors import DatabaseDamaged, NotFound, StorageError
-from storage.schema import ContentRow, DocumentRow, OutlineRow
+from storage.schema import ComposedOfRow, ComposedRow, ContentRow, DocumentRow, OutlineRow
 
 ID_LENGTH = 12
 MOST_BYTES = 999_000_000
@@ -195,7 +195,10 @@ class Documents:
     def remove(self, id: str) -> None:
         """Remove a document and all that belongs to it, and give the bytes back. Raises NotFound."""
         with self._database.writing() as session:
-            session.delete(find_document(session, id, self._owner))
+            row = find_document(session, id, self._owner)
+            quoting = select(ComposedOfRow.composed_id).where(ComposedOfRow.document_id == id)
+            session.execute(delete(ComposedRow).where(ComposedRow.id.in_(quoting)))
+            session.delete(row)
             session.flush()
             blocks.sweep(session)  # what other documents' states stand on stays
         self._database.shrink()

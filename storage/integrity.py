@@ -15,6 +15,7 @@ from storage.errors import DatabaseDamaged, NotFound
 from storage.schema import (
     BlockRow,
     CellRow,
+    ComposedRow,
     ContentRow,
     ConversationRow,
     DocumentRow,
@@ -78,6 +79,7 @@ def verify_facts(database: Database) -> list[str]:
         "the facts of document {}": (DocumentRow, DocumentRow.id),
         "the headings of document {}": (OutlineRow, OutlineRow.document_id),
         "conversation {}": (ConversationRow, ConversationRow.id),
+        "answer {} about several documents": (ComposedRow, ComposedRow.id),
         "a report's answer {}": (CellRow, CellRow.key),
     }
     damaged = []

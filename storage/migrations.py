@@ -222,8 +222,24 @@ def _more_checksums(connection: Connection) -> None:
         _add(connection, table, Column("checksum", Text, server_default="", nullable=False))
 
 
+def _composed(connection: Connection) -> None:
+    new = MetaData()
+    Table("documents", new, _text("id", primary_key=True))  # there already: only referred to
+    Table(
+        "composed", new, _id(), Column("owner", Text, index=True, nullable=False), _text("question"),
+        _time("created_at"), Column("checksum", Text, server_default="", nullable=False),
+        Column("facts", JSON, nullable=False),
+    )
+    Table(
+        "composed_of", new, _owner("composed", "composed_id", primary_key=True),
+        _owner("documents", "document_id", primary_key=True, index=True),
+    )
+    new.create_all(connection)
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     _first_tables, _people, _pace, _outlines_and_origins, _blocks, _reports, _checksums, _more_checksums,
+    _composed,
 ]
 
 

@@ -161,6 +161,28 @@ class MessageRow(Checked, Base):
     facts: Mapped[dict[str, Any]]
 
 
+class ComposedRow(Checked, Base):
+    """A question to several documents and what was put together from their answers; facts: as the application has
+    them."""
+
+    __tablename__ = "composed"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(index=True)
+    question: Mapped[str] = mapped_column(Words)
+    created_at: Mapped[float]
+    facts: Mapped[dict[str, Any]]
+
+
+class ComposedOfRow(Base):
+    """A document that a composed answer is about."""
+
+    __tablename__ = "composed_of"
+    composed_id: Mapped[int] = mapped_column(ForeignKey("composed.id", ondelete="CASCADE"), primary_key=True)
+    document_id: Mapped[str] = mapped_column(
+        ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+
+
 class JobRow(Base):
     """The background reading of a document."""
 

@@ -13,7 +13,7 @@ coverage  what of a document could not be read, and why
 reading   what reading will take, how far it is, and its buttons
 memory    the model's memory of a document, drawn
 talk      a conversation: questions, answers, what each took, numbered quotes
-several   one question to several documents
+several   one question to several documents, and the answers kept of earlier ones
 source    the source of a quote; listing: code with colours and line numbers
 settings  how answers are made, which model runs
 ask       questions under way

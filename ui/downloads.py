@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from app import conversations, originals, portable
+from app import conversations, originals, portable, together
 from app.errors import EXPLAINED
 from app.home import Home
 from app.reports.background import written
@@ -17,11 +17,14 @@ from ui.shared import Site
 
 SCRIPT = Path(__file__).parent / "page.js"
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-popups"
+MARKDOWN, JSON = "text/markdown; charset=utf-8", "application/json"
 FORMS = {
-    "md": (conversations.markdown, "text/markdown; charset=utf-8"),
-    "json": (conversations.as_json, "application/json"),
+    ("conversation", "md"): (conversations.markdown, MARKDOWN),
+    ("conversation", "json"): (conversations.as_json, JSON),
+    ("several", "md"): (together.markdown, MARKDOWN),
+    ("several", "json"): (together.as_json, JSON),
 }
-"""How a conversation is written."""
+"""How conversations, and answers about several documents, are written."""
 PRIVATE = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -65,21 +68,21 @@ def routes(site: Site) -> list[Route]:
             return PlainTextResponse(f"{error}\n", 404)
         return FileResponse(file, filename=f"{document.title[:80]}.onceread", background=BackgroundTask(folder.cleanup))
 
-    def conversation_file(request: Request) -> Response:
+    def words_file(request: Request) -> Response:
         home = site.home_of(person_of(request))
-        number, form = request.path_params["number"], request.path_params["form"]
-        if form not in FORMS:
-            return PlainTextResponse("A conversation is there as .md and as .json.\n", 404)
-        write, kind = FORMS[form]
+        what, number, form = (request.path_params[name] for name in ("what", "number", "form"))
+        if (what, form) not in FORMS:
+            return PlainTextResponse("Conversations and answers of several are there as .md and as .json.\n", 404)
+        write, kind = FORMS[what, form]
         try:
             content = write(home, number)
         except EXPLAINED as error:
             return PlainTextResponse(f"{error}\n", 404)
-        named = {"Content-Disposition": f'attachment; filename="conversation-{number}.{form}"'}
+        named = {"Content-Disposition": f'attachment; filename="{what}-{number}.{form}"'}
         return Response(content, media_type=kind, headers=named)
 
     return [
-        Route("/download/conversation/{number:int}.{form}", conversation_file),
+        Route("/download/{what}/{number:int}.{form}", words_file),
         Route("/download/report/{job}/{name}", report_file),
         Route("/open/report/{job}", report_file),
         Route("/download/document/{document}", document_file),

@@ -105,6 +105,9 @@ class Events:
         elif action == "several-stop":
             if asked := self.site.several.latest(pages.person):
                 asked.stopped.set()
+        elif action == "several-remove":
+            pages.home.composed.remove(_number(item) or 0)
+            yield {"results": pages.results("several")}
         elif action == "report-start":
             reports.start(pages.home, self.site.reports, fields.get("template", ""), _documents(fields))
             yield self._page(pages, query)

@@ -66,7 +66,7 @@ class Pages:
         """What comes of the form, as it comes."""
         if view == "reports":
             return reports.listing(self.home)
-        return several.result(self.site.several.latest(self.person)) if view == "several" else ""
+        return several.result(self.home, self.site.several.latest(self.person)) if view == "several" else ""
 
     def progress(self, query: str | None) -> Changes:
         """The parts that change while documents are being read."""

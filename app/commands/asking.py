@@ -91,6 +91,7 @@ def _ask_several(home: Home, ids: list[str], options: argparse.Namespace, sampli
         "answer": made.answer,
         "found": made.found,
         "written": made.written,
+        "number": made.number,
         "citations": citations,
         "documents": [{"document": a.document, "answer": a.answer, "found": a.found, "conversation": a.conversation}
                       for a in made.answers],

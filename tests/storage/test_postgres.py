@@ -21,6 +21,7 @@ from app.reports.template import parse
 from app.settings import Settings
 from model.sampling import Sampling
 from storage import migrations
+from storage.composed import ComposedAnswers
 from storage.conversations import Conversations, Message
 from storage.database import Database
 from storage.documents import Documents, Segment, SkippedPart
@@ -85,8 +86,12 @@ def test_documents_and_conversations(database: Database) -> None:
     message = Message("user", "Who?", {"n": [1, None, "\x00"]}, 1.5)
     conversations.append(talk.id, [message])
     assert conversations.get(talk.id).messages == (message,)
+    composed = ComposedAnswers(database)
+    number = composed.add("Who?", [added.id], {"answer": "\ud800"})
+    assert composed.get(number).question == "Who?"
     documents.remove(added.id)
     assert documents.list() == []
+    assert composed.list() == []
 
 
 def test_states_are_shared_checked_mended_and_evicted(database: Database) -> None:

@@ -179,7 +179,10 @@ def _nothing_of_anothers(home: Home, ann: httpx.Client, bob: httpx.Client) -> No
     assert bob.get(f"page/{hers.id}/1.png?path=x.pdf&from=0&to=3").status_code == 404
     assert "secret" not in bob.get(f"page/{hers.id}/1.png").text
     talk = home.conversations.start(hers.id, "a secret question").id
-    for path in (f"conversation/{talk}.md", f"conversation/{talk}.json", f"document/{hers.id}"):
+    facts = {"answer": "a secret answer", "citations": [], "documents": [], "stopped": False}
+    both = home.of("ann").composed.add("a secret question", [hers.id], facts)
+    files = (f"{what}/{n}.{form}" for what, n in (("conversation", talk), ("several", both)) for form in ("md", "json"))
+    for path in (*files, f"document/{hers.id}"):
         assert "secret" not in bob.get(f"download/{path}").text
         assert [each.get(f"download/{path}").status_code for each in (bob, ann)] == [404, 200]
     assert ann.get(f"download/conversation/{talk}.exe").status_code == 404

@@ -53,13 +53,14 @@ def test_every_document_answers_and_each_quote_leads_to_its_conversation(
     asking = Several(Line())
     asked = asking.ask(home, "ann", " Who was the keeper? ", ids, Preferences(evidence=0))
     assert asking.is_busy("ann")
-    assert "0 of 2 documents answered" in Shown(several.result(asked)).text
+    assert "0 of 2 documents answered" in Shown(several.result(home, asked)).text
     with pytest.raises(OncereadError, match="wait for it"):
         asking.ask(home, "ann", "And?", ids, Preferences())
     gate.set()
     assert asked.finished.wait(60)
     assert asked.error == ""
-    html = several.result(asking.latest("ann"))
+    html = several.result(home, asking.latest("ann"))
+    assert html == several.result(home, Several(Line()).latest("ann"))  # as after a restart
     shown = Shown(html)
     assert "Who was the keeper?Maud [1]" in shown.text  # written by the model from both answers
     assert "b" not in shown.tags
@@ -67,7 +68,7 @@ def test_every_document_answers_and_each_quote_leads_to_its_conversation(
     assert f"?document={ids[0]}&amp;conversation={talk.id}" in html
     assert talk.messages[0].text == "Who was the keeper?"
     assert len(home.conversations.list(ids[1])) == 1
-    assert several.result(asking.latest("bob")) == ""
+    assert several.result(home.of("bob"), asking.latest("bob")) == ""
 
 
 def test_it_can_be_stopped_and_ends(home: Home, ids: list[str], gate: threading.Event) -> None:
@@ -75,7 +76,34 @@ def test_it_can_be_stopped_and_ends(home: Home, ids: list[str], gate: threading.
     asked = asking.ask(home, "", "Who?", ids, Preferences())
     asking.end()
     assert asked.finished.is_set()
-    assert "Stopped before" in Shown(several.result(asked)).text
+    assert "Stopped before" in Shown(several.result(home, asked)).text
+
+
+def test_earlier_answers_are_folded_behind_their_questions(home: Home, ids: list[str], gate: threading.Event) -> None:
+    gate.set()
+    asking = Several(Line())
+    for question in ("First?", "<b>Second?"):
+        assert asking.ask(home, "", question, ids, Preferences(evidence=0)).finished.wait(60)
+    html = several.result(home, asking.latest(""))
+    shown = Shown(html)
+    assert shown.text.index("<b>Second?") < shown.text.index("Earlier") < shown.text.index("First?")
+    assert shown.tags.count("details") == 1
+    assert "b" not in shown.tags
+    first, second = (kept.id for kept in home.composed.list()[::-1])
+    assert f"/download/several/{second}.md" in html
+    home.composed.remove(second)
+    left = several.result(home, asking.latest(""))
+    assert f"/download/several/{first}.md" in left
+    assert "Second?" not in left
+
+
+def test_a_document_removed_while_it_is_asked_is_said(home: Home, ids: list[str], gate: threading.Event) -> None:
+    asked = Several(Line()).ask(home, "", "Who?", ids, Preferences(evidence=0))
+    library.remove(home, ids[1])
+    gate.set()
+    assert asked.finished.wait(60)
+    assert "no document" in Shown(several.result(home, asked)).text
+    assert home.composed.list() == []
 
 
 def test_what_cannot_be_asked(home: Home, ids: list[str]) -> None:

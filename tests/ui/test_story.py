@@ -178,10 +178,16 @@ def test_several_documents_at_once(site: Running, tab: Page, says: list[str], tm
     # The newest document comes first: its quote, number 1, stands nowhere in it, so the answer rests on number 2.
     expect(tab.locator("#results .or-words")).to_have_text("Maud Ellery [2]")
     expect(tab.locator("#results .or-quote").nth(0)).to_contain_text("not found in lamp")
+    tab.reload()  # the answer is kept, and can be removed
+    expect(tab.locator("#results .or-words")).to_have_text("Maud Ellery [2]")
     no_serious_finding(tab)
     tab.get_by_role("button", name="bees, line 1").click()
     expect(tab.locator("#source mark")).to_have_text(KEEPER)
     expect(tab.locator("#document h2")).to_have_text("bees")
+    tab.get_by_role("button", name="Ask several").click()
+    tab.locator("#results").get_by_role("button", name="Remove").click()
+    tab.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(tab.locator("#results .or-words")).to_have_count(0)
 
 
 def test_a_scan_is_read_by_ocr_only_when_asked_and_a_new_version_is_known(
