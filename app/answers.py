@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 
-from app import prompts, reading
+from app import prompts, reading, source
+from app.choosing import Asked, is_answer_in_code
 from app.citations import Citation, at, cite, parse_reply
 from app.claims import Claim, claims
 from app.dialogue import Exchange, question_ids
@@ -142,7 +143,7 @@ def prepare(
     )
     if not found or not home.aids.choose_quotes:
         return prepared
-    candidates = _candidates(places, found[:count])
+    candidates = _candidates(places, found[:count], Asked.of(look_up))
     opening = candidates[0].opening
     return replace(
         prepared, ids=(*asked, *home.engine.tokenizer.encode(opening)), opening=opening,
@@ -150,14 +151,31 @@ def prepare(
     )
 
 
-def _candidates(places: Places, found: Sequence[Found]) -> tuple[Candidate, ...]:
+def _candidates(places: Places, found: Sequence[Found], asked: Asked) -> tuple[Candidate, ...]:
     """The sentences of the evidence that fit best, best first, each wording once."""
     fitting = sorted((one for each in found for one in each.sentences), key=lambda scored: -scored[0])
+    if asked.of_code:  # what a line of code does, its form says better than any likelihood
+        fitting = [one for one in fitting if is_answer_in_code(asked, places.words(one[1]))] or fitting
     by_words: dict[str, Candidate] = {}
     for fit, sentence in fitting:
-        words = " ".join(places.words(sentence).split())
-        by_words.setdefault(words, Candidate(sentence, fit, prompts.opening(words)))
+        quote, words = _quoted(places, sentence, asked)
+        by_words.setdefault(words, Candidate(quote, fit, prompts.opening(words)))
     return tuple(by_words.values())[:CANDIDATES]
+
+
+def _quoted(places: Places, sentence: Passage, asked: Asked) -> tuple[Passage, str]:
+    """What is quoted where a sentence answers, and how the reply shows it. A line of code says little without what it
+    stands in: a call comes with the line that begins the function around it, and where a file is asked for, any line
+    with its file's header."""
+    above = []
+    if asked.kind == "caller" and (outer := source.definition_around(places, sentence)):
+        if sentence.char_end - outer.char_start <= source.SHORT:
+            sentence = Passage(outer.char_start, sentence.char_end)
+        else:
+            above = [places.words(outer)]
+    if asked.of_files and (header := source.file_header(places, sentence)):
+        above = [header, *above]
+    return sentence, " … ".join(" ".join(words.split()) for words in (*above, places.words(sentence)))
 
 
 def finish(

@@ -14,6 +14,8 @@ from functools import lru_cache
 
 import snowballstemmer
 
+from app.source import called, defines
+
 _WORD = re.compile(r"[^\W_]+")
 _COMMON = frozenset(_WORD.findall("""
     a an the of in on at to for and or but is was are were be been being by with as that this these those it its from
@@ -21,16 +23,22 @@ _COMMON = frozenset(_WORD.findall("""
     have has had can could would will shall should may might into than then so such not no nor if about also any some
     most more other one you your we our i me my s t
 """))
+_NAMES = r"(\w_\w|[a-z][A-Z]|\w\(\))"
+"""How the names of functions look in prose."""
 _KINDS = {
-    "definition": r"\b(defined?|defines|definition|declared?|implemented)\b",
-    "number": r"\bhow (many|much|old|long|far|tall|large|big|high)\b|\bwhat (percent|number|percentage|amount)",
-    "time": r"\bwhen\b|\b(what|which) (year|date|day|month|century|decade)\b",
-    "name": r"\bwho(m|se)?\b|\bwhere\b|\b(what|which) (person|man|woman|king|queen|city|country|state|place|town)\b",
+    "caller": r"(?i:\b(function|method|class|module|file|code)s?\b.*\b(call|use|invoke)[sd]?\b)"
+              rf"|(?i:\b(call|invoke)(s|d|ed)?\b).*{_NAMES}|{_NAMES}.*(?i:\b(called|invoked)\b)",
+    "definition": r"(?i)\b(defined?|defines|definition|declared?|implemented)\b",
+    "number": r"(?i)\bhow (many|much|old|long|far|tall|large|big|high)\b|\bwhat (percent|number|percentage|amount)",
+    "time": r"(?i)\bwhen\b|\b(what|which) (year|date|day|month|century|decade)\b",
+    "name": r"(?i)\bwho(m|se)?\b|\bwhere\b"
+            r"|\b(what|which) (person|man|woman|king|queen|city|country|state|place|town)\b",
 }
 _OF_CODE = frozenset(_WORD.findall("""
     define defined defines definition declare declared implemented file function class method module
+    call calls called use uses used invoke invokes invoked files functions classes methods modules
 """))
-"""What a question about a definition asks for, not what it is called."""
+"""What a question about a definition or a call asks for, not what it is called."""
 _NUMBER = re.compile(
     r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundreds?"
     r"|thousands?|millions?|billions?|half|dozen|twice)\b", re.IGNORECASE,
@@ -39,8 +47,6 @@ _TIME = re.compile(
     r"\b(1\d{3}|20\d\d)s?\b|\b\d{1,2}(st|nd|rd|th)\b|century"
     r"|January|February|March|April|May|June|July|August|September|October|November|December"
 )
-_DEFINES = re.compile(r"^\s*(?:export |pub |public |private |static |async |final )*"
-                      r"(?:def|class|func|fn|function|struct|enum|trait|interface|module|type|const|let|var) ")
 _stemmer = snowballstemmer.stemmer("porter")
 
 
@@ -52,19 +58,35 @@ def stem(word: str) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a question asks for: its content words in order, and the kind of thing (empty if its words do not say)."""
+    """What a question asks for: its content words in order, and the kind of thing (empty if its words do not say).
+    of_code: it asks where something is defined or who calls it; of_files: in which file."""
 
     words: tuple[str, ...]
     kind: str
+    of_code: bool = False
+    of_files: bool = False
 
     @staticmethod
     def of(question: str) -> "Asked":
         """Read a question."""
         words = [word.lower() for word in _WORD.findall(question)]
-        kind = next((kind for kind, form in _KINDS.items() if re.search(form, question.lower())), "")
-        small = _COMMON | _OF_CODE if kind == "definition" else _COMMON
+        kind = next((kind for kind, form in _KINDS.items() if re.search(form, question)), "")
+        of_code = kind in ("definition", "caller")
+        small = _COMMON | _OF_CODE if of_code else _COMMON
         content = tuple(word for word in words if word not in small) or tuple(words)
-        return Asked(content, kind)
+        return Asked(content, kind, of_code, of_code and not {"file", "files", "module", "where"}.isdisjoint(words))
+
+
+def is_answer_in_code(asked: Asked, line: str) -> bool:
+    """Whether a line defines, or calls, what a question of that kind asks for."""
+    wanted = {stem(word) for word in asked.words}
+    if asked.kind == "definition":
+        return defines(line) and not wanted.isdisjoint(_stems(line))
+    return asked.kind == "caller" and any(_stems(name.rpartition(".")[2]) <= wanted for name in called(line))
+
+
+def _stems(text: str) -> set[str]:
+    return {stem(word.lower()) for word in _WORD.findall(text)}
 
 
 SMOOTHING = 20
@@ -100,7 +122,7 @@ class Chooser:
             + 0.3 * _common_order(self._order, [s for s in stems if s in self._weights]) / len(self._order or "?")
             + 0.3 * rank
             + 0.1 * self._has_kind(sentence, words, stems)
-            - 0.3 * (len(words) < 6 and self.asked.kind != "definition")
+            - 0.3 * (len(words) < 6 and not self.asked.of_code)
         )
 
     def cover(self, stems: Iterable[str]) -> float:
@@ -120,8 +142,8 @@ class Chooser:
     def _has_kind(self, sentence: str, words: list[str], stems: list[str]) -> int:
         """1 if the sentence has the kind of thing asked for beside the question's own words, -1 if not, 0 unknown."""
         kind = self.asked.kind
-        if kind == "definition":
-            return 5 if _DEFINES.search(sentence) and self.cover(stems) > 0 else 0
+        if self.asked.of_code:
+            return 5 if is_answer_in_code(self.asked, sentence) else 0
         if not kind:
             return 0
         new = [word for word, s in zip(_WORD.findall(sentence), stems, strict=True) if s not in self._weights]

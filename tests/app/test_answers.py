@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app import answers, library, reading
+from app import answers, library, prompts, reading
+from app.aids import Aids
 from app.dialogue import question_ids
 from app.home import Home
 from model.sampling import Sampling
@@ -47,3 +48,48 @@ def test_an_opening_is_part_of_the_reply(home: Home, document: str) -> None:
     prepared = answers.Prepared(document, "Who?", (1, 2), opening=f'Quote: "{line}"\nAnswer:')
     answer = answers.finish(home, prepared, READ, answers.Generation(" a mill", 3, 0.1, 0.2))
     assert (answer.answer, answer.citations[0].quote, answer.tokens_generated) == ("a mill", line, 3)
+
+
+CLERK = """def weigh(sack):
+    kilos = sack.kilos()
+    return kilos
+
+
+def receive(sack):
+    total = weigh(sack)
+"""
+
+
+@pytest.fixture
+def code(home: Home, tmp_path: Path) -> str:
+    """A folder of code, with a model that has its quotes chosen."""
+    home.aids = Aids(1, True)
+    folder = tmp_path / "mill"
+    folder.mkdir()
+    long = "def sell(sack):\n" + "    price = 1\n" * 30 + "    refuse_sack(sack)\n"
+    for name, text in (("clerk.py", CLERK), ("shop.py", long), ("gate.py", "def refuse_sack(sack):\n    return 0\n")):
+        (folder / name).write_text(text, "utf-8")
+    return library.add(home, [folder]).id
+
+
+@pytest.mark.parametrize(
+    ("question", "quoted", "shown"),
+    [
+        (
+            "Which function calls weigh?",
+            "def receive(sack):\n    total = weigh(sack)",
+            "def receive(sack): total = weigh(sack)",
+        ),
+        ("Which function calls refuse_sack?", "refuse_sack(sack)", "def sell(sack): … refuse_sack(sack)"),
+        ("In which file is weigh defined?", "def weigh(sack):", "# File: clerk.py … def weigh(sack):"),
+        ("How is weigh defined?", "def weigh(sack):", "def weigh(sack):"),
+    ],
+)
+def test_a_line_of_code_is_quoted_with_what_it_stands_in(
+    home: Home, code: str, question: str, quoted: str, shown: str
+) -> None:
+    prepared = answers.prepare(home, code, question)
+    assert prepared.quote is not None
+    assert answers.places_of(home, code).words(prepared.quote) == quoted
+    assert prepared.opening == prompts.opening(shown)
+    assert all(candidate.sentence for candidate in prepared.candidates)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.choosing import Asked, Chooser
+from app.choosing import Asked, Chooser, is_answer_in_code
 
 
 def best(question: str, *sentences: str, spread: int = 1) -> str:
@@ -20,6 +20,11 @@ def best(question: str, *sentences: str, spread: int = 1) -> str:
         ("In what year did it burn?", "time"),
         ("Who built the mill?", "name"),
         ("Which file defines read_state?", "definition"),
+        ("Which function calls read_state?", "caller"),
+        ("Where is read_state called?", "caller"),
+        ("Who calls readState?", "caller"),
+        ("Who called the king?", "name"),
+        ("When was he called to the bar?", "time"),
         ("Why did they leave?", ""),
     ],
 )
@@ -57,3 +62,32 @@ def test_a_definition_is_preferred_to_a_use() -> None:
     right = "def read_state(home, document):"
     use = "    result, state = reading.read_state(home, document_id)  # read_state is defined elsewhere"
     assert best("Where is read_state defined?", use, right) == right
+
+
+def test_a_call_is_preferred_to_a_definition_and_to_a_mention() -> None:
+    right = "    return reading.read_state(home, document_id)"
+    others = ("def read_state(home, document):", "    # read_state is what this function calls")
+    assert best("Which function calls read_state?", *others, right) == right
+
+
+@pytest.mark.parametrize(
+    ("question", "line", "answers"),
+    [
+        ("Which function calls read_state?", "x = home.read_state(4)", True),
+        ("Which function calls read_state?", "x = home.read_state_again(4)", False),
+        ("Which function calls read_state?", "def read_state(home):", False),
+        ("Where is read_state defined?", "def read_state(home):", True),
+        ("Where is read_state defined?", "def write(home):", False),
+        ("Who wrote read_state?", "def read_state(home):", False),
+    ],
+)
+def test_a_line_of_code_answers_by_its_form(question: str, line: str, answers: bool) -> None:
+    assert is_answer_in_code(Asked.of(question), line) is answers
+
+
+@pytest.mark.parametrize(
+    ("question", "of_files"),
+    [("In which file is weigh defined?", True), ("Which function calls weigh?", False), ("Where is the mill?", False)],
+)
+def test_a_question_about_code_may_ask_for_the_file(question: str, of_files: bool) -> None:
+    assert Asked.of(question).of_files is of_files

@@ -1,0 +1,55 @@
+"""Lines of source code: those that define something, those that call it, and what stands above a line to say where it
+belongs."""
+
+import re
+from collections.abc import Iterator
+
+from app.extract.document import HEADER
+from app.passages import Passage, Places
+
+_DEFINES = re.compile(
+    r"^\s*(?:export |pub |public |private |static |async |final )*"
+    r"(?:def|class|func|fn|function|struct|enum|trait|interface|module|type|const|let|var) "
+)
+_CALL = re.compile(r"([\w.]*\w)\s*\(")
+SHORT = 300
+"""Characters of a definition with a call in it that are quoted whole."""
+
+
+def defines(line: str) -> bool:
+    """Whether a line defines something: a function, class, type or constant."""
+    return _DEFINES.search(line) is not None
+
+
+def called(line: str) -> Iterator[str]:
+    """The names that a line calls."""
+    if not defines(line):
+        yield from _CALL.findall(line)
+
+
+def definition_around(places: Places, line: Passage) -> Passage | None:
+    """The line that begins the definition in which a line stands: the nearest above, in the same file, that is indented
+    less and defines something. None if there is none."""
+    text = places.text
+    first = next((start for _, start, end in places.files if start <= line.char_start < end), 0)
+    start = text.rfind("\n", first, line.char_start) + 1 or first
+    indent = _indent(text[start : line.char_start + 1])
+    while start > first:
+        end = start - 1
+        start = text.rfind("\n", first, end) + 1 or first
+        above = text[start:end]
+        if above.strip() and _indent(above) < indent and defines(above):
+            return Passage(start + _indent(above), end)
+    return None
+
+
+def file_header(places: Places, line: Passage) -> str:
+    """The header line of the file in which a line stands, as the model reads it; "" where there is only one file."""
+    if len(places.files) < 2:
+        return ""
+    return HEADER.format(places.locate(line.char_start, line.char_end).path).strip()
+
+
+def _indent(line: str) -> int:
+    """How many blanks a line begins with."""
+    return len(line) - len(line.lstrip())
