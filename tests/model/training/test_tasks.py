@@ -10,6 +10,7 @@ import pytest
 import zstandard
 
 from app import prompts
+from app.extract.document import HEADER
 from model.training.data import Conversations, Windows, plain_tokenizer, rows
 from model.training.drawing import Builder
 from model.training.quotes import LONGEST, quote_for, sentences
@@ -28,11 +29,12 @@ def corpus(folder: Path) -> Path:
     others = [row | {"id": f"r-{name}", "question": f"What did {name} swim?", "answers": ["the lake"],
                      "context": f"{name} swam the lake."} for name in ("Rosa", "Tom", "Ines", "Ulf")]
     negative = row | {"id": "r3", "question": "Who painted the mill?", "answers": [], "unanswerable": True}
-    text = {"text": "# File: a/b.py (repository x/y)\ndef grind(oats):\n    return oats\n" + "A long book line.\n" * 99}
+    code = "# File: a/b.py (repository x/y)\ndef grind(oats):\n    return sifted(oats)\n"
+    text = {"text": code + "A long book line.\n" * 99}
     names = ("qa-squad-train", "qa-shifts", "qa-fairytale", "qa-textbook", "qa-misc", "qa-code")
     files: dict[str, list[dict[str, Any]]] = {name: [row, *others] for name in names}
     files |= {"qa-negatives": [negative], "books-00": [text], "docs-00": [{"text": TEXT * 9}],
-              "code-00": [text] * 5}
+              "code-00": [text, text | {"text": text["text"].replace("#", "//", 1)}] * 3}
     for name, lines in files.items():
         data = "\n".join(map(json.dumps, lines)).encode()
         (folder / f"{name}.jsonl.zst").write_bytes(zstandard.compress(data))
@@ -73,7 +75,7 @@ def test_samples_quote_their_document_or_say_it_does_not_say(tmp_path: Path) -> 
               for sample, turn in drawn if turn.reply != prompts.NOT_FOUND]
     assert len(quoted) > 100
     assert sum(bool(turn.shown) for _, turn, _ in quoted) > 20
-    assert all(quote in (turn.shown or sample.document) for sample, turn, quote in quoted)
+    assert all(quote in (turn.shown or sample.document) for sample, turn, quote in quoted if turn.source != "code")
     assert all(turn.source for _, turn in drawn)
 
 
@@ -97,13 +99,43 @@ def test_a_wrong_quote_is_given_and_not_learned(tmp_path: Path) -> None:
         assert answer not in turn.reply[: turn.given]
 
 
+def test_half_of_the_near_misses_come_with_the_question_they_were_made_from(tmp_path: Path) -> None:
+    builder = Builder(corpus(tmp_path), FORM, seed=5)
+    row = builder.pools.of_context[TEXT][0]
+    pairs = [turns for turns in (builder.evidence.of_row(row, [TEXT]) for _ in range(600)) if len(turns) == 2]
+    assert len(pairs) > 20
+    for turns in pairs:
+        assert [turn.reply == prompts.NOT_FOUND for turn in turns].count(True) == 1
+        assert sorted(turns[0].shown) == sorted(turns[1].shown)
+
+
+def test_a_third_of_what_comes_with_evidence_stands_behind_a_long_document(tmp_path: Path) -> None:
+    builder = Builder(corpus(tmp_path), FORM, seed=5)
+    assert all(len(builder.shown().document) < 900 for _ in range(20))
+    long = builder.shown(2500)
+    assert 2000 < len(long.document) < 2600
+    assert len(long.turns) > 2
+    cloze = builder.shown_cloze(500)
+    assert len(cloze.document) <= 500
+    assert all(set(turn.shown.split()) <= set(cloze.document.split()) for turn in cloze.turns)
+
+
+def test_code_stands_under_the_apps_header_whatever_its_language(tmp_path: Path) -> None:
+    builder = Builder(corpus(tmp_path), FORM, seed=5)
+    assert {text.split("\n")[0] + "\n" for text in builder.pools.code} == {HEADER.format("a/b.py")}
+    sample = builder.shown_code(1)
+    assert sample.document.startswith("# File: a/b.py\ndef grind(oats):")
+    assert sample.turns
+    assert {turn.reply[turn.given :] for turn in sample.turns} <= {" a/b.py", " grind"}
+
+
 def test_options_hold_the_answer(tmp_path: Path) -> None:
     builder = Builder(corpus(tmp_path), FORM, seed=5)
-    builder.names["mill"] = ["Leeds", "York", "Hull"]
-    row = next(iter(builder.of_context[TEXT]))
-    turn = builder.answerable(row)
+    builder.pools.names["mill"] = ["Leeds", "York", "Hull"]
+    row = next(iter(builder.pools.of_context[TEXT]))
+    turn = builder.asker.answerable(row)
     assert turn is not None
-    question = builder.with_options(turn, row).question
+    question = builder.evidence.with_options(turn, row).question
     assert question.startswith("When was the mill built? Answer with one of these: ")
     assert "1821" in question
 

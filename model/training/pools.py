@@ -1,0 +1,88 @@
+"""What samples are drawn from: the corpus's questions by passage and by document, and its texts."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from model.training import near_miss
+from model.training.data import rows
+
+FILES = {"qa-squad-train": 0.34, "qa-shifts": 0.26, "qa-fairytale": 0.22, "qa-textbook": 0.08, "qa-misc": 0.06,
+         "qa-code": 0.04}
+"""Question files and how often a passage comes from each."""
+LONGEST_ANSWER = 160
+
+Row = dict[str, Any]
+
+
+class Pools:
+    """The corpus in memory. by_doc: each document's passages, in their order; of_context: a passage's question rows;
+    names: those of a document's passages."""
+
+    def __init__(self, folder: Path, source: random.Random, limit: int | None = None) -> None:
+        """limit: rows of each file, and texts of each kind, at most."""
+        self.random = source
+        self.by_doc: dict[str, list[str]] = defaultdict(list)
+        self.of_context: dict[str, list[Row]] = {}
+        self.contexts: dict[str, list[str]] = {}
+        for name in FILES:
+            found: dict[str, list[Row]] = defaultdict(list)
+            for n, row in enumerate(rows(folder / f"{name}.jsonl.zst")):
+                if limit and n >= limit:
+                    break
+                if row["answers"] and len(row["answers"][0]) <= LONGEST_ANSWER and not _poor(row, source):
+                    found[row["context"]].append(row)
+            self.of_context |= found
+            self.contexts[name] = list(found)
+            for context, group in found.items():
+                self.by_doc[group[0]["doc"]].append(context)
+        self.negatives: dict[str, list[Row]] = defaultdict(list)
+        for n, row in enumerate(rows(folder / "qa-negatives.jsonl.zst")):
+            if not (limit and n >= limit):
+                self.negatives[row["context"]].append(row)
+        self.short = [c for c in self.of_context if len(c) < 1600]
+        self.names = {doc: near_miss.names("\n".join(found[:40])) for doc, found in self.by_doc.items()}
+        self.books = [r["text"] for n, r in enumerate(rows(folder / "books-00.jsonl.zst")) if n < (limit or 60)]
+        self.docs = [r["text"] for n, r in enumerate(rows(folder / "docs-00.jsonl.zst")) if n < (limit or 2000)]
+        self.code = [_headed(r["text"])
+                     for n, r in enumerate(rows(folder / "code-00.jsonl.zst")) if n < (limit or 6000)]
+
+    def context(self) -> str:
+        """A passage of some question file."""
+        return self.random.choice(self.contexts[self.random.choices(list(FILES), list(FILES.values()))[0]])
+
+    def text(self) -> str:
+        """A book, a page of documentation or a source file."""
+        kind = self.random.choices((self.books, self.docs, self.code), (5, 4, 1))[0]
+        return self.random.choice(kind)
+
+    def filler(self, chars: int) -> str:
+        """A stretch of a book."""
+        book = self.random.choice(self.books)
+        start = self.random.randrange(max(len(book) - chars, 1))
+        return book[start: start + chars]
+
+    def article(self, doc: str, chars: int) -> str:
+        """About `chars` characters of a document's passages one after another, in the middle of other text where it has
+        fewer."""
+        whole = "\n\n".join(self.by_doc[doc])
+        if len(whole) >= chars:
+            start = self.random.randrange(len(whole) - chars + 1)
+            return whole[start : start + chars]
+        around = self.filler(chars - len(whole))
+        cut = self.random.choice((0, len(around), self.random.randrange(len(around) + 1)))
+        return f"{around[:cut]}\n\n{whole}\n\n{around[cut:]}".strip()
+
+
+def _headed(code: str) -> str:
+    """A source file under the header that the app gives it; the corpus's says more, in the language's own comment."""
+    return re.sub(r"^(?:#|//) File: (\S+)[^\n]*\n\n?", r"# File: \1\n", code)
+
+
+def _poor(row: Row, source: random.Random) -> bool:
+    """Most Reddit and Amazon rows are left out (the corpus page calls them weaker)."""
+    return "new_wiki" not in row["id"] and row["id"].startswith("shift-") and source.random() < 0.7
