@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from app import dialogue, latents, states
 from app.errors import ReadingStopped
@@ -17,18 +18,22 @@ COMMIT_TOKENS = 16_384
 COMMIT_SECONDS = 30.0
 """At most this much reading is lost by a crash, whichever is less."""
 
+ELSEWHERE = "waiting: another Onceread is reading it"
+
 WAIT_SECONDS = 0.5
 """Between two looks at what another reader of the same text has done."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Tokens in state so far and in all; seconds_left is None until there is a speed to judge by."""
+    """Tokens in state so far and in all; seconds_left is None until there is a speed to judge by. waiting: why reading
+    stands still, if it does."""
 
     done: int
     total: int
     tokens_per_second: float
     seconds_left: float | None
+    waiting: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class _Reading:
                     return
             waited = True
             saved = self.home.snapshots.along(self.document.id, maker, self.prefixes)
-            self._report(0, saved[0].tokens if saved else 0, total, time.perf_counter())
+            self._report(0, saved[0].tokens if saved else 0, total, time.perf_counter(), ELSEWHERE)
             if self.should_stop():
                 raise ReadingStopped("stopped while another Onceread was reading it; what that one reads is saved")
             time.sleep(WAIT_SECONDS)
@@ -151,7 +156,8 @@ class _Reading:
         self._report(first, first, len(ids), begun)
         chunks = self.home.engine.read_chunks(state, ids[first:])
         while state.tokens < len(ids):
-            with self.home.turns.reading():
+            report = partial(self._report, first, state.tokens, len(ids), begun)
+            with self.home.turns.reading(report):
                 state = next(chunks)
                 latents.settle(state, self.home.settings)
             self._report(first, state.tokens, len(ids), begun)
@@ -178,9 +184,9 @@ class _Reading:
         states.save(self.home, self.document.id, self.prefixes, state)
         self.saved_tokens = state.tokens
 
-    def _report(self, first: int, done: int, total: int, begun: float) -> None:
+    def _report(self, first: int, done: int, total: int, begun: float, waiting: str = "") -> None:
         if self.on_progress is None:
             return
         seconds = time.perf_counter() - begun
         speed = (done - first) / seconds if done > first else 0.0
-        self.on_progress(Progress(done, total, speed, (total - done) / speed if speed else None))
+        self.on_progress(Progress(done, total, speed, (total - done) / speed if speed else None, waiting))

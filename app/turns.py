@@ -14,6 +14,13 @@ SIGNS = 4
 LOOK_SECONDS = 0.1
 """Between looks whether somebody asks in another process; one takes a millisecond."""
 
+WAITING = "waiting: somebody is asking in another process"
+TELL_SECONDS = 1.0
+"""Between two times that a reader is told so."""
+
+OnWait = Callable[[str], None]
+"""Told why there is a wait, again and again while it lasts, and "" at its end."""
+
 
 class Turns:
     """Readers take a turn for each chunk of a document, so an asker waits for one chunk at most.
@@ -42,16 +49,25 @@ class Turns:
             yield from self._release()
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Use the model when it is free and nobody waits to ask."""
+    def reading(self, on_wait: OnWait | None = None) -> Iterator[None]:
+        """Use the model when it is free and nobody waits to ask. on_wait: hears of askers in other processes."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
-            while any(map(_is_locked, self._signs)):
-                time.sleep(LOOK_SECONDS)
+            self._wait_for_others(on_wait or (lambda _: None))
             self._looked = time.monotonic()
         with self._free:
             self._free.wait_for(lambda: not self._busy and not self._askers)
             self._busy = True
         yield from self._release()
+
+    def _wait_for_others(self, on_wait: OnWait) -> None:
+        told = None
+        while any(map(_is_locked, self._signs)):
+            if told is None or time.monotonic() - told > TELL_SECONDS:
+                told = time.monotonic()
+                on_wait(WAITING)
+            time.sleep(LOOK_SECONDS)
+        if told is not None:
+            on_wait("")
 
     def _release(self) -> Iterator[None]:
         try:

@@ -45,7 +45,7 @@ def listing(home: Home, worker: Worker, chosen: str) -> str:
     if not documents:
         return '<p class="or-quiet">Documents you add are listed here.</p>'
     infos = [library.info(home, document) for document in documents]
-    queue = "".join(_job(info, job) for info, job in _unfinished(home, infos))
+    queue = "".join(_job(info, job, worker.waiting(info.document.id)) for info, job in _unfinished(home, infos))
     together = sum(info.complete for info in infos) > 1
     several = button("view", "Ask several", Address(chosen, view="several").query, style="or-link") if together else ""
     cards = "".join(_card(info, worker, info.document.id == chosen) for info in infos)
@@ -65,7 +65,7 @@ def _unfinished(home: Home, infos: list[DocumentInfo]) -> list[tuple[DocumentInf
     return sorted(left, key=lambda pair: (order[pair[1].state], pair[1].updated_at))
 
 
-def _job(info: DocumentInfo, job: ReadingJob) -> str:
+def _job(info: DocumentInfo, job: ReadingJob, waiting: str) -> str:
     id, title = info.document.id, info.document.title
     go = (
         button("pause", "Pause", id, hint=f"Pause reading {title}")
@@ -73,7 +73,7 @@ def _job(info: DocumentInfo, job: ReadingJob) -> str:
         else button("resume", "Go on", id, hint=f"Go on reading {title}")
     )
     stop = button("cancel", "Cancel", id, hint=f"Cancel reading {title}")
-    words = dotted([f"{percent(job):.0f} %" if job.total else "", *pace_words(job), STATES.get(job.state, "")])
+    words = dotted([f"{percent(job):.0f} %" if job.total else "", *pace_words(job, waiting), STATES.get(job.state, "")])
     return (
         f'<li><span class="or-card-title">{safe(title)}</span>{bar(job, f"{title}: read so far")}'
         f'<span class="or-card-facts">{safe(words)}</span><span class="or-small">{go}{stop}</span></li>'

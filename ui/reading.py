@@ -48,8 +48,10 @@ def tokens_per_second(pace: Sequence[tuple[int, float]]) -> float | None:
     return len(late) / sum(1 / speed for speed in late) if late else None
 
 
-def pace_words(job: ReadingJob) -> list[str]:
-    """`812 tokens/s`, `2 min left`, as far as they are known."""
+def pace_words(job: ReadingJob, waiting: str) -> list[str]:
+    """`812 tokens/s`, `2 min left`, as far as they are known; or why it stands still."""
+    if job.state == "reading" and waiting:
+        return [waiting]
     pace = tokens_per_second(job.pace)
     if job.state != "reading" or not pace or not job.total:
         return []
@@ -73,7 +75,8 @@ def panel(home: Home, worker: Worker, info: DocumentInfo) -> str:
     if job is None or job.state == "done":
         return _offer(expected(home, info), info)
     before = [other.document_id for other in worker.queue()]
-    return _progress(job, before.index(info.document.id) if info.document.id in before else 0)
+    at = before.index(info.document.id) if info.document.id in before else 0
+    return _progress(job, at, worker.waiting(info.document.id))
 
 
 def earlier_version(earlier: Earlier | None) -> str:
@@ -126,12 +129,12 @@ def _room(cost: Expected) -> str:
     return f'<p class="or-quiet">{safe(f"To make room, the saved state of {dropped} will be dropped.")}</p>'
 
 
-def _progress(job: ReadingJob, before: int) -> str:
+def _progress(job: ReadingJob, before: int, waiting: str) -> str:
     words = dotted(
         [
             WORDS[job.state],
             f"{job.done:,} of {count(job.total, 'token')}" if job.total else "",
-            *pace_words(job),
+            *pace_words(job, waiting),
             f"{count(before, 'document')} before it" if job.state == "waiting" and before else "",
         ]
     )

@@ -65,7 +65,7 @@ class Pages:
     def results(self, view: str) -> str:
         """What comes of the form, as it comes."""
         if view == "reports":
-            return reports.listing(self.home)
+            return reports.listing(self.home, self.site.reports)
         return several.result(self.home, self.site.several.latest(self.person)) if view == "several" else ""
 
     def progress(self, query: str | None) -> Changes:

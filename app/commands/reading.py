@@ -119,4 +119,5 @@ class ReadingBar:
                 total=progress.total, initial=progress.done, unit="tok", unit_scale=True, desc="reading",
                 file=sys.stderr, leave=False,
             )
+        self._bar.set_description(progress.waiting or "reading")
         self._bar.update(progress.done - self._bar.n)

@@ -16,6 +16,7 @@ from app.reports import kinds
 from app.reports.generate import ROWS, generate
 from app.reports.states import WarmStates
 from app.reports.template import Question
+from app.turns import OnWait
 from model.sampling import Sampling
 from model.state import ModelState
 from storage.documents import Document
@@ -73,10 +74,11 @@ def answer(
     should_stop: Callable[[], bool],
     on_read: reading.OnProgress | None = None,
     states: WarmStates | None = None,
+    on_wait: OnWait | None = None,
 ) -> Iterator[Cell]:
     """Answer a document's cells from one state, read or restored once; yields each as soon as it is answered.
 
-    states: where to look for the state first, and to leave it.
+    states: where to look for the state first, and to leave it. on_wait: see `Turns.reading`.
 
     What fails is a cell that says why, and the others go on. Ends early at `should_stop`; raises nothing that is meant
     for people.
@@ -90,11 +92,12 @@ def answer(
         yield from (failed(cell, reason) for _, cell in wanted)
         return
     for start in range(0, len(wanted), ROWS):
-        yield from _together(home, state, read, wanted[start : start + ROWS], should_stop)
+        yield from _together(home, state, read, wanted[start : start + ROWS], should_stop, on_wait)
 
 
 def _together(
-    home: Home, state: ModelState, read: reading.ReadResult, wanted: Sequence[Wanted], should_stop: Callable[[], bool]
+    home: Home, state: ModelState, read: reading.ReadResult, wanted: Sequence[Wanted], should_stop: Callable[[], bool],
+    on_wait: OnWait | None,
 ) -> Iterator[Cell]:
     """Answer cells side by side. If that fails, the unanswered half by half, until what fails is one cell."""
     left = dict(enumerate(wanted))
@@ -103,7 +106,7 @@ def _together(
             answers.prepare(home, read.document, words(q), sampling=sampling_in(cell), look_up=q.ask, insists=True)
             for q, cell in wanted
         ]
-        for number, decided, generation in generate(home, state, prepared, should_stop):
+        for number, decided, generation in generate(home, state, prepared, should_stop, on_wait):
             found = answers.finish(home, decided, read, generation)
             question, cell = left.pop(number)
             yield judge(question, cell, found, asdict(found))
@@ -117,7 +120,7 @@ def _together(
         return
     for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
         if not should_stop():
-            yield from _together(home, state, read, half, should_stop)
+            yield from _together(home, state, read, half, should_stop, on_wait)
 
 
 def judge(question: Question, cell: Cell, found: answers.Answer, facts: dict[str, Any]) -> Cell:

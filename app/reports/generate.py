@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from app.answers import Generation, Prepared
 from app.deciding import has_a_say, settle
 from app.home import Home
+from app.turns import OnWait
 from model.engine import Brought
 from model.state import ModelState
 from model.tokenizer import TokenStream
@@ -15,13 +16,15 @@ ROWS = 32
 
 
 def generate(
-    home: Home, state: ModelState, prepared: Sequence[Prepared], should_stop: Callable[[], bool]
+    home: Home, state: ModelState, prepared: Sequence[Prepared], should_stop: Callable[[], bool],
+    on_wait: OnWait | None = None,
 ) -> Iterator[tuple[int, Prepared, Generation]]:
     """Write the replies to at most `ROWS` questions side by side.
 
     Yields the number of each as it ends, what was decided about how its reply begins, and the reply. People asking go
     first, between any two tokens. A reply's seconds are its share of the time: what a step took goes in equal parts to
-    the questions it was for. Ends early at `should_stop`, without what was not whole. Raises ModelError.
+    the questions it was for. on_wait: see `Turns.reading`. Ends early at `should_stop`, without what was not
+    whole. Raises ModelError.
     """
     decided = list(prepared)
     streams = [TokenStream(home.engine.tokenizer) for _ in prepared]
@@ -33,7 +36,7 @@ def generate(
     steps = _steps(home, state, decided, sorted(living), should_stop)
     begun = time.perf_counter()
     while True:
-        with home.turns.reading():
+        with home.turns.reading(on_wait):
             started = time.perf_counter()
             brought = next(steps, None)
             now = time.perf_counter()

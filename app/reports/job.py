@@ -153,7 +153,7 @@ class Run:
         self.cancelled = False
         self._on_progress, self._should_stop = on_progress, should_stop or (lambda: False)
         self._noted = 0.0
-        self._doing = ""
+        self._doing = self._waiting = ""
 
     def stopped(self) -> bool:
         """Whether the person, or somebody elsewhere, has asked to stop. Also a sign of life."""
@@ -209,7 +209,8 @@ class Run:
         title = self.job.title(id)
         if mine:
             self._note(f"{title}: {len(mine)} questions")
-            self._take(cells.answer(self.home, id, mine, self.stopped, self._on_read(title), self._states))
+            self._take(cells.answer(self.home, id, mine, self.stopped, self._on_read(title), self._states,
+                                     self._on_wait))
             self._give_back()
         return len(mine) == len(wanted)
 
@@ -222,7 +223,7 @@ class Run:
                 break
             if self.home.cells.claim([cell], self.claims.worker, LEASE):
                 self._note(f"across documents: {question.column}")
-                self._take(synthesis.answer(self.home, question, cell, sources, self.stopped))
+                self._take(synthesis.answer(self.home, question, cell, sources, self.stopped, self._on_wait))
                 self._give_back()
             else:
                 time.sleep(WAIT_SECONDS)
@@ -259,13 +260,22 @@ class Run:
         return {key: cell for key, cell in self.home.cells.get(keys).items() if cell.state != "failed"}
 
     def _on_read(self, title: str) -> Callable[[ReadingProgress], None]:
-        return lambda progress: self._note(f"{title}: reading {progress.done / max(1, progress.total):.0%}", True)
+        def note(progress: ReadingProgress) -> None:
+            self._waiting = progress.waiting
+            self._note(f"{title}: reading {progress.done / max(1, progress.total):.0%}", True)
+
+        return note
+
+    def _on_wait(self, words: str) -> None:
+        """Say that the work stands still, and why; or that it goes on."""
+        self._waiting = words
+        self._note(self._doing, rarely=True)
 
     def _note(self, doing: str, rarely: bool = False) -> None:
         """Say how far the job is, to the caller and in the job's row, and hear whether it was cancelled."""
         done = self.done()
         if self._on_progress:
-            self._on_progress(Progress(done, self.job.total, doing))
+            self._on_progress(Progress(done, self.job.total, self._waiting or doing))
         if rarely and time.monotonic() - self._noted < NOTE_SECONDS:
             return
         self._doing, self._noted = doing, time.monotonic()

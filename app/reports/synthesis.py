@@ -12,6 +12,7 @@ from app.passages import Places
 from app.reports.cells import digest, explain, failed, judge, sampling_in, unanswered, words
 from app.reports.generate import generate
 from app.reports.template import Question
+from app.turns import OnWait
 from model.sampling import Sampling
 from model.state import ModelState
 from storage.documents import Segment
@@ -44,18 +45,22 @@ def blank(home: Home, question: Question, sources: Sequence[Source], sampling: S
 
 
 def answer(
-    home: Home, question: Question, cell: Cell, sources: Sequence[Source], should_stop: Callable[[], bool]
+    home: Home, question: Question, cell: Cell, sources: Sequence[Source], should_stop: Callable[[], bool],
+    on_wait: OnWait | None = None,
 ) -> Iterator[Cell]:
-    """Answer a cell across documents; yields it once, or nothing at `should_stop`. What fails is said in the cell."""
+    """Answer a cell across documents; yields it once, or nothing at `should_stop`. What fails is said in the cell.
+
+    on_wait: see `Turns.reading`.
+    """
     try:
         if not sources:
             yield replace(cell, state="not_found", answer={"answer": NOTHING})
             return
         text, segments = _text(sources)
-        state = _read(home, text, should_stop)
+        state = _read(home, text, should_stop, on_wait)
         ids = dialogue.question_ids(home.engine, (), words(question))
         prepared = Prepared("", words(question), tuple(ids), sampling=sampling_in(cell))
-        for _, _, generation in generate(home, state, [prepared], should_stop) if state else ():
+        for _, _, generation in generate(home, state, [prepared], should_stop, on_wait) if state else ():
             reply = parse_reply(generation.text)
             citations = tuple(cite(reply.quotes, text, Places(text, segments)))
             found = Answer(
@@ -71,12 +76,12 @@ def answer(
         yield failed(cell, explain(error, f"asking {question.id!r} across documents"))
 
 
-def _read(home: Home, text: str, should_stop: Callable[[], bool]) -> ModelState | None:
+def _read(home: Home, text: str, should_stop: Callable[[], bool], on_wait: OnWait | None) -> ModelState | None:
     """The state after the answers, or None at `should_stop`; people asking go first."""
     chunks = home.engine.read_chunks(home.engine.empty(), dialogue.document_ids(home.engine, text))
     state = None
     while not should_stop():
-        with home.turns.reading():
+        with home.turns.reading(on_wait):
             after = next(chunks, None)
         if after is None:
             return state

@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from app import cli
+from app.commands.reading import ReadingBar
+from app.reading import Progress
 from app.settings import Settings
+from app.turns import WAITING
 
 
 @pytest.fixture(autouse=True)
@@ -236,3 +239,11 @@ def test_people_are_added_and_given_what_nobody_owns(
     assert run(capsys, "user", "remove", "ann") == {"name": "ann"}
     assert "no 'ann'" in fail(capsys, "user", "remove", "ann")
     assert "whom?" in fail(capsys, "user", "add")
+
+
+def test_the_bar_says_why_it_stands_still(capsys: pytest.CaptureFixture[str]) -> None:
+    with ReadingBar() as bar:
+        bar(Progress(10, 100, 0.0, None, WAITING))
+        bar(Progress(20, 100, 5.0, 16.0))
+    shown = capsys.readouterr().err
+    assert shown.index(WAITING) < shown.rindex("reading")

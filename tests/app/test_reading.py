@@ -15,6 +15,8 @@ from app import library, reading
 from app.errors import ReadingStopped
 from app.home import Home
 from app.settings import Settings
+from app.turns import WAITING
+from tests.app.test_turns import asker
 
 READ_AND_DIE = """
 import os, signal, sys
@@ -52,6 +54,20 @@ def test_a_document_is_read_once(home: Home, book: Path) -> None:
     result, state = reading.read_state(home, document.id)
     assert state.tokens == result.tokens
     assert state.nbytes == result.state_bytes == home.snapshots.find(document.id)[-1].bytes
+
+
+def test_reading_that_pauses_says_why(home: Home, book: Path) -> None:
+    document = library.add(home, [book])
+    seen: list[reading.Progress] = []
+    thread = threading.Thread(target=lambda: reading.read(home, document.id, seen.append))
+    with asker(home.settings.home) as asking:
+        thread.start()
+        thread.join(1)
+        assert [(progress.done, progress.waiting) for progress in seen] == [(0, ""), (0, WAITING)]
+        asking.communicate()
+        thread.join(30)
+    assert [progress.waiting for progress in seen[2:]] == [""] * (len(seen) - 2)
+    assert seen[-1].done == seen[-1].total
 
 
 def test_progress_covers_every_token_and_ends_with_all(home: Home, book: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app import turns as module
 from app.turns import SIGNS, Line, Turns
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,29 @@ def test_readers_pause_while_another_process_asks(tmp_path: Path, ends: str) -> 
         other.communicate() if ends == "well" else other.kill()
         thread.join(10)
     assert had == [0]
+
+
+def test_a_reader_hears_why_it_waits_and_when_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TELL_SECONDS", 0.0)
+    turns, told = Turns(tmp_path), list[str]()
+    with turns.reading(told.append):
+        pass
+    assert told == []
+    time.sleep(module.LOOK_SECONDS)
+
+    def read() -> None:
+        with turns.reading(told.append):
+            told.append("reading")
+
+    with asker(tmp_path) as one:
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join(0.5)
+        one.communicate()
+        thread.join(10)
+    assert told[-2:] == ["", "reading"]
+    assert len(told) > 3  # again and again
+    assert set(told[:-2]) == {module.WAITING}
 
 
 def test_more_askers_than_signs_and_a_folder_without_locks(tmp_path: Path) -> None:

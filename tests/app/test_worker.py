@@ -8,8 +8,10 @@ import pytest
 
 from app import library, reading
 from app.home import Home
+from app.turns import WAITING
 from app.worker import MOST_POINTS, Pace, Worker
 from model.errors import ModelError
+from tests.app.test_turns import asker
 
 
 @pytest.fixture
@@ -46,6 +48,17 @@ def test_a_submitted_document_is_read(home: Home, worker: Worker, book: Path) ->
     assert job.pace[-1][0] == job.total
     assert all(speed > 0 for _, speed in job.pace)
     assert reading.read(home, document.id).tokens_read == 0
+
+
+def test_a_reading_that_stands_still_says_why(home: Home, worker: Worker, book: Path) -> None:
+    document = library.add(home, [book])
+    with asker(home.settings.home) as asking:
+        worker.submit(document.id)
+        wait_for(lambda: worker.waiting(document.id) == WAITING)
+        assert worker.waiting("another") == ""
+        asking.communicate()
+    wait_for(lambda: state_of(worker, document.id) == "done")
+    assert worker.waiting(document.id) == ""
 
 
 def test_an_unfinished_job_is_taken_up_by_the_next_start(home: Home, book: Path) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from app import library
+from app import library, reading
 from app.home import Home
 from app.reports import background, run
 from app.reports.background import Background
+from app.turns import WAITING
 from tests.app.reports.conftest import BRIEF
+from tests.app.test_turns import asker
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -82,6 +84,20 @@ def test_a_restart_goes_on(
     wait_for(lambda: home.reports.get(job.id).state == "done")
     second.stop()
     assert home.reports.get(job.id).done == 3
+
+
+def test_a_report_that_stands_still_says_why(
+    home: Home, worker: Background, documents: Callable[..., list[str]], template: Path
+) -> None:
+    job = background.new_job(home, template, documents("One text."))
+    assert worker.doing(job.id) == ""
+    reading.read(home, job.spec["documents"][0])
+    with asker(home.settings.home) as asking:
+        worker.submit(home, job.id)
+        wait_for(lambda: worker.doing(job.id) == WAITING)
+        asking.communicate()
+    wait_for(lambda: home.reports.get(job.id).state == "done")
+    assert worker.doing(job.id) == ""
 
 
 def test_a_lost_job_is_taken_up_and_a_running_one_is_not(
