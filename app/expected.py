@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from app import dialogue, library, states
+from app import dialogue, library, room, states
 from app.home import Home
 from app.library import DocumentInfo, Earlier
 from app.speed import speed
@@ -31,14 +31,13 @@ def expected(home: Home, info: DocumentInfo) -> Expected:
     tokens = count_tokens(home, info)
     reused = max(info.tokens_read, _reusable(home, info.document.id, home.snapshots.bytes()))
     evicted = [each for each in states.would_drop(home, tokens) if each.document_id != info.document.id]
-    titles = {document.id: document.title for document in home.documents.list()}
     return Expected(
         tokens=tokens,
         tokens_reused=reused,
         state_bytes=home.engine.state_bytes(tokens),
         seconds=speed(home).seconds(tokens, min(reused, tokens)),
         update_of=library.earlier_version(home, info.document),
-        evicts=tuple((titles.get(each.document_id, "a document"), each.bytes) for each in evicted),
+        evicts=room.named(home, evicted),
         over_budget=library.over_budget(home, tokens),
     )
 

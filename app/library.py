@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app import dialogue, originals, states
+from app import dialogue, originals, room, states
 from app.coverage import NOTE, Coverage, coverage
 from app.errors import OncereadError
 from app.extract import Extracted, Progress, Skip, extract
@@ -96,7 +96,6 @@ def estimate(
     ids = dialogue.document_ids(home.engine, extracted.text)
     reused = states.reusable(home, ids).tokens
     known, update_of = _kin(home, extracted)
-    titles = {document.id: document.title for document in home.documents.list()}
     evicted = [] if known else states.would_drop(home, len(ids))
     return Estimate(
         title=extracted.title,
@@ -114,7 +113,7 @@ def estimate(
         extract_seconds=extract_seconds,
         known=known,
         update_of=update_of,
-        evicts=tuple((titles.get(each.document_id, "a document"), each.bytes) for each in evicted),
+        evicts=room.named(home, evicted),
         over_budget=over_budget(home, len(ids)),
     )
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from xxhash import xxh3_128_hexdigest
 
-from app import answers, dialogue, states
+from app import answers, dialogue, room, states
 from app.answers import Generation, Prepared
 from app.errors import OncereadError
 from app.home import Home
@@ -179,7 +179,7 @@ def _take_state(
     evicted = states.make_room(home, document_id, len(ids))
     states.save(home, document_id, prefixes, value)
     home.documents.set_tokens(document_id, len(ids))
-    return len(ids), "; ".join(["its state came in", *states.dropped(home, evicted)])
+    return len(ids), "; ".join(filter(None, ["its state came in", room.was_let_go(room.named(home, evicted))]))
 
 
 def _tensors(rows: Sequence[Mapping[str, Any]], archive: zipfile.ZipFile, most: int) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from app import dialogue, latents, states
+from app import dialogue, latents, room, states
 from app.errors import ReadingStopped
 from app.home import Home
 from model.engine import CHUNK
@@ -108,7 +108,7 @@ def read_state(
         tokens=len(ids),
         tokens_read=read,
         tokens_reused=len(ids) - read,
-        reason="; ".join([reason, *states.dropped(home, run.evicted)]),
+        reason="; ".join(filter(None, [reason, room.was_let_go(room.named(home, run.evicted))])),
         seconds=time.perf_counter() - started,
         state_bytes=home.engine.state_bytes(len(ids)),
         skipped=document.skipped,

@@ -134,15 +134,6 @@ def would_drop(home: Home, tokens: int) -> list[Eviction]:
     return home.snapshots.evict(budget, incoming, "", maker_of(engine), really=False)
 
 
-def dropped(home: Home, evicted: Sequence[Eviction]) -> list[str]:
-    """What made room, in words: nothing or one sentence."""
-    if not evicted:
-        return []
-    titles = {document.id: f"“{document.title}”" for document in home.documents.list()}
-    named = [f"{titles.get(each.document_id, 'a document')} ({each.bytes / 1e6:,.1f} MB)" for each in evicted]
-    return [f"to make room, the saved state of {', '.join(named)} was dropped, to be read again when asked about"]
-
-
 def reusable(home: Home, ids: Sequence[int]) -> Reusable:
     """How much of a text is in saved state already, its own or that of another which begins alike; without loading."""
     found = home.snapshots.along("", maker_of(home.engine), prefixes_of(ids))

@@ -1,16 +1,22 @@
 """The library: what is being read and waits to be, and the documents there are."""
 
-from app import library
+import time
+
+from app import library, room
 from app.home import Home
 from app.library import DocumentInfo
+from app.naming import told_apart
 from app.roots import roots
 from app.worker import ReadingJob, Worker
 from ui.address import Address
 from ui.gate import LARGEST_UPLOAD
-from ui.markup import ago, button, count, dotted, duration, local, safe, size
+from ui.markup import ago, button, count, dotted, duration, local, notice, safe, size
 from ui.reading import bar, is_unfinished, pace_words, percent
 
 STATES = {"waiting": "waiting", "paused": "paused", "failed": "stopped by an error"}
+
+TOLD_SECONDS = 3600.0
+"""So long the page says whose state made room."""
 
 PASTE = {
     "title": "Paste a text",
@@ -45,13 +51,22 @@ def listing(home: Home, worker: Worker, chosen: str) -> str:
     if not documents:
         return '<p class="or-quiet">Documents you add are listed here.</p>'
     infos = [library.info(home, document) for document in documents]
-    queue = "".join(_job(info, job, worker.waiting(info.document.id)) for info, job in _unfinished(home, infos))
+    called = told_apart(documents)
+    queue = "".join(
+        _job(info, job, called[info.document.id], worker.waiting(info.document.id))
+        for info, job in _unfinished(home, infos)
+    )
     together = sum(info.complete for info in infos) > 1
     several = button("view", "Ask several", Address(chosen, view="several").query, style="or-link") if together else ""
-    cards = "".join(_card(info, worker, info.document.id == chosen) for info in infos)
+    cards = "".join(
+        _card(info, worker, called[info.document.id], info.document.id == chosen)
+        for info in infos
+    )
     queued = f'<h2 class="or-side-title">Reading</h2><ul class="or-queue">{queue}</ul>' if queue else ""
+    recent = [info.evicted for info in infos if info.evicted and time.time() - info.evicted.evicted_at < TOLD_SECONDS]
+    made = notice(room.sentence(room.was_let_go(room.named(home, recent))), "done")
     return (
-        f'{queued}<div class="or-side-head"><h2 class="or-side-title">Library</h2>{several}</div>'
+        f'{queued}{made}<div class="or-side-head"><h2 class="or-side-title">Library</h2>{several}</div>'
         f'<nav class="or-library" aria-label="Documents">{cards}</nav>'
     )
 
@@ -65,8 +80,8 @@ def _unfinished(home: Home, infos: list[DocumentInfo]) -> list[tuple[DocumentInf
     return sorted(left, key=lambda pair: (order[pair[1].state], pair[1].updated_at))
 
 
-def _job(info: DocumentInfo, job: ReadingJob, waiting: str) -> str:
-    id, title = info.document.id, info.document.title
+def _job(info: DocumentInfo, job: ReadingJob, title: str, waiting: str) -> str:
+    id = info.document.id
     go = (
         button("pause", "Pause", id, hint=f"Pause reading {title}")
         if job.state in ("waiting", "reading")
@@ -80,7 +95,7 @@ def _job(info: DocumentInfo, job: ReadingJob, waiting: str) -> str:
     )
 
 
-def _card(info: DocumentInfo, worker: Worker, chosen: bool) -> str:
+def _card(info: DocumentInfo, worker: Worker, title: str, chosen: bool) -> str:
     document = info.document
     what = dotted(
         [
@@ -98,7 +113,7 @@ def _card(info: DocumentInfo, worker: Worker, chosen: bool) -> str:
     )
     return (
         f'<button type="button" class="or-card" data-do="open" data-item="{safe(document.id)}"'
-        f'{" aria-current=page" if chosen else ""}><span class="or-card-title">{safe(document.title)}</span>'
+        f'{" aria-current=page" if chosen else ""}><span class="or-card-title">{safe(title)}</span>'
         f'<span class="or-card-facts">{safe(what)}</span><span class="or-card-facts">{safe(state)}</span></button>'
     )
 

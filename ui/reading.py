@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app import library
+from app import library, room
 from app.expected import Expected, expected
 from app.home import Home
 from app.library import DocumentInfo, Earlier
@@ -115,7 +115,7 @@ def _why(info: DocumentInfo) -> str:
     if info.evicted:
         when = ago(info.evicted.evicted_at)
         return (
-            f"Its saved state ({size(info.evicted.bytes)}) was dropped {when} to make room for other documents. "
+            f"Its saved state ({size(info.evicted.bytes)}) was removed {when} to make room for other documents. "
             "Its text and conversations are all here; to ask, it has to be read again."
         )
     return "It is read once; every question later starts from the saved state."
@@ -125,8 +125,7 @@ def _room(cost: Expected) -> str:
     """Whose saved states would make room."""
     if not cost.evicts or cost.over_budget:
         return ""
-    dropped = ", ".join(f"“{title}” ({size(number)})" for title, number in cost.evicts)
-    return f'<p class="or-quiet">{safe(f"To make room, the saved state of {dropped} will be dropped.")}</p>'
+    return f'<p class="or-quiet">{safe(room.sentence(room.will_be_let_go(cost.evicts)))}</p>'
 
 
 def _progress(job: ReadingJob, before: int, waiting: str) -> str:

@@ -2,6 +2,7 @@
 
 from app.errors import EXPLAINED, OncereadError
 from app.home import Home
+from app.naming import told_apart
 from app.reports.background import Background, new_job, written
 from app.reports.job import Job
 from app.reports.template import load, shipped
@@ -60,9 +61,8 @@ def _form(home: Home) -> str:
         return '<p class="or-quiet">Add a document first: a report asks every question of a template of each.</p>'
     choices = "".join(_template(name) for name in shipped())
     boxes = "".join(
-        f'<label class="or-check"><input type="checkbox" name="document:{safe(document.id)}">'
-        f"{safe(document.title)}</label>"
-        for document in documents
+        f'<label class="or-check"><input type="checkbox" name="document:{safe(id)}">{safe(title)}</label>'
+        for id, title in told_apart(documents).items()
     )
     return (
         '<section class="or-panel"><form class="or-form" data-do="report-start" aria-label="New report">'

@@ -9,6 +9,7 @@ from app.expected import count_tokens
 from app.home import Home
 from app.library import Document, DocumentInfo
 from app.memory import memory
+from app.naming import names
 from app.session import Conversation
 from ui import coverage, reading, reports, settings, several, source, talk, top
 from ui import library as shelf
@@ -143,8 +144,9 @@ class Pages:
                 resumes if info.complete else "",
             ]
         )
+        title = names(self.home).get(document.id, document.title)
         return (
-            f'<header class="or-heading"><h2>{safe(document.title)}</h2><p class="or-quiet">{safe(line)} '
+            f'<header class="or-heading"><h2>{safe(title)}</h2><p class="or-quiet">{safe(line)} '
             f"{button('rename', 'Rename', document.id, style='or-link', ask=rename)}"
             f"{link(f'/download/document/{document.id}', 'Export', style='or-link')}"
             f"{button('remove', 'Remove', document.id, style='or-link', ask=remove)}</p>"

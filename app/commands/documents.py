@@ -9,6 +9,7 @@ from app.commands.outcome import Command, Outcome, Stop
 from app.commands.words import size
 from app.coverage import in_words
 from app.home import Home
+from app.naming import names
 
 
 def register(command: Command) -> None:
@@ -23,8 +24,9 @@ def register(command: Command) -> None:
 def list_documents(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
     """`onceread list`: the library."""
     infos = [library.info(home, document) for document in home.documents.list()]
+    called = names(home)
     lines = [
-        f"{info.document.id}  {_read_so_far(info):>22}  {size(info.state_bytes):>9}  {info.document.title}"
+        f"{info.document.id}  {_read_so_far(info):>22}  {size(info.state_bytes):>9}  {called[info.document.id]}"
         for info in infos
     ]
     return {"documents": [_facts(info) for info in infos]}, "\n".join(lines) or "The library is empty.", 0

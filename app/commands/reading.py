@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from app import library, reading
+from app import library, reading, room
 from app.commands.outcome import Command, Outcome, Stop
 from app.commands.words import duration, size
 from app.coverage import in_words
@@ -70,8 +70,7 @@ def estimate(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
     if result.over_budget:
         lines.append(f"It cannot be read: {result.over_budget}.")
     elif result.evicts:
-        rooms = ", ".join(f"{title} ({size(count)})" for title, count in result.evicts)
-        lines.append(f"To make room, the saved state of {rooms} would be dropped.")
+        lines.append(room.sentence(room.will_be_let_go(result.evicts)))
     return asdict(result), "\n".join([*lines, *in_words(result.coverage)]), 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from app.errors import OncereadError
 from app.home import Home
+from app.naming import told_apart
 from app.reading import Progress as ReadingProgress
 from app.reports import cells, synthesis
 from app.reports.states import WarmStates
@@ -57,7 +58,7 @@ def create(
         raise OncereadError("a report needs at least one document: name some")
     spec = {
         "template": template.source, "name": template.title, "variables": dict(template.variables),
-        "documents": documents, "titles": {id: home.documents.get(id).title for id in documents},
+        "documents": documents, "titles": told_apart([home.documents.get(id) for id in documents]),
         "sampling": asdict(sampling or Sampling()), "folder": str(Path(folder).absolute()) if folder else "",
     }
     id = cells.digest(json.dumps({**spec, "titles": None}, sort_keys=True))[:12]
@@ -100,8 +101,9 @@ class Job:
         return len(self.ids) * len(self.template.questions) + len(self.template.across)
 
     def title(self, id: str) -> str:
-        """A document's title, also of one that was removed."""
-        return self.documents[id].title if id in self.documents else self.report.spec["titles"].get(id, id)
+        """What a document is called among those of the job, also one that was removed."""
+        called: Mapping[str, str] = {**self.report.spec["titles"], **told_apart(self.documents.values())}
+        return called.get(id, id)
 
     def wanted(self, id: str, answered: Mapping[str, Cell]) -> list[cells.Wanted]:
         """A document's cells that are not among those answered; each once, if two questions are the same."""

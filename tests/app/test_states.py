@@ -218,7 +218,7 @@ def test_room_is_made_and_said(home: Home, book: Path) -> None:
     small = limited(home, int(1.5 * taken))
     two = reading.read(small, add(small, "Two. " + text, "Two").id)
     assert [each.document_id for each in two.evicted] == [one.document]
-    assert "to make room, the saved state of “One”" in two.reason
+    assert "to make room, the saved state of “One” (" in two.reason
     assert small.snapshots.bytes() <= 1.5 * taken
     info = library.info(small, small.documents.get(one.document))
     assert (info.tokens_read, info.state_bytes) == (0, 0)

@@ -112,9 +112,9 @@ def test_two_questions_that_are_the_same_are_asked_once(
     asked: list[int] = []
     real = cells.generate
 
-    def counting(home: Home, state: Any, prepared: list[Any], stop: Any) -> Any:
+    def counting(home: Home, state: Any, prepared: list[Any], *rest: Any) -> Any:
         asked.append(len(prepared))
-        return real(home, state, prepared, stop)
+        return real(home, state, prepared, *rest)
 
     monkeypatch.setattr(cells, "generate", counting)
     text = BRIEF + "  - {id: again, ask: 'Where and when does the story take place?'}\n"
