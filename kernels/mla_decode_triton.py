@@ -27,6 +27,9 @@ SPLITS = 132
 TILES_A_SPLIT = 1
 """Tiles that a part has at least. A tile alone takes 5 us, longer than joining its part."""
 
+ALONE = 1 << 20
+"""The height of a single page: it ends with its sequence, and a kernel made for each height would take seconds each."""
+
 TILE = {"BLOCK_S": 64, "num_warps": 4, "num_stages": 2}
 """64 rows of 576 numbers are 72 KiB: one tile is multiplied while the next is on its way."""
 
@@ -53,28 +56,13 @@ def attend_pages(q: Tensor, pages: Sequence[Tensor], rank: int, scale: float) ->
     return o.transpose(0, 1), lse.t()
 
 
-def attend_batch(
-    q: Tensor, pages: Sequence[Tensor], own: Tensor, seen: Tensor, rank: int, scale: float
-) -> tuple[Tensor, Tensor]:
-    """`mla.attend_batch`: one query of each row, q [H, B, R+P], over shared pages and the row's own latents."""
-    batch, room, width = own.shape
-    numbers = torch.arange(batch, device=q.device)
-    spans = [Span((own.data_ptr() + numbers * (room * width * own.element_size()))[:, None],
-                  seen.to(torch.int32), numbers.int()[:, None], room)]  # fmt: skip
-    tokens = sum(page.shape[0] for page in pages)
-    if pages:
-        spans.insert(0, _one_group(pages, batch, q.device))
-    o, lse = attend_spans(q.transpose(0, 1), spans, rank, scale, max(splits(tokens), splits(room)))
-    return o.transpose(0, 1), lse.t()
-
-
 def _one_group(pages: Sequence[Tensor], queries: int, device: torch.device) -> Span:
     """Every query over the same pages, all of one height but the last."""
     return Span(
         torch.tensor([[page.data_ptr() for page in pages]], device=device),
         torch.tensor([sum(page.shape[0] for page in pages)], dtype=torch.int32, device=device),
         torch.arange(queries, dtype=torch.int32, device=device)[None],
-        pages[0].shape[0],
+        pages[0].shape[0] if len(pages) > 1 else ALONE,
     )
 
 
@@ -85,12 +73,13 @@ def splits(length: int) -> int:
 
 
 def attend_spans(
-    q: Tensor, spans: Sequence[Span], rank: int, scale: float, parts: int = SPLITS, tile: dict[str, int] = TILE
+    q: Tensor, spans: Sequence[Span], rank: int, scale: float, parts: int = SPLITS, tile: dict[str, int] = TILE,
+    most: int = SPLITS,
 ) -> tuple[Tensor, Tensor]:
     """Attention of one token's absorbed queries a row, q [B, H, R+P], over all its spans together.
 
-    `parts`: at least `splits` of the longest span, fixed when a graph is captured. Returns (o float32 [B, H, R], lse
-    float32 [B, H]).
+    `parts`: at least `splits` of the longest span, fixed when a graph is captured. `most`: parts of a sequence at most,
+    then as many as `parts`. Returns (o float32 [B, H, R], lse float32 [B, H]).
     """
     q = q.contiguous()
     if q.data_ptr() % 16:  # pages are addressed by their distance from q, a multiple of 16 bytes
@@ -106,8 +95,8 @@ def attend_spans(
         together = block_rows // block_heads
         _partial[(triton.cdiv(queries, together), parts, groups)](
             q, span.table, span.lengths, span.queries, partial, partial_lse,
-            number * parts, rows, span.table.shape[1], queries, scale * 1.4426950408889634,
-            HEADS=heads, RANK=rank, SHARED=width - rank, PAGE=span.page_rows, SPLITS=SPLITS, LEAST=TILES_A_SPLIT,
+            number * parts, rows, span.table.stride(0), queries, min(most, SPLITS), scale * 1.4426950408889634,
+            HEADS=heads, RANK=rank, SHARED=width - rank, PAGE=span.page_rows, LEAST=TILES_A_SPLIT,
             BLOCK_HEADS=block_heads, BLOCK_ROWS=block_rows, BLOCK_RANK=triton.next_power_of_2(rank),
             BLOCK_SHARED=max(16, triton.next_power_of_2(width - rank)),
             **(tile | {"num_warps": tile["num_warps"] * max(1, block_rows // 32)}),
@@ -123,10 +112,10 @@ def attend_spans(
 
 @triton.jit
 def _partial(
-    q_ptr, table_ptr, lengths_ptr, queries_ptr, o_ptr, lse_ptr, slot, rows_in_all, pages, queries, scale,
-    HEADS: tl.constexpr, RANK: tl.constexpr, SHARED: tl.constexpr, PAGE: tl.constexpr, SPLITS: tl.constexpr,
-    LEAST: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr,
-    BLOCK_SHARED: tl.constexpr, BLOCK_S: tl.constexpr,
+    q_ptr, table_ptr, lengths_ptr, queries_ptr, o_ptr, lse_ptr, slot, rows_in_all, pages, queries, most, scale,
+    HEADS: tl.constexpr, RANK: tl.constexpr, SHARED: tl.constexpr, PAGE: tl.constexpr, LEAST: tl.constexpr,
+    BLOCK_HEADS: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr, BLOCK_SHARED: tl.constexpr,
+    BLOCK_S: tl.constexpr,
 ):  # fmt: skip
     """One part of one group's sequence for BLOCK_ROWS rows (query, head): its sum and the log2 of its denominator."""
     split, group = tl.program_id(1), tl.program_id(2)
@@ -137,7 +126,7 @@ def _partial(
     row = query * HEADS + head
     length = tl.load(lengths_ptr + group)
     tiles = tl.cdiv(length, BLOCK_S)
-    each = tl.maximum(LEAST, tl.cdiv(tiles, SPLITS))
+    each = tl.maximum(LEAST, tl.cdiv(tiles, most))
     first, last = split * each, tl.minimum(split * each + each, tiles)
     place = (slot + split).to(tl.int64) * rows_in_all + row
     if first >= last:

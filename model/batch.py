@@ -2,7 +2,7 @@
 
 Every matrix meets the tokens of all rows at once, and the pages of the state they share are read once a step for all of
 them. A row's own are its KDA states, which a step takes for so many more heads, and the latents of its own tokens.
-Rows may differ in length; one that has ended is dropped.
+Rows may differ in length; one that has ended is dropped. This is the plain form; `decode` has that of Triton's kernels.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import backend, conv, kda, mla, norm
+from kernels import conv, kda, mla, norm
 from kernels.linear import linear
 from model.kda import KDA
 from model.mla import MLA
+from model.sampling import Next
 from model.state import KDAState, MLAState, ModelState
 from model.transformer import Layer, Transformer
 
@@ -36,11 +37,26 @@ class MLARows:
     own: Tensor
 
 
+class Alone:
+    """One continuation of a state, which is changed."""
+
+    def __init__(self, model: Transformer, state: ModelState) -> None:
+        self._model, self._state = model, state
+
+    def step(self, tokens: Sequence[int]) -> Next:
+        """Read the one token."""
+        return Next.of(self._model.logits(self._model(_ids(self._model, tokens), self._state)))
+
+    def settle(self) -> None:
+        """Nothing to do: the state is what it is after every step."""
+
+
 class Rows:
     """B continuations of one state."""
 
-    def __init__(self, shared: ModelState, states: Sequence[ModelState], room: int) -> None:
+    def __init__(self, model: Transformer, shared: ModelState, states: Sequence[ModelState], room: int) -> None:
         """`states` went on from `shared`, by at least a token each; every row may take `room` tokens more."""
+        self._model = model
         lengths = [state.tokens - shared.tokens for state in states]
         self.lengths = torch.tensor(lengths)
         self.layers: list[KDARows | MLARows] = []
@@ -52,6 +68,10 @@ class Rows:
                 kept = [layer for layer in after if isinstance(layer, KDAState)]
                 stacked = (torch.stack([getattr(layer, name) for layer in kept]) for name in ("conv", "recurrent"))
                 self.layers.append(KDARows(*stacked))
+
+    def step(self, tokens: Sequence[int]) -> Next:
+        """Read a token into every row."""
+        return Next.of(self._model.logits(_step(self._model, _ids(self._model, tokens), self)))
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these; they are numbered anew in this order."""
@@ -91,7 +111,11 @@ def read(model: Transformer, questions: Sequence[Tensor], shared: ModelState, st
     return norm.rms_norm(x, model.norm, model.config.eps)
 
 
-def step(model: Transformer, ids: Tensor, rows: Rows) -> Tensor:
+def _ids(model: Transformer, tokens: Sequence[int]) -> Tensor:
+    return torch.tensor(tokens, dtype=torch.int64, device=model.norm.device)
+
+
+def _step(model: Transformer, ids: Tensor, rows: Rows) -> Tensor:
     """One token for every row: ids int64 [B] -> hidden [B, D] after the final norm; every row is a token longer."""
     x = F.embedding(ids, model.embedding)
     seen = (rows.lengths + 1).to(x.device)
@@ -113,11 +137,6 @@ def _kda(layer: KDA, x: Tensor, rows: KDARows) -> Tensor:
     """`KDA.forward` for one token of each row, x [B, D] -> [B, D]: B rows of H heads are one row of B * H heads."""
     count = x.shape[0]
     qkv, decay, gate, beta = linear(x, layer.input).split(layer.sizes, -1)
-    if backend.use_triton(x):
-        raw, gate = (linear(y, up).view(count, layer.heads, layer.dim)
-                     for y, up in ((decay, layer.decay_up), (gate, layer.gate_up)))  # fmt: skip
-        o, rows.conv, rows.recurrent = layer.step(qkv, raw, gate, beta, rows.conv, rows.recurrent)
-        return linear(o.flatten(1), layer.output)
     tails = rows.conv.transpose(0, 1).flatten(1)  # [W-1, B * C]: rows are so many more channels
     y, tail = conv.short_conv(qkv.reshape(1, -1), layer.conv.repeat(count, 1), tails)
     rows.conv = tail.unflatten(1, (count, -1)).transpose(0, 1).contiguous()
@@ -139,13 +158,8 @@ def _mla(layer: MLA, x: Tensor, rows: MLARows, seen: Tensor) -> Tensor:
     rows.own[torch.arange(x.shape[0], device=x.device), seen - 1] = latents
 
     absorbed = mla.absorb(q, up, layer.nope)
-    pages = list(rows.shared.pages())
-    if backend.use_triton(x):
-        from kernels.mla_decode_triton import attend_batch
-
-        o, _ = attend_batch(absorbed, pages, rows.own, seen, layer.rank, layer.scale)
-    else:
-        o, _ = mla.attend_batch(absorbed, pages, rows.own[:, : int(seen.max())], seen, layer.rank, layer.scale)
+    pages, own = list(rows.shared.pages()), rows.own[:, : int(seen.max())]
+    o, _ = mla.attend_batch(absorbed, pages, own, seen, layer.rank, layer.scale)
     return layer.join(mla.unabsorb(o, up, layer.nope), x.dtype)
 
 

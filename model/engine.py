@@ -1,26 +1,30 @@
 """The engine: reads tokens into a state and generates from one. States are values: what is passed in is not changed."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from kernels import backend
 from kernels.quant import Form
 from model import batch, weights
 from model import state as states
 from model.chat import ChatTemplate
 from model.config import KimiConfig
+from model.decode import Desk, Slots
 from model.errors import ModelError, TokenizerError
 from model.fingerprint import fingerprint
-from model.sampling import Sampler, Sampling
+from model.sampling import Next, Sampler, Sampling
 from model.state import ModelState
 from model.tokenizer import Tokenizer, load_tokenizer
 from model.transformer import Transformer
 
-CHUNK = 2048
-"""Tokens read at once. Chunks end at multiples of it counted from the document's start, so that reading stopped at one
-and taken up later multiplies the same matrices and ends in the same bits."""
+CHUNK, TRITON_CHUNK = 2048, 16_384
+"""Tokens read at once, by the reference and by Triton's kernels: on a GPU 16k give each expert 512 rows. Chunks end at
+multiples of it counted from the document's start, so that reading stopped at one and taken up later multiplies the same
+matrices and ends in the same bits."""
 
 Brought = list[tuple[int, int | None]]
 """What a step of many rows brought: a row's token, or None at its end."""
@@ -38,6 +42,7 @@ class Engine:
     dtype: torch.dtype
     fingerprint: str
     stop_ids: frozenset[int]
+    desk: Desk
 
     @staticmethod
     def load(
@@ -62,8 +67,17 @@ class Engine:
             model = weights.load(folder, config, dtype, place, form, progress=progress)
         return Engine(
             config, model, tokenizer, chat, place, dtype,
-            fingerprint(folder, dtype, place, form), frozenset(config.stop_ids) | ends,
+            fingerprint(folder, dtype, place, form), frozenset(config.stop_ids) | ends, Desk(model),
         )
+
+    @property
+    def chunk(self) -> int:
+        """Tokens that are read at once."""
+        return TRITON_CHUNK if self._triton else CHUNK
+
+    @property
+    def _triton(self) -> bool:
+        return backend.form(self.device) == "triton"
 
     def empty(self) -> ModelState:
         """The state before the first token."""
@@ -127,13 +141,16 @@ class Engine:
         sampler = Sampler(sampling)
         state, logits = self.next_logits(state, ids)
         room = min(sampling.max_tokens, self.config.max_length - state.tokens)
-        for count in range(room):
-            token = sampler.choose(logits)
-            if token in self.stop_ids or should_stop():
-                break
-            yield token
-            if count + 1 < room:
-                logits = self.model.logits(self._forward([token], state))[0]
+        following = Next.of(logits[None])
+        with self.desk.lend([state]) if self._triton else nullcontext(batch.Alone(self.model, state)) as row:
+            for count in range(room):
+                token = sampler.pick(following, 0)
+                if token in self.stop_ids or should_stop():
+                    break
+                yield token
+                if count + 1 < room:
+                    following = row.step([token])
+            row.settle()
         return state
 
     @torch.no_grad()
@@ -150,7 +167,7 @@ class Engine:
         each; fewer at `should_stop`.
         """
         read: list[tuple[ModelState, torch.Tensor]] = []
-        for group in _groups(questions):
+        for group in _groups(questions, self.chunk):
             if should_stop():
                 break
             before, some = bases[group], questions[group]
@@ -187,16 +204,29 @@ class Engine:
         read = yield from self.read_many(state, bases, questions, should_stop)
         if not read or len(read) < len(questions):
             return
-        rows = batch.Rows(state, [after for after, _ in read], max(0, *limits))
-        logits = torch.stack([following for _, following in read])
-        del read  # its states live on in the rows
+        states, following = [after for after, _ in read], Next.of(torch.stack([logits for _, logits in read]))
+        del read  # the rows take the states over
+        with self.desk.lend(states) if self._triton else nullcontext(
+            batch.Rows(self.model, state, states, max(0, *limits))
+        ) as rows:
+            yield from self._write_side_by_side(rows, following, samplings, limits, should_stop)
+
+    def _write_side_by_side(
+        self,
+        rows: batch.Rows | Slots,
+        following: Next,
+        samplings: Sequence[Sampling],
+        limits: Sequence[int],
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Brought]:
+        """What `generate_many` yields once all questions are read."""
         samplers, written = [Sampler(sampling) for sampling in samplings], [0] * len(samplings)
-        living = list(range(len(questions)))
+        living = list(range(len(samplings)))
         while not should_stop():
             brought: Brought = []
             going = []
             for at, row in enumerate(living):
-                token = samplers[row].choose(logits[at]) if limits[row] > 0 else None
+                token = samplers[row].pick(following, at) if limits[row] > 0 else None
                 if token is None or token in self.stop_ids:
                     brought.append((row, None))
                     continue
@@ -212,7 +242,7 @@ class Engine:
             if len(going) < len(living):
                 rows.keep([at for at, _ in going])
                 living = [living[at] for at, _ in going]
-            logits = self.model.logits(batch.step(self.model, self._tensor([token for _, token in going]), rows))
+            following = rows.step([token for _, token in going])
 
     @torch.no_grad()
     def _chunks(self, state: ModelState, ids: Sequence[int]) -> Iterator[tuple[ModelState, torch.Tensor]]:
@@ -221,13 +251,10 @@ class Engine:
         self._check_length(state.tokens + len(ids))
         done = 0
         while done < len(ids):
-            piece = ids[done : done + CHUNK - state.tokens % CHUNK]
-            hidden = self._forward(piece, state)
+            piece = ids[done : done + self.chunk - state.tokens % self.chunk]
+            hidden = self.model(self._tensor(piece), state)
             done += len(piece)
             yield state, hidden
-
-    def _forward(self, ids: Sequence[int], state: ModelState) -> torch.Tensor:
-        return self.model(self._tensor(ids), state)
 
     def _tensor(self, ids: Sequence[int]) -> torch.Tensor:
         return torch.tensor(ids, dtype=torch.int64, device=self.device)
@@ -245,11 +272,11 @@ def _keep_freed_memory() -> None:
     torch.empty(31 << 20, dtype=torch.uint8)
 
 
-def _groups(questions: Sequence[Sequence[int]]) -> Iterator[slice]:
-    """Neighbours of at most CHUNK tokens together, so that nobody waits longer for the model than a chunk takes."""
+def _groups(questions: Sequence[Sequence[int]], chunk: int) -> Iterator[slice]:
+    """Neighbours of at most a chunk's tokens together, so that nobody waits longer for the model than that takes."""
     first, tokens = 0, 0
     for n, ids in enumerate(questions):
-        if n > first and tokens + len(ids) > CHUNK:
+        if n > first and tokens + len(ids) > chunk:
             yield slice(first, n)
             first, tokens = n, 0
         tokens += len(ids)

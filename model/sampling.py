@@ -21,6 +21,19 @@ class Sampling:
             raise ValueError("temperature must be >= 0 and finite, top_p in (0, 1], max_tokens >= 1")
 
 
+@dataclass(frozen=True)
+class Next:
+    """What may follow each of B rows: float32 logits [B, vocabulary], until the next step, and the likeliest token."""
+
+    logits: Tensor
+    likeliest: list[int]
+
+    @staticmethod
+    def of(logits: Tensor) -> "Next":
+        """logits [B, vocabulary] and their maxima."""
+        return Next(logits, logits.argmax(-1).tolist())
+
+
 class Sampler:
     """Chooses token after token with one random stream of its own."""
 
@@ -28,14 +41,18 @@ class Sampler:
         self.sampling = sampling
         self._random = torch.Generator().manual_seed(sampling.seed)
 
+    def pick(self, following: Next, row: int) -> int:
+        """The token that follows a row."""
+        return following.likeliest[row] if self.sampling.temperature == 0 else self.choose(following.logits[row])
+
     def choose(self, logits: Tensor) -> int:
         """logits [vocabulary] -> a token id. Top-p as in Holtzman et al., 2020 (arXiv 1904.09751)."""
         if self.sampling.temperature == 0:
             return int(logits.argmax())
-        wide = logits.double().cpu()
+        wide = logits.double()
         # The largest is moved to 0, so that dividing by a tiny temperature cannot overflow upwards.
         probabilities = torch.softmax((wide - wide.max()) / self.sampling.temperature, -1)
         ordered, ids = probabilities.sort(descending=True)
         # A token stays if the mass before it is below top_p, so the likeliest always stays.
         ordered[ordered.cumsum(-1) - ordered >= self.sampling.top_p] = 0
-        return int(ids[torch.multinomial(ordered, 1, generator=self._random)])
+        return int(ids[int(torch.multinomial(ordered.cpu(), 1, generator=self._random))])

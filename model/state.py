@@ -38,25 +38,33 @@ class MLAState:
         """Add the latents of the next tokens, rows [T, R+P]."""
         while rows.shape[0]:
             used = self.tokens % PAGE
-            if used == 0:
-                self._pages.append(self._like.new_empty(PAGE, self._like.shape[1]))
             fits = rows[: PAGE - used]
-            self._pages[-1][used : used + fits.shape[0]] = fits
+            self.make_room()[-1][used : used + fits.shape[0]] = fits
             self.tokens += fits.shape[0]
             rows = rows[fits.shape[0] :]
 
     def take(self, rows: Tensor) -> None:
         """Add the latents of a saved page, rows [T, R+P]; a full one becomes a page as it is, uncopied."""
         if rows.shape[0] == PAGE and self.tokens % PAGE == 0:
-            self._pages.append(rows)
+            self._pages[self.tokens // PAGE :] = [rows]
             self.tokens += PAGE
         else:
             self.append(rows)
 
+    def make_room(self) -> list[Tensor]:
+        """All pages [PAGE, R+P] whole, with room for a token more; who writes its latents there then counts it."""
+        if self.tokens == len(self._pages) * PAGE:
+            self._pages.append(self._like.new_empty(PAGE, self._like.shape[1]))
+        return self._pages
+
+    def count(self, tokens: int) -> None:
+        """So many tokens' latents were written behind the last."""
+        self.tokens += tokens
+
     def pages(self) -> Iterator[Tensor]:
         """The filled part of each page, [<= PAGE, R+P]."""
-        for number, page in enumerate(self._pages):
-            yield page[: min(PAGE, self.tokens - number * PAGE)]
+        for number, start in enumerate(range(0, self.tokens, PAGE)):
+            yield self._pages[number][: min(PAGE, self.tokens - start)]
 
     def rows(self, start: int) -> Tensor:
         """The latents of the tokens from `start` on, as one tensor [tokens - start, R+P]."""
@@ -67,7 +75,7 @@ class MLAState:
         """A state that goes its own way: full pages are shared, a page still being filled is copied."""
         other = MLAState(self._like.shape[1], self._like.dtype, self._like.device)
         other.tokens = self.tokens
-        other._pages = list(self._pages)
+        other._pages = self._pages[: -(-self.tokens // PAGE)]
         if self.tokens % PAGE:
             other._pages[-1] = self._pages[-1].clone()
         return other

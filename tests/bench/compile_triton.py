@@ -88,7 +88,8 @@ ONE = {"*bf16": "*bf16", "*fp8e4nv": "*fp32", "*u8": "*bf16"}
 
 def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, str]]]:
     """The same of MLA and MoE, at the 48B's shape."""
-    whole = "tokens keys rank count strips columns depth blocks_k blocks_n slot rows_in_all pages queries inner pairs"
+    whole = "tokens keys rank count strips columns depth blocks_k blocks_n slot rows_in_all pages queries most inner "
+    whole += "pairs"
     types = dict.fromkeys(whole.split(), "i32") | {"q_head": "i64", "o_head": "i64", "past_head": "i64"}
     types |= dict.fromkeys(["q_token", "o_token", "past_token", "past_lse_head", "past_lse_token"], "i32")
     floats = "lse past past_lse out_scale a_scale weights results"
@@ -114,7 +115,7 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
     tiles, options = _split(mla_decode_triton.TILE)
     for rows in (32, 64):
         shape: dict[str, Any] = {"HEADS": 32, "RANK": 512, "SHARED": 64, "PAGE": 4096,
-                     "SPLITS": mla_decode_triton.SPLITS, "LEAST": mla_decode_triton.TILES_A_SPLIT,
+                     "LEAST": mla_decode_triton.TILES_A_SPLIT,
                      "BLOCK_HEADS": 32, "BLOCK_ROWS": rows, "BLOCK_RANK": 512, "BLOCK_SHARED": 64}  # fmt: skip
         options["num_warps"] = rows // 8
         yield mla_decode_triton._partial, shape | tiles, options, types | {"o_ptr": "*fp32"}

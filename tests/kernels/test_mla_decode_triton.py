@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from kernels import mla, mla_decode_triton
-from kernels.mla_decode_triton import Span, attend_batch, attend_pages, attend_spans
+from kernels.mla_decode_triton import Span, attend_pages, attend_spans
 from tests.kernels.device import DEVICE, ON_GPU
 
 PAGE = 4096 if ON_GPU else 128
@@ -117,16 +117,3 @@ def test_a_row_does_not_mind_its_neighbours() -> None:
     alone, _ = attend_spans(q[1:2], [spans_of(sequences[2:3], [[0]])], rank, 0.2, parts=parts)
     # The interpreter's product of 16 columns may round otherwise than that of 64; a GPU's may not.
     assert torch.equal(alone[0], alike[1]) if ON_GPU else torch.allclose(alone[0], alike[1], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("documents", [0, 1])
-def test_a_batch_over_one_document(documents: int) -> None:
-    heads, rank, shared = SMALL
-    q, own = draw(heads, 3, rank + shared), draw(3, 40, rank + shared, seed=1)
-    pages = paged(draw(PAGE + 9, rank + shared, seed=2)) if documents else []
-    seen = torch.tensor([1, 40, 23], device=DEVICE)
-    found = attend_batch(q, pages, own, seen, rank, 0.2)
-    wide = [page.double() for page in pages]
-    exact = mla.attend_batch(q.double(), wide, own.double(), seen, rank, 0.2)
-    for ours, theirs in zip(found, exact, strict=True):
-        assert (ours.double() - theirs).norm() <= max(TOLERANCE, 1e-4) * theirs.norm()

@@ -56,17 +56,17 @@ def test_rows_have_the_logits_they_have_alone(
     said = [ids(length, seed) for seed, length in enumerate(lengths)]
     steps = 4
     with torch.no_grad():
-        rows = batch.Rows(shared, [tiny_engine.read(shared, each) for each in said], steps)
+        rows = batch.Rows(tiny_engine.model, shared, [tiny_engine.read(shared, each) for each in said], steps)
         for n in range(steps):
             if n == 2:  # some rows end, the others go on
                 kept = data.draw(st.lists(st.sampled_from(range(len(said))), min_size=1, unique=True))
                 rows.keep(kept)
                 said = [said[row] for row in kept]
             tokens = ids(len(said), seed=100 + n)
-            logits = tiny_engine.model.logits(batch.step(tiny_engine.model, torch.tensor(tokens), rows))
+            logits = rows.step(tokens).logits
             said = [[*each, token] for each, token in zip(said, tokens, strict=True)]
             alone = torch.stack([tiny_engine.next_logits(shared, each)[1] for each in said])
-            torch.testing.assert_close(logits, alone, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(logits, alone, rtol=1e-4, atol=5e-4)
 
 
 def test_greedy_replies_are_those_given_alone(endless: Engine) -> None:
@@ -173,7 +173,7 @@ def test_a_request_ends_every_row_between_two_steps(endless: Engine) -> None:
 
 def test_shared_pages_are_not_copied(endless: Engine) -> None:
     shared = endless.read(endless.empty(), ids(40))
-    rows = batch.Rows(shared, [endless.read(shared, ids(n)) for n in (3, 5)], 2)
+    rows = batch.Rows(endless.model, shared, [endless.read(shared, ids(n)) for n in (3, 5)], 2)
     latents = [(layer, own) for layer, own in zip(shared.layers, rows.layers, strict=True)
                if isinstance(own, batch.MLARows)]
     assert latents
