@@ -167,7 +167,7 @@ def _take_state(
         what = states.what_differs(theirs, ours)
         return 0, f"its state was made with a different {what} and was left out: the document is read again when asked"
     ids = dialogue.document_ids(engine, text)
-    prefixes = states.prefixes_of(ids)
+    prefixes = states.prefixes_of(engine, ids)
     if state["tokens"] != len(ids) or state["prefix"] != prefixes[len(ids)]:
         return 0, "its state is not one of this text and was left out: the document is read again when asked"
     states.check_budget(home, len(ids))

@@ -9,7 +9,7 @@ from functools import partial
 from app import dialogue, latents, room, states
 from app.errors import ReadingStopped
 from app.home import Home
-from model.engine import CHUNK
+from model.handover import Handover
 from model.state import ModelState
 from storage.documents import Document, SkippedPart
 from storage.snapshots import Eviction
@@ -86,7 +86,7 @@ def read_state(
     ids = dialogue.document_ids(home.engine, home.documents.text(document_id))
     home.documents.set_tokens(document_id, len(ids))
     home.documents.touch(document_id)
-    run = _Reading(home, document, states.prefixes_of(ids), on_progress, should_stop)
+    run = _Reading(home, document, states.prefixes_of(home.engine, ids), on_progress, should_stop)
     restored = states.restore(home, document_id, ids)
     mended, reason = restored.tokens_mended, restored.reason
     state = restored.state
@@ -148,10 +148,15 @@ class _Reading:
             time.sleep(WAIT_SECONDS)
 
     def run(self, state: ModelState, ids: Sequence[int]) -> ModelState:
-        """Read ids[state.tokens:], committing as it goes; the final state is saved as complete."""
+        """Read ids[state.tokens:], committing as it goes; the final state is saved as complete.
+
+        A GPU is given the next chunk before what it computed of the last one is committed, and does not wait for that.
+        """
         begun = time.perf_counter()
         first = self.saved_tokens = state.tokens
         saved_at = begun
+        ahead = self.home.engine.device.type == "cuda"
+        waiting: Handover | None = None
         kept = set(states.checkpoints(self.home.engine, len(ids)))
         self._report(first, first, len(ids), begun)
         chunks = self.home.engine.read_chunks(state, ids[first:])
@@ -160,25 +165,32 @@ class _Reading:
             with self.home.turns.reading(report):
                 state = next(chunks)
                 latents.settle(state, self.home.settings)
-            self._report(first, state.tokens, len(ids), begun)
+            if waiting is not None:
+                self.commit(waiting)
+                waiting, saved_at = None, time.perf_counter()
+            self._report(first, self.saved_tokens if ahead else state.tokens, len(ids), begun)
             if state.tokens == len(ids):
                 break
             stop = self.should_stop()
             due = (
                 state.tokens in kept
-                or state.tokens - self.saved_tokens > COMMIT_TOKENS - CHUNK
+                or state.tokens - self.saved_tokens > COMMIT_TOKENS - self.home.engine.chunk
                 or time.perf_counter() - saved_at > COMMIT_SECONDS
             )
             if stop or due:
-                self.commit(state)
-                saved_at = time.perf_counter()
+                waiting = Handover(state, self.saved_tokens)
+                if stop or not ahead:
+                    self.commit(waiting)
+                    waiting, saved_at = None, time.perf_counter()
             if stop:
                 read_so_far = f"{state.tokens:,} of {len(ids):,} tokens"
                 raise ReadingStopped(f"stopped after {read_so_far}; they are saved, and reading goes on from there")
-        self.commit(state)
+        self.commit(Handover(state, self.saved_tokens))
+        if ahead:
+            self._report(first, state.tokens, len(ids), begun)
         return state
 
-    def commit(self, state: ModelState) -> None:
+    def commit(self, state: ModelState | Handover) -> None:
         """Save the state, and have others make room for it."""
         self.evicted += states.make_room(self.home, self.document.id, state.tokens - self.saved_tokens)
         states.save(self.home, self.document.id, self.prefixes, state)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from app.home import Home
-from model.engine import CHUNK, Engine
+from model.engine import Engine
 from model.state import MLAState, ModelState
 
 FAR = 65_536
@@ -45,7 +45,7 @@ def speed(home: Home) -> Speed:
 
 def measure(engine: Engine) -> Speed:
     """Read one chunk at the start and one behind FAR tokens, after a chunk to warm up."""
-    tokens = min(CHUNK, engine.config.max_length // 2)
+    tokens = min(engine.chunk, engine.config.max_length // 2)
     behind = min(FAR, engine.config.max_length - tokens)
     _read_seconds(engine, engine.empty(), tokens)
     near = _read_seconds(engine, engine.empty(), tokens)

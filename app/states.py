@@ -16,8 +16,9 @@ from app.errors import OncereadError
 from app.home import Home
 from app.prompts import PROMPT_FORMAT
 from model import state as layout
-from model.engine import CHUNK, Engine
+from model.engine import Engine
 from model.errors import StateError
+from model.handover import Handover
 from model.state import ModelState
 from storage.blocks import Maker, Piece
 from storage.errors import SnapshotDamaged
@@ -56,7 +57,7 @@ def maker_of(engine: Engine) -> Maker:
     return Maker(engine.fingerprint, engine.tokenizer.identity, PROMPT_FORMAT)
 
 
-def prefixes_of(ids: Sequence[int]) -> dict[int, str]:
+def prefixes_of(engine: Engine, ids: Sequence[int]) -> dict[int, str]:
     """The hash of the first n tokens, for every n after which a state may be taken up: where a chunk ends, and the end.
 
     Reading goes on from the end of a chunk as if it had never stopped, to the bit; from elsewhere it would not.
@@ -64,8 +65,8 @@ def prefixes_of(ids: Sequence[int]) -> dict[int, str]:
     tokens = np.asarray(ids, dtype=np.int64)
     digest = hashlib.sha256()
     prefixes = {}
-    for start in range(0, len(ids), CHUNK):
-        chunk = tokens[start : start + CHUNK]
+    for start in range(0, len(ids), engine.chunk):
+        chunk = tokens[start : start + engine.chunk]
         digest.update(chunk.tobytes())
         prefixes[start + len(chunk)] = digest.hexdigest()
     return prefixes
@@ -85,7 +86,7 @@ def checkpoints(engine: Engine, tokens: int) -> list[int]:
     return [*spaced, last] if last > 0 else []
 
 
-def save(home: Home, document_id: str, prefixes: Mapping[int, str], state: ModelState) -> Snapshot:
+def save(home: Home, document_id: str, prefixes: Mapping[int, str], state: ModelState | Handover) -> Snapshot:
     """Save a document's state. Pages saved before, by whatever document, are not written again.
 
     prefixes: of all the document's tokens. Earlier states of the document stay where `checkpoints` are.
@@ -136,7 +137,7 @@ def would_drop(home: Home, tokens: int) -> list[Eviction]:
 
 def reusable(home: Home, ids: Sequence[int]) -> Reusable:
     """How much of a text is in saved state already, its own or that of another which begins alike; without loading."""
-    found = home.snapshots.along("", maker_of(home.engine), prefixes_of(ids))
+    found = home.snapshots.along("", maker_of(home.engine), prefixes_of(home.engine, ids))
     if not found:
         return Reusable(0, None)
     return Reusable(found[0].tokens, next(iter(found[0].documents), None))
@@ -148,7 +149,7 @@ def restore(home: Home, document_id: str, ids: Sequence[int]) -> Restored:
     A damaged page is read again from the nearest sound state before it, and what stands on it is as good as before;
     anything else that is damaged is dropped, and the next state before it is taken.
     """
-    prefixes = prefixes_of(ids)
+    prefixes = prefixes_of(home.engine, ids)
     notes: list[str] = []
     mended = 0
     for snapshot in home.snapshots.along(document_id, maker_of(home.engine), prefixes):

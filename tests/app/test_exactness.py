@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app import dialogue, latents, library, portable, reading, states
+from app import dialogue, latents, library, portable, reading
 from app.home import Home
 from app.settings import MINI, Settings
 from model import engine
@@ -22,8 +22,7 @@ SAMPLE = (Path(__file__).parents[2] / "ui" / "sample.txt").read_text("utf-8")
 @pytest.fixture(autouse=True)
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several chunks and a full page in few tokens."""
-    for module in (engine, states, reading):
-        monkeypatch.setattr(module, "CHUNK", CHUNK)
+    monkeypatch.setattr(engine, "CHUNK", CHUNK)
     monkeypatch.setattr(layout, "PAGE", PAGE)
 
 

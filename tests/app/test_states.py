@@ -32,8 +32,7 @@ TOKENS = st.lists(st.integers(0, 300), min_size=1, max_size=20)
 def _small_pages() -> Iterator[None]:
     """Several chunks and pages in few tokens."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (engine, states, reading):
-            patch.setattr(module, "CHUNK", CHUNK)
+        patch.setattr(engine, "CHUNK", CHUNK)
         patch.setattr(layout, "PAGE", PAGE)
         yield
 
@@ -69,14 +68,14 @@ def damage(home: Home, name: str, where: str = "1 = 1") -> None:
 
 
 @given(TOKENS, TOKENS)
-def test_different_tokens_have_different_prefixes(a: list[int], b: list[int]) -> None:
-    assert (states.prefixes_of(a) == states.prefixes_of(b)) == (a == b)
+def test_different_tokens_have_different_prefixes(tiny_engine: Engine, a: list[int], b: list[int]) -> None:
+    assert (states.prefixes_of(tiny_engine, a) == states.prefixes_of(tiny_engine, b)) == (a == b)
 
 
-def test_prefixes_end_where_chunks_do_and_at_the_end() -> None:
-    prefixes = states.prefixes_of(range(2 * CHUNK + 5))
+def test_prefixes_end_where_chunks_do_and_at_the_end(tiny_engine: Engine) -> None:
+    prefixes = states.prefixes_of(tiny_engine, range(2 * CHUNK + 5))
     assert list(prefixes) == [CHUNK, 2 * CHUNK, 2 * CHUNK + 5]
-    assert states.prefixes_of(range(2 * CHUNK)) == {n: prefixes[n] for n in (CHUNK, 2 * CHUNK)}
+    assert states.prefixes_of(tiny_engine, range(2 * CHUNK)) == {n: prefixes[n] for n in (CHUNK, 2 * CHUNK)}
 
 
 def test_the_maker_names_model_and_tokenizer(tiny_engine: Engine) -> None:

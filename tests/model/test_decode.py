@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
+from kernels import linear
 from model import decode, state
 from model.decode import Slots, bucket
 from model.engine import Engine
 from model.sampling import Sampling
 from model.state import ModelState
 from tests import checkpoints
-from tests.kernels.device import DEVICE
+from tests.kernels.device import DEVICE, ON_GPU
 from tests.model.test_batch import gather, ids
 from tests.model.test_engine import kept, same
 from tests.model.test_mla import KINDER
@@ -21,20 +22,30 @@ from tests.model.test_mla import KINDER
 PAGE = 64
 
 
+LAYERS = KINDER | {
+    "num_hidden_layers": 3,
+    "linear_attn_config": {**checkpoints.CONFIG["linear_attn_config"], "head_dim": 16, "kda_layers": [1],
+                           "full_attn_layers": [2, 3]},
+}  # fmt: skip
+"""The fewest layers that are of every kind."""
+
+
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """The tiny model with heads that suit the kernels; no token stops it."""
-    folder: Path = checkpoints.write(tmp_path_factory.mktemp("decode") / "checkpoint", **KINDER)
+    folder: Path = checkpoints.write(tmp_path_factory.mktemp("decode") / "checkpoint", **LAYERS)
     loaded = Engine.load(folder, str(DEVICE), torch.float32)
     return Engine(**(vars(loaded) | {"stop_ids": frozenset()}))
 
 
 @pytest.fixture(autouse=True)
 def _kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small pages, and few programs: each takes its time in the interpreter. Triton's kernels, but for what a test does
-    on the plain path."""
+    """Small pages. Triton's kernels, but for what a test does on the plain path; in the interpreter, where a program
+    takes milliseconds, with few programs, and matrices are multiplied by PyTorch."""
     monkeypatch.setattr(state, "PAGE", PAGE)
-    monkeypatch.setattr(decode, "PROGRAMS", 4)
+    if not ON_GPU:
+        monkeypatch.setattr(linear, "FEW_ON_GPU", 0)
+        monkeypatch.setattr(decode, "PROGRAMS", 4)
     monkeypatch.setenv("ONCEREAD_KERNELS", "triton")
 
 
@@ -52,11 +63,11 @@ def read(engine: Engine, count: int, seed: int = 0) -> ModelState:
         return engine.read(engine.empty(), ids(count, seed))
 
 
-@pytest.mark.parametrize("document", [10, PAGE - 4, 2 * PAGE, 2 * PAGE + 30])
+@pytest.mark.parametrize("document", [PAGE - 9, 2 * PAGE + 30])
 def test_one_row_says_what_the_plain_path_says(engine: Engine, document: int) -> None:
     shared = read(engine, document)
     before, question = kept(shared), ids(7, seed=1)
-    for sampling in (Sampling(max_tokens=12), Sampling(temperature=0.8, top_p=0.9, seed=3, max_tokens=6)):
+    for sampling in (Sampling(max_tokens=8), Sampling(temperature=0.8, top_p=0.9, seed=3, max_tokens=4)):
         assert list(engine.generate(shared, question, sampling)) == plainly(engine, shared, question, sampling)
     assert same(kept(shared), before)
 
@@ -64,10 +75,10 @@ def test_one_row_says_what_the_plain_path_says(engine: Engine, document: int) ->
 def test_rows_of_any_lengths_say_what_each_says_alone(engine: Engine) -> None:
     shared = read(engine, 2 * PAGE + 20)
     questions = [ids(length, seed) for seed, length in enumerate([9, 1, PAGE - 21])]
-    samplings = [Sampling(max_tokens=limit) for limit in [8, 3, 5]]
+    samplings = [Sampling(max_tokens=limit) for limit in [5, 2, 4]]
     replies = gather(engine.generate_many(shared, questions, samplings), 3)
     assert replies == [plainly(engine, shared, q, s) for q, s in zip(questions, samplings, strict=True)]
-    assert [len(reply) for reply in replies] == [8, 3, 5]
+    assert [len(reply) for reply in replies] == [5, 2, 4]
 
 
 def test_places_without_a_row_change_nothing(engine: Engine) -> None:
@@ -84,7 +95,7 @@ def test_places_without_a_row_change_nothing(engine: Engine) -> None:
 
 
 def test_the_state_behind_a_reply_is_what_reading_it_leaves(engine: Engine) -> None:
-    document, question, sampling = read(engine, PAGE - 9), ids(4, seed=1), Sampling(max_tokens=10)
+    document, question, sampling = read(engine, PAGE - 9), ids(4, seed=1), Sampling(max_tokens=8)
     reply, flow = [], engine.generate(document, question, sampling)
     while True:
         try:
@@ -92,7 +103,7 @@ def test_the_state_behind_a_reply_is_what_reading_it_leaves(engine: Engine) -> N
         except StopIteration as end:
             after = end.value
             break
-    assert after.tokens == PAGE - 9 + 4 + 9  # over a page's end; the last token of all is not read
+    assert after.tokens == PAGE - 9 + 4 + 7  # over a page's end; the last token of all is not read
     expected = engine.read(document, [*question, *reply[:-1]])
     ours, theirs = after.to_tensors(), expected.to_tensors()
     assert ours.keys() == theirs.keys()
@@ -104,12 +115,12 @@ def test_the_state_behind_a_reply_is_what_reading_it_leaves(engine: Engine) -> N
 
 def test_slots_serve_one_generation_after_the_other_and_never_two(engine: Engine) -> None:
     first, second = read(engine, 30), read(engine, 2 * PAGE, seed=4)
-    sampling = Sampling(max_tokens=6)
+    sampling = Sampling(max_tokens=3)
     alone = [plainly(engine, each, [5, 6], sampling) for each in (first, second)]
     desk = decode.Desk(engine.model)
     own = Engine(**(vars(engine) | {"desk": desk}))
     flows = [own.generate(each, [5, 6], sampling) for each in (first, second)]
-    woven = [[next(flow) for flow in flows] for _ in range(6)]
+    woven = [[next(flow) for flow in flows] for _ in range(3)]
     for flow in flows:
         assert next(flow, None) is None
     assert [list(reply) for reply in zip(*woven, strict=True)] == alone
@@ -156,12 +167,12 @@ def test_a_graph_is_captured_once_for_a_number_of_rows_and_replayed(
     desk._free = [slots]
     own = Engine(**(vars(engine) | {"desk": desk}))
     shared = read(engine, PAGE - 3)
-    samplings = [Sampling(max_tokens=7), Sampling(max_tokens=3)]
+    samplings = [Sampling(max_tokens=5), Sampling(max_tokens=3)]
     replies = gather(own.generate_many(shared, [[5], [6, 7]], samplings), 2)
     assert replies == [plainly(engine, shared, q, s) for q, s in zip([[5], [6, 7]], samplings, strict=True)]
-    list(own.generate(shared, [9], Sampling(max_tokens=5)))
-    # Of two rows there are two steps, of which the first compiles; of one row four and then four.
-    assert [(graph.rows, graph.replays) for graph in captured] == [(2, 1), (1, 7)]
+    list(own.generate(shared, [9], Sampling(max_tokens=4)))
+    # Of two rows there are two steps, of which the first compiles; of one row two, and then three.
+    assert [(graph.rows, graph.replays) for graph in captured] == [(2, 1), (1, 4)]
 
 
 def test_where_no_graph_can_be_had_the_step_runs_all_the_same_and_says_so(
@@ -178,8 +189,8 @@ def test_where_no_graph_can_be_had_the_step_runs_all_the_same_and_says_so(
     desk._free = [slots]
     shared = read(engine, 20)
     own = Engine(**(vars(engine) | {"desk": desk}))
-    assert list(own.generate(shared, [5], Sampling(max_tokens=6))) == plainly(
-        engine, shared, [5], Sampling(max_tokens=6)
+    assert list(own.generate(shared, [5], Sampling(max_tokens=4))) == plainly(
+        engine, shared, [5], Sampling(max_tokens=4)
     )
     assert caplog.messages == ["no CUDA graph for 1 rows, decoding is slower: no capture today"]
 
