@@ -1,7 +1,7 @@
 """`moe.mixture` on a GPU for one to 16 tokens: the chosen experts stream by once, at the speed of memory (Triton).
 
 Time goes into bytes of weights: at one token 9 experts' 127 MB in bf16 at the 48B shape. So every program multiplies
-all of the (at most 16) tokens with a slice of one expert's rows, whoever chose it; the tensor cores have time to spare.
+all of the few tokens with a slice of one expert's rows, whoever chose it; the tensor cores have time to spare.
 A plan lists the distinct experts by number, and for each the pair of every token that chose it, or -1. The first
 product writes a pair's activation, the second its result in float32; a token's results are then added up in the order
 in which its experts were chosen, so sums have one order. The shared expert, in pieces as wide as a routed one, ends the
@@ -22,8 +22,8 @@ from kernels.kda_chunk_triton import dot
 from kernels.launch_triton import begin, overlap
 from kernels.quant import Fp8, Int4, Weights
 
-TOKENS = 16
-"""Tokens that go this way at most; the width of the matrix products' right operand."""
+TOKENS, MOST = 16, 64
+"""Tokens that go this way; and that can: the width of the matrix products' right operand."""
 
 BLOCK, DOWN_BLOCK, STEP = 16, 16, {"": 128, "fp8": 128, "int4": 64}
 """Rows of weights a program of `_up` (as many gates as ups) and of `_down`, and bytes or numbers of a row a step."""
@@ -35,18 +35,18 @@ TILES = {"num_warps": 1, "num_stages": 4}
 def mixture(
     x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Weights, down: Weights, shared: tuple[Weights, Weights]
 ) -> Tensor:
-    """`moe.mixture` for at most 16 tokens. Raises ValueError for more, or for a shared expert of no whole pieces."""
+    """`moe.mixture` for at most 64 tokens. Raises ValueError for more, or for a shared expert of no whole pieces."""
     tokens, width = x.shape
     top_k = chosen.shape[1]
     experts, _, inner = quant.shape(down)
     pieces = quant.shape(shared[1])[1] // inner
-    if tokens > TOKENS or pieces * inner != quant.shape(shared[1])[1]:
+    if tokens > MOST or pieces * inner != quant.shape(shared[1])[1]:
         raise ValueError(f"{tokens} tokens and a shared expert {pieces} experts wide do not go this way")
     x = x.contiguous()
     slots = min(experts, tokens * top_k)
     together = overlap(x.device)
     listed, pairs = chosen, chosen  # of one token they are the plan themselves
-    block_t = 8 if tokens <= 8 else TOKENS
+    block_t = max(8, triton.next_power_of_2(tokens))
     if tokens > 1:
         listed = torch.empty(slots + 1, dtype=torch.int32, device=x.device)
         pairs = torch.empty(slots, block_t, dtype=torch.int32, device=x.device)

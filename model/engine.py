@@ -1,7 +1,7 @@
 """The engine: reads tokens into a state and generates from one. States are values: what is passed in is not changed."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,12 +206,18 @@ class Engine:
             return
         states, following = [after for after, _ in read], Next.of(torch.stack([logits for _, logits in read]))
         del read  # the rows take the states over
-        with self.desk.lend(states) if self._triton else nullcontext(
-            batch.Rows(self.model, state, states, max(0, *limits))
-        ) as rows:
-            yield from self._write_side_by_side(rows, following, samplings, limits, should_stop)
+        with self.side_by_side(state, states, max(0, *limits)) as rows:
+            yield from self._write(rows, following, samplings, limits, should_stop)
 
-    def _write_side_by_side(
+    def side_by_side(
+        self, shared: ModelState, states: Sequence[ModelState], room: int
+    ) -> AbstractContextManager[batch.Rows | Slots]:
+        """`states`, which went on from `shared` and are changed, as rows that take up to `room` tokens each."""
+        if self._triton:
+            return self.desk.lend(states)
+        return nullcontext(batch.Rows(self.model, shared, states, room))
+
+    def _write(
         self,
         rows: batch.Rows | Slots,
         following: Next,

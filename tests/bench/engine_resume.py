@@ -1,0 +1,69 @@
+"""A document through the application: read and saved beside reading, then taken up again, files cached and not."""
+
+import os
+import random
+import string
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
+
+from app import dialogue, reading, states
+from app.home import Home
+from app.latents import named
+from app.settings import Settings
+from model.engine import Engine
+
+TOKENS = 0
+"""Tokens of the document, about; 128k on a GPU unless said otherwise. A million take four minutes."""
+
+TARGETS = {128: 0.7, 1024: 6.0}
+"""Seconds from a saved state of so many thousand tokens to the first token, files cached: what issue 5 asks for."""
+
+
+def run(engine: Engine) -> Iterator[str]:
+    """How long reading takes with and without saving, and how soon the first token comes from what was saved."""
+    from tests.bench import engine as bench
+
+    count = TOKENS or 128 * bench.UNIT
+    home = _home(engine)
+    text = "".join(random.Random(0).choices(string.ascii_uppercase + string.digits, k=count))
+    ids = dialogue.document_ids(home.engine, text)
+    bare = bench.seconds(lambda: engine.read(engine.empty(), ids))
+    document = home.documents.add("letters", "text", text, [], [], None)
+    result = bench.seconds(lambda: reading.read(home, document.id))
+    yield f"| {len(ids):,} tokens | seconds | target |"
+    yield "|---|---|---|"
+    yield f"| read, not saved | {bare:.2f} | |"
+    yield f"| read and saved | {result:.2f} ({result / bare - 1:+.1%}) | at most +3 % |"
+    thousands = len(ids) // bench.UNIT
+    target = next((f"{target} s" for size, target in TARGETS.items() if size == thousands), "")
+    for what in ("cached", "cached", "not cached"):
+        if what == "not cached":
+            _uncache(home.settings.home)
+        spent = bench.seconds(lambda: _first_token(home, document.id, ids))
+        asked = target if what == "cached" else ""
+        yield f"| from the saved state to the first token, files {what} | {spent:.2f} | {asked} |"
+    home.close()
+
+
+def _home(engine: Engine) -> Home:
+    """A new data folder with this engine."""
+    folder = Path(mkdtemp())
+    home = Home(Settings(folder, folder, str(engine.device)))
+    home._engine = replace(engine, fingerprint=named(engine.fingerprint, home.settings))
+    return home
+
+
+def _first_token(home: Home, document_id: str, ids: list[int]) -> None:
+    restored = states.restore(home, document_id, ids)
+    assert restored.state.tokens == len(ids), restored.reason
+    home.engine.next_logits(restored.state, [5, 6, 7, 8])[1].argmax().item()
+
+
+def _uncache(folder: Path) -> None:
+    """Have the system let go of the files' contents."""
+    for path in folder.glob("*.sqlite*"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
