@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.commands import asking, documents, glancing, moving, people, reading, reporting, service, talking
+from app.commands import asking, documents, glancing, model, moving, people, reading, reporting, service, talking
 from app.commands.outcome import Run
 from app.errors import EXPLAINED
 from app.home import Home, open_home
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    for module in (reading, asking, talking, documents, glancing, moving, reporting, service, people):
+    for module in (reading, asking, talking, documents, glancing, moving, reporting, service, model, people):
         module.register(command)
     return parser
 

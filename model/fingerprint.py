@@ -20,8 +20,13 @@ WHOLE = 2 << 30
 
 def arithmetic(device: torch.device) -> str:
     """The name of the arithmetic in use on a device. Raises ModelError where the setting of the kernels is wrong."""
+    return ARITHMETIC[form_of_kernels(device)]
+
+
+def form_of_kernels(device: torch.device) -> str:
+    """`reference` or `triton`, as kernels are on a device. Raises ModelError where the setting is wrong."""
     try:
-        return ARITHMETIC[backend.form(device)]
+        return backend.form(device)
     except ValueError as error:
         raise ModelError(str(error)) from error
 

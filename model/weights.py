@@ -77,6 +77,13 @@ def fill(model: Transformer, tensors: Iterable[tuple[str, Tensor]], source: str)
         raise CheckpointError(f"{source} has {_count(extra)} that config.json has no place for")
 
 
+def inspect(folder: Path, config: KimiConfig) -> int:
+    """How many tensors a checkpoint has, by its files' headers alone. Raises CheckpointError as `load` does."""
+    tensors = list(_headers(shards(folder), config))
+    fill(Transformer.on_meta(config), tensors, str(folder))
+    return len(tensors)
+
+
 def shards(folder: Path) -> list[Path]:
     """The weight files of a checkpoint: those of its index, or every .safetensors. Raises CheckpointError."""
     index = folder / "model.safetensors.index.json"
@@ -163,11 +170,33 @@ def _tensors(
             raise CheckpointError(f"{file} cannot be read ({error}): download it again") from error
 
 
-def _dequantized(parts: dict[str, Tensor], weight: str, config: KimiConfig) -> Tensor:
-    """A weight stored as integers with a scale and a zero for each group."""
+def _headers(files: Iterable[Path], config: KimiConfig) -> Iterator[tuple[str, Tensor]]:
+    """What `_tensors` gives, without the numbers: on the meta device."""
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as shard:
+                for name in shard.keys():  # noqa: SIM118 - a shard is no dict
+                    if name.endswith((".scale", ".zero")):
+                        continue
+                    weight = name.removesuffix(".q")
+                    shape = shard.get_slice(name).get_shape()
+                    if weight != name:
+                        shape[-1] *= 8 // _how(weight, config)["bits"]
+                    yield weight, torch.empty(shape, device="meta")
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file} cannot be read ({error}): download it again") from error
+
+
+def _how(weight: str, config: KimiConfig) -> dict[str, Any]:
+    """How a weight that is stored as integers is: `bits` and `group`."""
     if config.quantization is None:
         raise CheckpointError(f"{weight} is stored quantised, but config.json does not say how")
-    how = {**config.quantization, **config.quantization.get("tensors", {}).get(weight, {})}
+    return {**config.quantization, **config.quantization.get("tensors", {}).get(weight, {})}
+
+
+def _dequantized(parts: dict[str, Tensor], weight: str, config: KimiConfig) -> Tensor:
+    """A weight stored as integers with a scale and a zero for each group."""
+    how = _how(weight, config)
     return dequantize(parts, how["bits"], how["group"])
 
 

@@ -1,10 +1,9 @@
-"""`onceread serve`, `check` and `model`."""
+"""`onceread serve` and `check`."""
 
 import argparse
 from dataclasses import asdict
 
 from app import library
-from app.about import about
 from app.commands.outcome import Command, Outcome, Stop
 from app.errors import OncereadError
 from app.home import Home
@@ -17,8 +16,6 @@ def register(command: Command) -> None:
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--sign-in", action="store_true", help="people sign in, as always beyond loopback")
     command("check", check, "verify every saved state")
-    parser = command("model", model, "what the model is and what it needs")
-    parser.add_argument("path", nargs="?", metavar="PATH", help="a checkpoint folder (default: the model in use)")
 
 
 def serve(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
@@ -56,9 +53,3 @@ def check(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
     lines += [f"  {each} is damaged" for each in result.facts]
     lines += [f"  {problem}" for problem in result.file]
     return facts, "\n".join(lines), 0 if result.sound else 1
-
-
-def model(home: Home, _options: argparse.Namespace, _stop: Stop) -> Outcome:
-    """`onceread model`: shape, size, fingerprint, device."""
-    facts = about(home)
-    return facts, "\n".join(f"{name.replace('_', ' '):22} {value}" for name, value in facts.items()), 0

@@ -80,13 +80,21 @@ def test_read_ask_show_remove(capsys: pytest.CaptureFixture[str], book: Path) ->
 
 def test_the_model_says_what_it_is(capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path) -> None:
     facts = run(capsys, "model")
-    assert facts == run(capsys, "model", tiny_checkpoint)
+    plan, again = facts.pop("plan"), run(capsys, "model", tiny_checkpoint, "--context", "100")
+    assert plan["context"] == 32_768
+    assert again.pop("plan")["context"] == 100
+    assert facts == again
     assert facts.keys() >= {
         "parameters", "active_parameters", "layers", "fingerprint", "device", "weights_bytes",
         "state_bytes_per_token", "state_bytes_fixed",
     }
     assert facts["active_parameters"] < facts["parameters"]
     assert facts["layers"] == 5
+    assert cli.main(["model"]) == 0
+    said = capsys.readouterr().out
+    assert "fp8     not for experts of this width" in said
+    assert "fits" in next(line for line in said.splitlines() if line.startswith("bf16 "))
+    assert "cannot be int4" in fail(capsys, "estimate", tiny_checkpoint / "config.json", "--weights", "int4")
 
 
 def test_report_asks_each_cell_once(capsys: pytest.CaptureFixture[str], book: Path, tmp_path: Path) -> None:

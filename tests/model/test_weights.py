@@ -176,6 +176,29 @@ def test_quantised_weights_are_restored(folder: Path) -> None:
         load(folder)
 
 
+def test_headers_alone_tell_what_is_there(folder: Path) -> None:
+    config = KimiConfig.from_folder(folder)
+    assert weights.inspect(folder, config) == len(checkpoints.shapes(CONFIG))
+    tensors = checkpoints.weights(CONFIG)
+    packed = quantize(tensors.pop(GATE), 4, 16)
+    how = CONFIG | {"quantization": {"bits": 4, "group": 16}}
+    rewrite(folder, tensors | {f"{GATE}.{part}": x for part, x in packed.items()}, how)
+    assert weights.inspect(folder, KimiConfig.from_folder(folder)) == len(checkpoints.shapes(CONFIG))
+    tensors[EXPERT] = tensors[EXPERT][:-1]
+    with pytest.raises(CheckpointError, match="does not say how"):
+        weights.inspect(folder, config)
+    tensors[GATE] = torch.zeros(48, 32)
+    with pytest.raises(CheckpointError, match=f"{EXPERT} in .* has shape"):
+        weights.inspect(rewrite(folder, tensors), config)
+    del tensors[EXPERT]
+    with pytest.raises(CheckpointError, match="lacks 1 tensor"):
+        weights.inspect(rewrite(folder, tensors), config)
+    shard = folder / "model-00001-of-00003.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        weights.inspect(folder, config)
+
+
 def test_missing_tensors_are_named(folder: Path) -> None:
     tensors = checkpoints.weights(CONFIG)
     del tensors[EXPERT], tensors[GATE]
