@@ -51,7 +51,7 @@ def _model(home: Home) -> str:
         ("longest document", f"{what['max_tokens']:,} tokens"),
         ("device", f"{what['device']}, {what['dtype']}"),
         ("kernels", str(what["kernels"])),
-        ("weights in memory", size(what["weights_bytes"])),
+        ("weights in memory", f"{size(what['weights_bytes'])}, experts in {what['weights']}"),
         ("state", f"{size(what['state_bytes_fixed'])} and {what['state_bytes_per_token']:,} B a token"),
         ("fingerprint", str(what["fingerprint"])[:16]),
     ]
