@@ -70,6 +70,7 @@ def memory_plan(home: Home, context: int | None = None) -> dict[str, Any]:
         "latents_bytes": context * here.per_token,
         "kda_bytes": here.fixed,
         "workspace_bytes": here.workspace,
+        "question_bytes": here.question,
         "free_bytes": room,
         "cards": [
             {"card": card, "bytes": mib << 20,

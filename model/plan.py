@@ -6,7 +6,7 @@ import torch
 
 from kernels.quant import FORMS, Form, Weights, parts
 from model.config import KimiConfig
-from model.engine import CHUNK
+from model.engine import CHUNK, TRITON_CHUNK
 from model.errors import ConfigError
 from model.moe import MoE
 from model.state import PAGE, bytes_per_token, fixed_bytes
@@ -15,8 +15,8 @@ from model.transformer import Transformer
 KINDS = ("experts", "dense", "embeddings")
 """Routed and shared experts; attention, routers, norms and what else every token goes through; both vocabularies."""
 
-TRITON_CHUNK, SEGMENT, SPAN = 16_384, 65_536, 16_384
-"""Tokens on a GPU: read at once, of the past expanded at once, and chunked at once by KDA."""
+SEGMENT, SPAN = 65_536, 16_384
+"""Tokens on a GPU: of the past expanded at once, and chunked at once by KDA."""
 
 RUNTIME = {"triton": 1 << 30, "reference": 300 << 20}
 """What CUDA and its libraries, or Python's, take for themselves, and what allocators leave unused; roughly."""
@@ -28,19 +28,21 @@ CARDS = {"24 GB": 24_564, "32 GB": 32_607, "48 GB": 46_068, "80 GB": 81_559, "14
 @dataclass(frozen=True)
 class Plan:
     """Bytes. weights: of each kind, for those forms that the experts can have. fixed: the KDA layers' state. per_token:
-    the MLA layers' latents of a token. workspace: what reading takes beside weights and state at most.
+    the MLA layers' latents of a token. workspace: what reading takes beside weights and state at most. question: what
+    each answer takes that is being written, behind a document of any length.
     """
 
     weights: dict[Form, dict[str, int]]
     fixed: int
     per_token: int
     workspace: int
+    question: int
     max_length: int
 
     def needs(self, form: Form, tokens: int) -> int:
-        """To hold the model and one state of so many tokens, and to work."""
+        """To hold the model and one state of so many tokens, to read, and to answer one question."""
         pages = -(-tokens // PAGE) * PAGE  # a page takes its memory whole
-        return sum(self.weights[form].values()) + self.fixed + pages * self.per_token + self.workspace
+        return sum(self.weights[form].values()) + self.fixed + pages * self.per_token + self.workspace + self.question
 
     def longest(self, form: Form, room: int) -> int:
         """Tokens of the longest state that so many bytes have room for; 0 if not even the model fits."""
@@ -58,7 +60,9 @@ def plan(config: KimiConfig, dtype: torch.dtype, kernels: str, context: int) -> 
             continue
     tokens = min(context, TRITON_CHUNK if kernels == "triton" else CHUNK)
     workspace = max(stages(config, dtype, kernels, tokens, context).values()) + RUNTIME[kernels]
-    return Plan(weights, fixed_bytes(config, dtype), bytes_per_token(config, dtype), workspace, config.max_length)
+    fixed, per_token = fixed_bytes(config, dtype), bytes_per_token(config, dtype)
+    question = fixed + PAGE * per_token + 4 * config.vocab_size  # a state that forked from the document's, and logits
+    return Plan(weights, fixed, per_token, workspace, question, config.max_length)
 
 
 def weights_by_kind(config: KimiConfig, dtype: torch.dtype, form: Form) -> dict[str, int]:

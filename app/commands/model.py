@@ -38,7 +38,8 @@ def _in_words(plan: dict[str, Any], device: str) -> list[str]:
     lines += [f"{form:8}not for experts of this width" for form, row in plan["forms"].items() if not row]
     lines += [
         f"total: with a state of {plan['context']:,} tokens ({size(plan['latents_bytes'])} of latents, "
-        f"{size(plan['kda_bytes'])} of KDA state) and about {size(plan['workspace_bytes'])} to work in",
+        f"{size(plan['kda_bytes'])} of KDA state), about {size(plan['workspace_bytes'])} to work in and one question; "
+        f"each question more at once takes {size(plan['question_bytes'])}",
         "",
         "tokens on a card of" + "".join(f"{card['card']:>12}" for card in plan["cards"]),
     ]

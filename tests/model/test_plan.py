@@ -46,6 +46,10 @@ def test_state_of_the_48b() -> None:
     assert made.fixed + MILLION * made.per_token == pytest.approx(8.50e9, rel=0.005)
 
 
+def test_a_question_takes_a_fork_of_the_state() -> None:
+    assert big().question == pytest.approx(43.4e6 + 4096 * 8064 + 163_840 * 4, rel=1e-3)
+
+
 def test_workspace_does_not_grow_with_the_document() -> None:
     assert big(131_072).workspace == big(MILLION).workspace
     assert 2e9 < big().workspace < 4e9
