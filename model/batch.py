@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kernels import conv, kda, mla, norm
 from kernels.linear import linear
+from model.errors import device_errors
 from model.kda import KDA
 from model.mla import MLA
 from model.sampling import Next
@@ -84,6 +85,7 @@ class Rows:
                 layer.conv, layer.recurrent = layer.conv[chosen], layer.recurrent[chosen]
 
 
+@device_errors()
 def read(model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState]) -> Tensor:
     """Read a question into each of `states`, which went on from `shared` by any number of tokens.
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from kernels import mla, norm
 from kernels.linear import linear
 from model import state as layout
+from model.errors import device_errors
 from model.kda import KDA
 from model.mla import LATENT_EPS, MLA
 from model.sampling import Next
@@ -82,6 +83,7 @@ class Slots:
         self._capturing = device.type == "cuda"
         self._pool = torch.cuda.graph_pool_handle() if self._capturing else None
 
+    @device_errors()
     def take(self, states: Sequence[ModelState]) -> None:
         """Go on from these, one a row; they are the slots' own until they are settled."""
         self._states, self._written = list(states), 0
@@ -95,6 +97,7 @@ class Slots:
                     layer.conv, layer.recurrent = rows.conv[place], rows.recurrent[place]
         self._lay_out()
 
+    @device_errors()
     def step(self, tokens: Sequence[int]) -> Next:
         """Read a token into every row."""
         if not self._room:
@@ -109,6 +112,7 @@ class Slots:
         self._likeliest = self.ids[: len(tokens)].tolist()
         return Next(self.logits[: len(tokens)], self._likeliest)
 
+    @device_errors()
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these; they are numbered anew in this order."""
         self._count()
@@ -120,6 +124,7 @@ class Slots:
                     buffer[: len(chosen)] = buffer[chosen]
         self._lay_out()
 
+    @device_errors()
     def settle(self) -> None:
         """Bring the states that were taken, and not dropped, to where the rows are now."""
         self._count()

@@ -5,7 +5,13 @@
         CheckpointError   weights are missing, left over, of the wrong shape, or damaged
         TokenizerError    no tokenizer, or one that cannot be read
         StateError        a saved state that does not fit the model
+        DeviceError       the GPU has no memory left, or failed
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 
 
 class ModelError(Exception):
@@ -26,3 +32,21 @@ class TokenizerError(ModelError):
 
 class StateError(ModelError):
     """A saved state does not fit this model."""
+
+
+class DeviceError(ModelError):
+    """The device that computes has no memory left, or failed."""
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Say in one line what a GPU could not do, as DeviceError. A decorator of what computes on one."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()  # others may go on with what is free now
+        advice = "close what else uses it, choose smaller --weights, or read a shorter text; saved states are intact"
+        raise DeviceError(f"the GPU has no memory left for this: {advice}") from error
+    except torch.AcceleratorError as error:
+        reason = str(error).splitlines()[0]
+        raise DeviceError(f"the GPU failed ({reason}): start Onceread again; saved states are intact") from error

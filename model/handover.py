@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from model import state as layout
+from model.errors import device_errors
 from model.state import ModelState
 
 
@@ -27,6 +28,7 @@ class Handover:
                 self._tensors |= {name: _to_host(x, copying) for name, x in leaving.items()}
             self._arrived = copying.record_event()
 
+    @device_errors()
     def to_tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, as a state's."""
         if self._arrived is not None:

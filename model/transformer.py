@@ -10,6 +10,7 @@ from kernels import norm
 from kernels.linear import Weight, linear
 from kernels.quant import Form, Fp8, Int4, parts
 from model.config import KimiConfig
+from model.errors import device_errors
 from model.kda import KDA
 from model.mla import MLA
 from model.moe import MoE, SwiGLU
@@ -46,6 +47,7 @@ class Transformer(nn.Module):
         self.norm = nn.Parameter(torch.empty(config.hidden))
         self.head = self.embedding if config.tied else Weight(torch.empty(config.vocab_size, config.hidden))
 
+    @device_errors()
     def forward(self, ids: Tensor, state: ModelState) -> Tensor:
         """ids int64 [T] -> hidden [T, D] after the final norm; `state`, which the caller owns, moves on by T tokens."""
         x = F.embedding(ids, self.embedding)

@@ -1,0 +1,42 @@
+"""What a GPU cannot do is said in one line, and what else goes wrong is left as it is."""
+
+import pytest
+import torch
+
+from model.engine import Engine
+from model.errors import DeviceError, ModelError, device_errors
+
+
+def failing(error: Exception) -> None:
+    """What computes on a GPU, and fails."""
+    with device_errors():
+        raise error
+
+
+def test_no_memory_left_is_one_line_that_says_what_to_do() -> None:
+    with pytest.raises(DeviceError, match=r"^the GPU has no memory left for this: close .*; saved states are intact$"):
+        failing(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand much more"))
+    assert issubclass(DeviceError, ModelError)
+
+
+def test_a_gpu_that_failed_is_named_by_its_first_line() -> None:
+    with pytest.raises(DeviceError, match=r"^the GPU failed \(CUDA error: launch failure\): start Onceread again"):
+        failing(torch.AcceleratorError("CUDA error: launch failure\nCompile with ..."))
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        failing(RuntimeError("a mistake of ours"))
+
+
+def test_the_engine_says_it_while_it_reads_and_goes_on_after(
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tiny_engine.model.layers[0]), "forward", full)
+        with pytest.raises(DeviceError):
+            tiny_engine.read(tiny_engine.empty(), [5, 6, 7])
+    assert tiny_engine.read(tiny_engine.empty(), [5, 6, 7]).tokens == 3
