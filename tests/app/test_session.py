@@ -117,7 +117,7 @@ def test_a_conversations_state_in_memory_and_one_rebuilt_from_its_text_are_the_s
     """Whether the first reply was cut off at the limit or not."""
     words = home.engine.tokenizer.encode("a mill by the river")
     ends = [*words, *home.engine.stop_ids]
-    monkeypatch.setattr(Sampler, "choose", lambda self, _: ends[min(len(ends) - 1, next(self.count))])
+    monkeypatch.setattr(Sampler, "pick", lambda self, *_: ends[min(len(ends) - 1, next(self.count))])
     monkeypatch.setattr(Sampler, "count", property(lambda self: self.__dict__.setdefault("n", count())), raising=False)
     first = list(session.ask(home, document, "Who?", sampling=Sampling(max_tokens=limit)))[-1]
     assert isinstance(first, session.Answer)
