@@ -5,12 +5,14 @@ convert   teacher GGUF -> the untrained student        train    a plan of phases
 export    a run's checkpoint -> model/mini             measure  an exported folder: KL and cross-entropy on a book
 answer    an exported folder through the engine: scores on reading sets
 adopt     an exported folder -> the student that a run starts from, to train on where the shipped weights stand
+write     a tuned copy of the teacher asks about texts -> a question file in the run's folder, which `tasks` takes too
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,14 +22,16 @@ import torch
 from model.engine import Engine
 from model.sampling import Sampling
 from model.training import convert as conversion
-from model.training import data, evaluate, export, ranks, tasks, teacher
+from model.training import data, evaluate, export, ranks, tasks, teacher, writing
 from model.training.drawing import Builder
 from model.training.loop import Run, to_training
 from model.training.loss import compile_rows
 from model.training.packing import make_pack
+from model.training.pools import Pools
 from model.training.student import Student
 
 HERE = Path(__file__).parent
+WRITTEN = "qa-written.jsonl.zst"
 DROPPED = (14, 17)
 """Teacher layers left out: the pair whose loss costs least (KL 0.249 on 3,072 tokens of books, code and docs)."""
 
@@ -43,7 +47,8 @@ def tokenise(args: argparse.Namespace) -> None:
 
 def draw_tasks(args: argparse.Namespace, form: tasks.PromptForm, worker: int) -> dict[str, int]:
     """One worker's file."""
-    builder = Builder(args.corpus, form, args.seed + worker)
+    written = args.folder / WRITTEN
+    builder = Builder(args.corpus, form, args.seed + worker, written=written if written.exists() else None)
     return tasks.build(builder, args.tokenizer, args.tokens // args.workers, args.folder / f"tasks-{worker:02d}.npz")
 
 
@@ -54,6 +59,20 @@ def make_tasks(args: argparse.Namespace) -> None:
         jobs = [pool.submit(draw_tasks, args, form, n) for n in range(args.workers)]
         for job in jobs:
             print(job.result(), flush=True)
+
+
+def write_questions(args: argparse.Namespace) -> None:
+    """Lessons -> a tuned copy of the teacher -> questions on texts that it answers as it asked them."""
+    source, device = random.Random(args.seed), "cuda" if torch.cuda.is_available() else "cpu"
+    tokenizer, file = data.plain_tokenizer(args.tokenizer), args.folder / "lessons.npz"
+    pools = Pools(args.corpus, source)
+    print(json.dumps({"lessons": writing.lessons(pools, tokenizer, args.lessons, file)}), flush=True)
+    master = teacher.load(args.gguf, device, torch.bfloat16 if device == "cuda" else torch.float32)
+    writer, loss = writing.tune(master, file, args.seconds / 2, args.step_tokens)
+    texts = [(row.get("title") or f"{name}-{n}", row["text"])
+             for name in args.names for n, row in enumerate(data.rows(args.corpus / f"{name}.jsonl.zst"))]
+    found = writing.write(writer, texts, tokenizer, source, args.seconds / 2, args.batch)
+    print(json.dumps({"loss": loss, "questions": writing.save(found, args.folder / WRITTEN)}), flush=True)
 
 
 def sample_ids(args: argparse.Namespace, count: int = 6, length: int = 1024) -> torch.Tensor:
@@ -169,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
-             "measure": measure, "answer": answer, "adopt": adopt}
+             "measure": measure, "answer": answer, "adopt": adopt, "write": write_questions}
     parser.add_argument("step", choices=steps)
     parser.add_argument("names", nargs="*", default=[], help="corpus or evaluation files, without their ending")
     parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
@@ -183,6 +202,10 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=60_000_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rows", type=int, default=200, help="rows of each reading set to answer")
+    parser.add_argument("--seconds", type=float, default=360, help="write: half of them to learn, half to ask")
+    parser.add_argument("--lessons", type=int, default=60_000, help="write: how many to learn from")
+    parser.add_argument("--batch", type=int, default=512, help="write: questions asked side by side")
+    parser.add_argument("--step-tokens", type=int, default=32_768, help="write: tokens of a step")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.gguf = args.gguf or teacher.gguf_path()

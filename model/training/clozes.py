@@ -39,7 +39,7 @@ def usable(text: str) -> list[str]:
 
 def make(sentence: str, source: random.Random) -> Cloze | None:
     """A question about one sentence, or None where it has no span to ask for."""
-    span = _span(sentence, source)
+    span = span_of(sentence, source)
     if span is None:
         return None
     before, answer, after = sentence[: span.start()], span[0], sentence[span.end() :]
@@ -55,7 +55,7 @@ def make(sentence: str, source: random.Random) -> Cloze | None:
     return Cloze(question, answer, trim(sentence, answer))
 
 
-def _span(sentence: str, source: random.Random) -> re.Match[str] | None:
+def span_of(sentence: str, source: random.Random) -> re.Match[str] | None:
     """A name, a number, or else a longer word that stands in the sentence once."""
     names = [m for m in _NAME.finditer(sentence) if sentence.count(m[0]) == 1]
     numbers = [m for m in _NUMBER.finditer(sentence) if sentence.count(m[0]) == 1]

@@ -114,7 +114,7 @@ def convert(teacher: Teacher, ids: Tensor, pack: Pack, dropped: tuple[int, ...],
     states = teacher.hidden_states(ids, pack)
     for n, (first, _) in enumerate(spans(dropped, len(teacher.layers))):
         source, layer, x = teacher.layers[first], student.layers[n], states[first]
-        q, k, v = source.project(x, *rotation(pack, x))
+        q, k, v = source.project(x, *rotation(pack.position, x))
         heads = attend(q, k, v, pack, HEAD ** -0.5)
         normed = F.rms_norm(x, x.shape[-1:], source.input_norm, EPS)
         if hasattr(layer.attention, "A_log"):

@@ -28,9 +28,12 @@ UNANSWERABLE = 0.26
 class Builder:
     """Draws samples with one random generator."""
 
-    def __init__(self, folder: Path, form: PromptForm, seed: int, limit: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, form: PromptForm, seed: int, limit: int | None = None, written: Path | None = None
+    ) -> None:
+        """folder, limit, written: see `Pools`."""
         self.form, self.random = form, random.Random(seed)
-        self.pools = Pools(folder, self.random, limit)
+        self.pools = Pools(folder, self.random, limit, written)
         self.asker = Asker(self.pools, form)
         self.evidence = Shown(self.asker)
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.quantize import round_trip
 from model.training.export import GROUP, bits_of
-from model.training.student import Student
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ADAM_NAMES = ("embed", "router", "b_proj", "conv1d", "norm", "A_log", "dt_bias")
@@ -38,7 +37,7 @@ def orthogonal(update: Tensor, steps: int = 5) -> Tensor:
 class Optimizer:
     """Steps a student. `lr` is given at each step; `embed_scale` multiplies it for the embedding."""
 
-    def __init__(self, student: Student, muon: bool, embed_scale: float = 0.3, grid: bool = False) -> None:
+    def __init__(self, student: nn.Module, muon: bool, embed_scale: float = 0.3, grid: bool = False) -> None:
         self.params = dict(student.named_parameters())
         self.masters = {name: p.detach().float().clone() for name, p in self.params.items()}
         self.muon = [n for n in self.params if muon and not any(w in n for w in ADAM_NAMES)]

@@ -14,6 +14,8 @@ from model.training.data import rows
 FILES = {"qa-squad-train": 0.34, "qa-shifts": 0.26, "qa-fairytale": 0.22, "qa-textbook": 0.08, "qa-misc": 0.06,
          "qa-code": 0.04}
 """Question files and how often a passage comes from each."""
+WRITTEN = 0.6
+"""The same for questions of `writing`, where there are any."""
 LONGEST_ANSWER = 160
 
 Row = dict[str, Any]
@@ -23,15 +25,19 @@ class Pools:
     """The corpus in memory. by_doc: each document's passages, in their order; of_context: a passage's question rows;
     names: those of a document's passages."""
 
-    def __init__(self, folder: Path, source: random.Random, limit: int | None = None) -> None:
-        """limit: rows of each file, and texts of each kind, at most."""
+    def __init__(
+        self, folder: Path, source: random.Random, limit: int | None = None, written: Path | None = None
+    ) -> None:
+        """limit: rows of each file, and texts of each kind, at most. written: a file of questions of `writing`."""
         self.random = source
+        self.shares = FILES | ({"qa-written": WRITTEN} if written else {})
         self.by_doc: dict[str, list[str]] = defaultdict(list)
         self.of_context: dict[str, list[Row]] = {}
         self.contexts: dict[str, list[str]] = {}
-        for name in FILES:
+        for name in self.shares:
             found: dict[str, list[Row]] = defaultdict(list)
-            for n, row in enumerate(rows(folder / f"{name}.jsonl.zst")):
+            file = written if written and name == "qa-written" else folder / f"{name}.jsonl.zst"
+            for n, row in enumerate(rows(file)):
                 if limit and n >= limit:
                     break
                 if row["answers"] and len(row["answers"][0]) <= LONGEST_ANSWER and not _poor(row, source):
@@ -53,7 +59,7 @@ class Pools:
 
     def context(self) -> str:
         """A passage of some question file."""
-        return self.random.choice(self.contexts[self.random.choices(list(FILES), list(FILES.values()))[0]])
+        return self.random.choice(self.contexts[self.random.choices(list(self.shares), list(self.shares.values()))[0]])
 
     def text(self) -> str:
         """A book, a page of documentation or a source file."""

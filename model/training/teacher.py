@@ -80,10 +80,10 @@ def read_tokenizer(path: Path) -> Any:
     return tokenizer
 
 
-def rotation(pack: Pack, like: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin of every position's angles, each [T, 1, D], on `like`'s device and in its dtype."""
+def rotation(position: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin of the angles of positions [T], each [T, 1, D], on `like`'s device and in its dtype."""
     frequency = ROPE_BASE ** (-torch.arange(0, HEAD, 2, device=like.device, dtype=torch.float32) / HEAD)
-    angle = (pack.position[:, None].float() * frequency).repeat(1, 2)[:, None, :]
+    angle = (position[:, None].float() * frequency).repeat(1, 2)[:, None, :]
     return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
 
 
@@ -125,7 +125,10 @@ class TeacherLayer(nn.Module):
 
 
 class Teacher(nn.Module):
-    """The whole teacher; `forward` returns the normed last hidden state, `spans` what each layer saw and gave."""
+    """The whole teacher; `forward` returns the normed last hidden state, `hidden_states` what each layer saw and gave.
+
+    Its parameters are frozen, so nothing is kept for a backward pass, unless `requires_grad_` says otherwise.
+    """
 
     def __init__(self, layers: int = 30, vocab: int = 49_152, hidden: int = 576) -> None:
         super().__init__()
@@ -139,11 +142,10 @@ class Teacher(nn.Module):
             layer.project = torch.compile(layer.project)
             layer.finish = torch.compile(layer.finish)
 
-    @torch.no_grad()
     def hidden_states(self, ids: Tensor, pack: Pack) -> list[Tensor]:
         """The residual stream before every layer and after the last: layers + 1 tensors [T, C]."""
         x = F.embedding(ids, self.embed)
-        cos, sin = rotation(pack, x)
+        cos, sin = rotation(pack.position, x)
         states = [x]
         for layer in self.layers:
             q, k, v = layer.project(x, cos, sin)
@@ -151,7 +153,6 @@ class Teacher(nn.Module):
             states.append(x)
         return states
 
-    @torch.no_grad()
     def forward(self, ids: Tensor, pack: Pack) -> Tensor:
         """ids [T] -> normed hidden [T, C]; logits are `hidden @ embed.T`."""
         x = self.hidden_states(ids, pack)[-1]
