@@ -3,6 +3,7 @@
     ModelError
         ConfigError       config.json is missing, damaged or describes another architecture
         CheckpointError   weights are missing, left over, of the wrong shape, or damaged
+        OutOfMemory       the device has too little memory for what was asked
         TokenizerError    no tokenizer, or one that cannot be read
         StateError        a saved state that does not fit the model
         DeviceError       the GPU has no memory left, or failed
@@ -24,6 +25,10 @@ class ConfigError(ModelError):
 
 class CheckpointError(ModelError):
     """The weights do not match the configuration."""
+
+
+class OutOfMemory(ModelError):
+    """The device has too little memory left for what was asked; everything that was saved is as it was."""
 
 
 class TokenizerError(ModelError):

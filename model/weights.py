@@ -39,15 +39,13 @@ def load(
     """The model of `folder`, ready to run, its experts in `form`.
 
     files: the shards as they come, each needed no longer once the next is asked for; by default the folder's. Raises
-    CheckpointError naming missing, extra or misshapen tensors, or what there is no memory for; ConfigError where the
-    experts cannot have that form.
+    CheckpointError naming missing, extra or misshapen tensors, or what there is no memory for; OutOfMemory where that
+    shows later; ConfigError where the experts cannot have that form.
     """
     memory.check(config, dtype, device, form)
-    try:
+    with memory.explained(device, f"loading {folder}"):
         model = Transformer.allocate(config, dtype, device, form)
         fill(model, _tensors(shards(folder) if files is None else files, config, device, progress), str(folder))
-    except torch.OutOfMemoryError as error:  # there was room enough a moment ago
-        raise CheckpointError(f"{device} ran out of memory while {folder} was loaded: end what else uses it") from error
     if config.quantization and dtype == torch.bfloat16 and device.type == "cpu":
         _pack(model, config.quantization)
     return model.eval()

@@ -12,8 +12,8 @@ from datetime import date
 import torch
 
 BENCHES = (
-    "answers", "crash", "engine", "exactness", "extract", "fuzz", "kda", "latents", "linear", "mini", "mla", "moe",
-    "packers", "page", "reports", "resume", "storage",
+    "answers", "crash", "engine", "exactness", "extract", "fuzz", "kda", "latents", "linear", "load", "mini", "mla",
+    "moe", "packers", "page", "reports", "resume", "storage",
 )
 
 
@@ -30,9 +30,9 @@ def main() -> None:
     parser.add_argument("--lengths", help="answers: of the made-up texts, in tokens (1000,4000)")
     parser.add_argument("--texts", metavar="FOLDER", help="reports: ten whole books (.txt), not the openings of some")
     parser.add_argument("--plot", metavar="FILE", help="answers: draw right answers by length")
-    parser.add_argument("--layers", type=int, help="engine: the first layers only")
-    parser.add_argument("--experts", type=int, help="engine: experts of a layer")
-    parser.add_argument("--weights", help="engine: bf16, fp8 or int4 experts")
+    parser.add_argument("--layers", type=int, help="engine, load: the first layers only")
+    parser.add_argument("--experts", type=int, help="engine, load: experts of a layer")
+    parser.add_argument("--weights", help="engine, load: bf16, fp8 or int4 experts (load: several, with commas)")
     parser.add_argument("--parts", help="engine: what to measure (short,many,long,stages,parity,resume,million)")
     options = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
