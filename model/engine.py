@@ -9,7 +9,7 @@ import torch
 
 from kernels import backend
 from kernels.quant import Form
-from model import batch, memory, weights
+from model import batch, weights
 from model import state as states
 from model.chat import ChatTemplate
 from model.config import KimiConfig
@@ -85,8 +85,7 @@ class Engine:
 
     def restore(self, tokens: int, tensors: dict[str, torch.Tensor]) -> ModelState:
         """A state from its named tensors. Raises StateError if they do not fit this model."""
-        with memory.explained(self.device, "restoring a state"):
-            return ModelState.from_tensors(self.config, tokens, tensors, self.empty())
+        return ModelState.from_tensors(self.config, tokens, tensors, self.empty())
 
     def state_bytes(self, tokens: int) -> int:
         """Bytes of a state after `tokens` tokens."""
@@ -121,8 +120,7 @@ class Engine:
         longer = [n for n, ids in enumerate(continuations) if len(ids) > 1]
         if longer:
             read = [self._tensor(continuations[n][:-1]) for n in longer]
-            with memory.explained(self.device, "weighing answers"):
-                hidden = batch.read(self.model, read, state, [state.fork() for _ in longer])
+            hidden = batch.read(self.model, read, state, [state.fork() for _ in longer])
             following = self.model.logits(hidden).log_softmax(-1).split([len(ids) for ids in read])
             for n, each in zip(longer, following, strict=True):
                 totals[n] += float(each.gather(1, self._tensor(continuations[n][1:])[:, None]).sum())
@@ -151,8 +149,7 @@ class Engine:
                     break
                 yield token
                 if count + 1 < room:
-                    with memory.explained(self.device, "writing"):
-                        following = row.step([token])
+                    following = row.step([token])
             row.settle()
         return state
 
@@ -179,8 +176,7 @@ class Engine:
             else:
                 self._check_length(max(base.tokens + len(ids) for base, ids in zip(before, some, strict=True)))
                 states = [base.fork() for base in before]
-                with memory.explained(self.device, f"reading {len(some)} questions"):
-                    hidden = batch.read(self.model, [self._tensor(ids) for ids in some], shared, states)
+                hidden = batch.read(self.model, [self._tensor(ids) for ids in some], shared, states)
                 last = torch.stack([each[-1] for each in hidden.split([len(ids) for ids in some])])
                 read += zip(states, self.model.logits(last), strict=True)
             yield []
@@ -252,8 +248,7 @@ class Engine:
             if len(going) < len(living):
                 rows.keep([at for at, _ in going])
                 living = [living[at] for at, _ in going]
-            with memory.explained(self.device, f"writing {len(going)} answers"):
-                following = rows.step([token for _, token in going])
+            following = rows.step([token for _, token in going])
 
     @torch.no_grad()
     def _chunks(self, state: ModelState, ids: Sequence[int]) -> Iterator[tuple[ModelState, torch.Tensor]]:
@@ -263,8 +258,7 @@ class Engine:
         done = 0
         while done < len(ids):
             piece = ids[done : done + self.chunk - state.tokens % self.chunk]
-            with memory.explained(self.device, f"reading, at token {state.tokens:,}"):
-                hidden = self.model(self._tensor(piece), state)
+            hidden = self.model(self._tensor(piece), state)
             done += len(piece)
             yield state, hidden
 

@@ -3,12 +3,12 @@
     ModelError
         ConfigError       config.json is missing, damaged or describes another architecture
         CheckpointError   weights are missing, left over, of the wrong shape, or damaged
-        OutOfMemory       the device has too little memory for what was asked
         TokenizerError    no tokenizer, or one that cannot be read
         StateError        a saved state that does not fit the model
         DeviceError       the GPU has no memory left, or failed
 """
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,10 +27,6 @@ class CheckpointError(ModelError):
     """The weights do not match the configuration."""
 
 
-class OutOfMemory(ModelError):
-    """The device has too little memory left for what was asked; everything that was saved is as it was."""
-
-
 class TokenizerError(ModelError):
     """The tokenizer is missing or cannot be read."""
 
@@ -45,13 +41,18 @@ class DeviceError(ModelError):
 
 @contextmanager
 def device_errors() -> Iterator[None]:
-    """Say in one line what a GPU could not do, as DeviceError. A decorator of what computes on one."""
+    """Say in one line what a GPU, or the host's memory, could not do, as DeviceError. A decorator of what computes."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()  # others may go on with what is free now
-        advice = "close what else uses it, choose smaller --weights, or read a shorter text; saved states are intact"
-        raise DeviceError(f"the GPU has no memory left for this: {advice}") from error
     except torch.AcceleratorError as error:
         reason = str(error).splitlines()[0]
         raise DeviceError(f"the GPU failed ({reason}): start Onceread again; saved states are intact") from error
+    except RuntimeError as error:
+        gpu = isinstance(error, torch.OutOfMemoryError)
+        if not gpu and "can't allocate memory" not in str(error):  # all that PyTorch says of the host's
+            raise
+        traceback.clear_frames(error.__traceback__)  # they hold what was made on the way here
+        if gpu:
+            torch.cuda.empty_cache()  # others may go on with what is free now
+        advice = "close what else uses it, choose smaller --weights, or read a shorter text; saved states are intact"
+        raise DeviceError(f"the {'GPU' if gpu else 'computer'} has no memory left for this: {advice}") from error

@@ -1,16 +1,11 @@
-"""Whether a model fits into the memory of its device, asked before anything is loaded; and what is said where memory
-runs out nevertheless."""
-
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""Whether a model fits into the memory of its device, asked before anything is loaded."""
 
 import psutil
 import torch
 
 from kernels.quant import FORMS, Form
 from model.config import KimiConfig
-from model.errors import CheckpointError, ConfigError, OutOfMemory
+from model.errors import CheckpointError, ConfigError
 from model.transformer import Transformer
 
 
@@ -39,16 +34,3 @@ def check(config: KimiConfig, dtype: torch.dtype, device: torch.device, form: Fo
         instead = f"choose --weights {' or '.join(smaller)}" if smaller else "choose another device or a smaller model"
         need = f"{needed / 1e9:.1f} GB of {form} weights"
         raise CheckpointError(f"{need} do not fit into the {free / 1e9:.1f} GB free on {device}: {instead}")
-
-
-@contextmanager
-def explained(device: torch.device, doing: str) -> Iterator[None]:
-    """Say it in one line where the memory of `device` does not suffice, as OutOfMemory, and let go of what was made."""
-    try:
-        yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; of the CPU's memory there is but its message
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        traceback.clear_frames(error.__traceback__)
-        advice = "end what else uses it, or take smaller weights (--weights)"
-        raise OutOfMemory(f"{device} ran out of memory while {doing}: {advice}") from None

@@ -20,7 +20,7 @@ from kernels.linear import Weight
 from kernels.quant import Form, Weights
 from model import memory
 from model.config import KimiConfig
-from model.errors import CheckpointError
+from model.errors import CheckpointError, device_errors
 from model.quantize import dequantize
 from model.transformer import Layer, Transformer
 
@@ -39,11 +39,11 @@ def load(
     """The model of `folder`, ready to run, its experts in `form`.
 
     files: the shards as they come, each needed no longer once the next is asked for; by default the folder's. Raises
-    CheckpointError naming missing, extra or misshapen tensors, or what there is no memory for; OutOfMemory where that
+    CheckpointError naming missing, extra or misshapen tensors, or what there is no memory for; DeviceError where that
     shows later; ConfigError where the experts cannot have that form.
     """
     memory.check(config, dtype, device, form)
-    with memory.explained(device, f"loading {folder}"):
+    with device_errors():
         model = Transformer.allocate(config, dtype, device, form)
         fill(model, _tensors(shards(folder) if files is None else files, config, device, progress), str(folder))
     if config.quantization and dtype == torch.bfloat16 and device.type == "cpu":

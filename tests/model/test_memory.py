@@ -1,17 +1,12 @@
 """What fits: sizes are the model's own, and what does not fit is refused in one line with what to do."""
 
-import weakref
-
 import pytest
 import torch
 
 from kernels.quant import FORMS
 from model import memory
 from model.config import KimiConfig
-from model.engine import Engine
-from model.errors import CheckpointError, ConfigError, OutOfMemory
-from model.sampling import Sampling
-from model.transformer import Transformer
+from model.errors import CheckpointError, ConfigError
 from tests import checkpoints
 from tests.bench import synthetic
 
@@ -54,44 +49,3 @@ def test_what_does_not_fit_says_what_does(
 def test_a_form_that_there_is_not() -> None:
     with pytest.raises(ConfigError, match="multiples of 128"):
         memory.check(KimiConfig.from_keys(checkpoints.CONFIG), torch.bfloat16, CPU, "int4")
-
-
-@pytest.mark.parametrize("error", [
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore lines"),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:127] data. DefaultCPUAllocator: can't allocate memory: you tried"),
-])  # fmt: skip
-def test_memory_that_runs_out_is_one_line_and_lets_go(error: RuntimeError) -> None:
-    held: list[weakref.ref[torch.Tensor]] = []
-
-    def work() -> None:
-        tensor = torch.zeros(3)
-        held.append(weakref.ref(tensor))
-        raise error
-
-    said = r"^cpu ran out of memory while thinking: end what else uses it, or take smaller weights \(--weights\)$"
-    with pytest.raises(OutOfMemory, match=said) as caught, memory.explained(CPU, "thinking"):
-        work()
-    assert held[0]() is None
-    assert "\n" not in str(caught.value)
-
-
-def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match=r"^shapes differ$"), memory.explained(CPU, "thinking"):
-        raise RuntimeError("shapes differ")
-
-
-def test_the_engine_lives_on(tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = tiny_engine.read(tiny_engine.empty(), range(100))
-    before = list(tiny_engine.generate(state, [5], Sampling(max_tokens=4)))
-    plain = Transformer.forward
-
-    def out(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    monkeypatch.setattr(Transformer, "forward", out)
-    with pytest.raises(OutOfMemory, match="while reading, at token 100"):
-        tiny_engine.read(state, [1, 2])
-    with pytest.raises(OutOfMemory):
-        list(tiny_engine.generate(state, [5], Sampling(max_tokens=4)))
-    monkeypatch.setattr(Transformer, "forward", plain)
-    assert list(tiny_engine.generate(state, [5], Sampling(max_tokens=4))) == before
