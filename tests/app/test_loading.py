@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app import loading
+from app import library, loading, reading
 from app.home import Home
 from app.settings import Settings
 from tests import checkpoints
@@ -33,3 +33,14 @@ def test_each_form_has_states_of_its_own(settings: Settings, tmp_path: Path) -> 
         names.add(home.fingerprint)
         home.close()
     assert len(names) == 3
+
+
+def test_a_document_is_read_anew_for_another_form(settings: Settings, tmp_path: Path, book: Path) -> None:
+    folder = checkpoints.write(tmp_path / "wide", hidden_size=128, moe_intermediate_size=128)
+    reused = []
+    for form in ("bf16", "fp8", "bf16", "fp8"):
+        home = Home(replace(settings, model=folder, weights=form))
+        reused.append(reading.read(home, library.add(home, [book]).id).tokens_reused)
+        home.close()
+    assert reused[:2] == [0, 0]
+    assert reused[2] == reused[3] > 0

@@ -25,7 +25,7 @@ from model.config import KimiConfig
 from model.moe import MoE
 from model.state import ModelState
 from model.transformer import Transformer
-from tests.checkpoints import PUBLISHED, shapes
+from tests.checkpoints import PUBLISHED, shapes, write_tokenizer
 
 Config = dict[str, Any]
 """config.json as Hugging Face has it."""
@@ -63,7 +63,8 @@ def model(
 
 
 def write(folder: Path, config: Config, shards: int = SHARDS, device: str = "cpu") -> Path:
-    """The checkpoint's folder: config.json, an index and all shards. 98 GB for the whole of it."""
+    """The checkpoint's folder: config.json, an index, all shards (98 GB for the whole of it), and a tokenizer of the
+    tests' own: the real one is not to be had."""
     for _ in stream(folder, config, shards, device, keep=True):
         pass
     return folder
@@ -79,6 +80,7 @@ def stream(
     index = {name: file for file, names in parts.items() for name in names}
     content = {"metadata": {"total_size": total_bytes(config)}, "weight_map": index}
     (folder / "model.safetensors.index.json").write_text(json.dumps(content), "utf-8")
+    write_tokenizer(folder)
     for file, names in parts.items():
         drawn = {name: tensor.cpu() for name, tensor in tensors(config, names, torch.device(device))}
         save_file(drawn, folder / file, metadata={"format": "pt"})

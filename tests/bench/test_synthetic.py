@@ -12,6 +12,8 @@ from safetensors import safe_open
 from kernels.quant import FORMS, Form
 from model import weights
 from model.config import KimiConfig
+from model.engine import Engine
+from model.sampling import Sampling
 from model.state import ModelState
 from model.transformer import Layer, Transformer
 from tests.bench import synthetic
@@ -60,6 +62,13 @@ def test_written_and_loaded_is_the_model_filled_without_files(form: Form, tmp_pa
     folder = synthetic.write(tmp_path, SMALL, shards=5)
     assert len(list(folder.glob("*.safetensors"))) == 5
     assert same(load(folder, form), synthetic.model(SMALL, form=form))
+
+
+def test_an_engine_runs_on_it(tmp_path: Path) -> None:
+    engine = Engine.load(synthetic.write(tmp_path, SMALL, shards=2), form="fp8")
+    state = engine.read(engine.empty(), engine.tokenizer.encode("the house of the document " * 20))
+    assert len(list(engine.generate(state, [5, 6], Sampling(max_tokens=5)))) == 5
+    assert state.tokens > 20
 
 
 def test_written_tensors_have_the_real_dtypes_and_the_index_names_them(tmp_path: Path) -> None:
