@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kernels.kda_chunk_triton import log_decay
 from kernels.kda_decode import DecodeWeights
+from kernels.launch_triton import let_next, overlap, wait
 
 TILES = {"num_warps": 4}
 
@@ -41,19 +42,22 @@ def move_tail(x_ptr, tail_ptr, next_ptr, c, channels, W: tl.constexpr):
 def decode_kernel(
     qkv_ptr, raw_ptr, gate_ptr, beta_ptr, conv_ptr, a_log_ptr, bias_ptr, norm_ptr, tail_ptr, state_ptr,
     y_ptr, next_tail_ptr, next_state_ptr, qkv_stride, raw_stride, gate_stride, beta_stride, scale, eps, H,
-    K: tl.constexpr, W: tl.constexpr,
+    K: tl.constexpr, W: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One token of document 0 of the grid, head 1. A stride is from document to document; tails and states lie one
     after another, and the next ones may be the same tensors."""
+    let_next(OVERLAP)
     h, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     key = tl.arange(0, K)
     channels = 3 * H * K
-    # All that is read is asked for before any of it is needed; what is written comes last.
+    # All that is read is asked for before any of it is needed, weights even before the kernel in front has ended; what
+    # is written comes last.
+    weight = tl.load(norm_ptr + key).to(tl.float32)
+    bias, a_log = tl.load(bias_ptr + h * K + key), tl.load(a_log_ptr + h)
+    wait(OVERLAP)
     x, tail, after = qkv_ptr + b * qkv_stride, tail_ptr + b * (W - 1) * channels, next_tail_ptr + b * (W - 1) * channels
     gate = tl.load(gate_ptr + b * gate_stride + h * K + key).to(tl.float32)
-    weight = tl.load(norm_ptr + key).to(tl.float32)
     raw = tl.load(raw_ptr + b * raw_stride + h * K + key).to(tl.float32)
-    bias, a_log = tl.load(bias_ptr + h * K + key), tl.load(a_log_ptr + h)
     beta = tl.sigmoid(tl.load(beta_ptr + b * beta_stride + h).to(tl.float32))
     q = conv_step(x, conv_ptr, tail, h * K + key, channels, W)
     k = conv_step(x, conv_ptr, tail, (H + h) * K + key, channels, W)
@@ -88,5 +92,6 @@ def decode(
         qkv, raw, gate, beta, weights.conv, weights.a_log, weights.dt_bias, weights.norm, tail, state,
         y, next_tail, next_state, *(x.stride(0) for x in (qkv, raw, gate, beta)), keys**-0.5, weights.eps, heads,
         K=keys, W=weights.conv.shape[1], **(TILES | {"num_warps": max(1, keys * TILES["num_warps"] // 128)}),
+        **overlap(qkv.device),
     )  # fmt: skip
     return y, next_tail, next_state

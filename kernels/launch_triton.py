@@ -1,7 +1,8 @@
 """Launches that overlap (Hopper's programmatic dependent launch): small kernels in a row do without gaps between them.
 
 A kernel launched so may start while the one before it still runs. It `begin`s by letting its own successor do the same
-and then waits until its predecessor's results are there, so what follows `begin` sees what it would see without.
+and then waits until its predecessor's results are there, so what follows `begin` sees what it would see without. What
+no kernel writes, a matrix, may be asked for between the two.
 """
 
 from functools import lru_cache
@@ -16,8 +17,21 @@ import triton.language as tl
 @triton.jit
 def begin(OVERLAP: tl.constexpr):
     """The first line of a kernel: nothing is read or written before the kernel in front has ended."""
+    let_next(OVERLAP)
+    wait(OVERLAP)
+
+
+@triton.jit
+def let_next(OVERLAP: tl.constexpr):
+    """The kernel behind may start."""
     if OVERLAP:
         tl.extra.cuda.gdc_launch_dependents()
+
+
+@triton.jit
+def wait(OVERLAP: tl.constexpr):
+    """Until the kernel in front has ended."""
+    if OVERLAP:
         tl.extra.cuda.gdc_wait()
 
 

@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.launch_triton import begin, let_next, overlap, wait
 from kernels.quant import Fp8, Int4, Weights
 
 MOST_TOKENS = 8
@@ -26,9 +27,10 @@ WIDTH = 4096
 @triton.jit
 def rows_kernel(
     x_ptr, weight_ptr, scale_ptr, zero_ptr, y_ptr, x_stride, rows, width,
-    TOKENS: tl.constexpr, ROWS: tl.constexpr, BLOCKS: tl.constexpr, FORM: tl.constexpr,
+    TOKENS: tl.constexpr, ROWS: tl.constexpr, BLOCKS: tl.constexpr, FORM: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """y [T, rows] = x [T, width] times ROWS rows of the matrix, BLOCKS x 128 columns at a time."""
+    let_next(OVERLAP)
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
     token = tl.arange(0, TOKENS)
     y = tl.zeros((TOKENS, ROWS), tl.float32)
@@ -38,6 +40,7 @@ def rows_kernel(
             n = tl.arange(0, 64)[None, None, :]
             here = (row < rows)[:, None, None] & (block * 128 < width)[None, :, None]
             packed = tl.load(weight_ptr + row[:, None, None] * (width // 2) + block[None, :, None] * 64 + n, mask=here)
+            wait(OVERLAP)  # the matrix is there already, and is on its way when the tokens come
             group = row[:, None] * (width // 64) + block[None, :] * 2
             here = (row < rows)[:, None] & (block * 128 < width)[None, :]
             for half in tl.static_range(2):
@@ -53,6 +56,7 @@ def rows_kernel(
             column = block[:, None] * 128 + tl.arange(0, 128)[None, :]
             here = (row < rows)[:, None, None] & (column < width)[None, :, :]
             weight = tl.load(weight_ptr + row[:, None, None] * width + column[None, :, :], mask=here, other=0.0)
+            wait(OVERLAP)
             for t in tl.static_range(TOKENS):
                 x = tl.load(x_ptr + t * x_stride + column, mask=column < width, other=0.0).to(tl.float32)
                 product = weight.to(tl.float32) * x[None, :, :]
@@ -71,9 +75,10 @@ def rows_kernel(
 @triton.jit
 def tiles_kernel(
     x_ptr, weight_ptr, scale_ptr, zero_ptr, y_ptr, x_stride, tokens, rows, width,
-    TOKENS: tl.constexpr, ROWS: tl.constexpr, FORM: tl.constexpr,
+    TOKENS: tl.constexpr, ROWS: tl.constexpr, FORM: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """y [T, rows] = x [T, width] times ROWS rows of the matrix; TOKENS is T rounded up to the tensor cores' 8."""
+    begin(OVERLAP)
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
     token = tl.arange(0, TOKENS)
     here, is_token = (row < rows)[:, None], (token < tokens)[None, :]
@@ -124,11 +129,11 @@ def linear(x: Tensor, weight: Weights) -> Tensor:
         blocks = min(WIDTH // 128, triton.next_power_of_2(triton.cdiv(width, 128)))
         rows_kernel[(triton.cdiv(rows, ROWS),)](
             x, values, scale, zero, y, x.stride(0), rows, width,
-            TOKENS=tokens, ROWS=ROWS, BLOCKS=blocks, FORM=form, num_warps=4,
+            TOKENS=tokens, ROWS=ROWS, BLOCKS=blocks, FORM=form, num_warps=4, **overlap(x.device),
         )  # fmt: skip
     else:
         tiles_kernel[(triton.cdiv(rows, TILE_ROWS),)](
             x, values, scale, zero, y, x.stride(0), tokens, rows, width,
-            TOKENS=MOST_TOKENS, ROWS=TILE_ROWS, FORM=form, num_warps=1, num_stages=6,
+            TOKENS=MOST_TOKENS, ROWS=TILE_ROWS, FORM=form, num_warps=1, num_stages=6, **overlap(x.device),
         )  # fmt: skip
     return y

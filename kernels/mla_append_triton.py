@@ -9,6 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.launch_triton import begin, overlap
+
 
 def append(latents: Tensor, weight: Tensor, eps: float, table: Tensor, lengths: Tensor, page_rows: int) -> None:
     """Write row b's latent as the last of its `lengths[b]` tokens, its first R numbers through an RMS norm.
@@ -22,6 +24,7 @@ def append(latents: Tensor, weight: Tensor, eps: float, table: Tensor, lengths: 
         latents, weight, table, lengths, latents.stride(0), table.stride(0), eps,
         RANK=rank, SHARED=width - rank, PAGE=page_rows,
         BLOCK_RANK=triton.next_power_of_2(rank), BLOCK_SHARED=triton.next_power_of_2(width - rank), num_warps=4,
+        **overlap(latents.device),
     )  # fmt: skip
 
 
@@ -29,8 +32,10 @@ def append(latents: Tensor, weight: Tensor, eps: float, table: Tensor, lengths: 
 def append_kernel(
     x_ptr, weight_ptr, table_ptr, lengths_ptr, x_stride, pages, eps,
     RANK: tl.constexpr, SHARED: tl.constexpr, PAGE: tl.constexpr, BLOCK_RANK: tl.constexpr, BLOCK_SHARED: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """One row."""
+    begin(OVERLAP)
     row = tl.program_id(0)
     latent, common = tl.arange(0, BLOCK_RANK), tl.arange(0, BLOCK_SHARED)
     x = x_ptr + row.to(tl.int64) * x_stride

@@ -21,6 +21,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.launch_triton import begin, overlap
+
 SPLITS = 132
 """Parts of a long sequence: about one for each multiprocessor."""
 
@@ -99,13 +101,14 @@ def attend_spans(
             HEADS=heads, RANK=rank, SHARED=width - rank, PAGE=span.page_rows, LEAST=TILES_A_SPLIT,
             BLOCK_HEADS=block_heads, BLOCK_ROWS=block_rows, BLOCK_RANK=triton.next_power_of_2(rank),
             BLOCK_SHARED=max(16, triton.next_power_of_2(width - rank)),
-            **(tile | {"num_warps": tile["num_warps"] * max(1, block_rows // 32)}),
+            **(tile | {"num_warps": tile["num_warps"] * max(1, block_rows // 32)}), **overlap(q.device),
         )  # fmt: skip
     o = torch.empty(batch, heads, rank, dtype=torch.float32, device=q.device)
     lse = torch.empty(batch, heads, dtype=torch.float32, device=q.device)
     block = min(32, triton.next_power_of_2(rank))
     _join[(rows, triton.cdiv(rank, block))](
         partial, partial_lse, o, lse, rows, rank, slots, BLOCK_SLOTS=triton.next_power_of_2(slots), BLOCK=block,
+        **overlap(q.device),
     )  # fmt: skip
     return o, lse
 
@@ -115,9 +118,10 @@ def _partial(
     q_ptr, table_ptr, lengths_ptr, queries_ptr, o_ptr, lse_ptr, slot, rows_in_all, pages, queries, most, scale,
     HEADS: tl.constexpr, RANK: tl.constexpr, SHARED: tl.constexpr, PAGE: tl.constexpr, LEAST: tl.constexpr,
     BLOCK_HEADS: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr, BLOCK_SHARED: tl.constexpr,
-    BLOCK_S: tl.constexpr,
+    BLOCK_S: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """One part of one group's sequence for BLOCK_ROWS rows (query, head): its sum and the log2 of its denominator."""
+    begin(OVERLAP)
     split, group = tl.program_id(1), tl.program_id(2)
     n = tl.arange(0, BLOCK_ROWS)
     asked, head = tl.program_id(0) * (BLOCK_ROWS // BLOCK_HEADS) + n // BLOCK_HEADS, n % BLOCK_HEADS
@@ -175,9 +179,11 @@ def _partial(
 
 @triton.jit
 def _join(
-    partial_ptr, partial_lse_ptr, o_ptr, lse_ptr, rows, rank, slots, BLOCK_SLOTS: tl.constexpr, BLOCK: tl.constexpr
+    partial_ptr, partial_lse_ptr, o_ptr, lse_ptr, rows, rank, slots, BLOCK_SLOTS: tl.constexpr, BLOCK: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One row's parts into one, in the order of their slots."""
+    begin(OVERLAP)
     row, column = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     slot = tl.arange(0, BLOCK_SLOTS)
     found = tl.load(partial_lse_ptr + slot * rows + row, mask=slot < slots, other=float("-inf"))

@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.launch_triton import begin, overlap
+
 NUMBERS = 4096
 """Numbers a program works on, at least one row."""
 
@@ -15,8 +17,10 @@ NUMBERS = 4096
 def norm_kernel(
     x_ptr, other_ptr, weight_ptr, sum_ptr, out_ptr, rows, x_stride, other_stride, eps,
     D: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, ADD: tl.constexpr, GATE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """out = x / rms(x) * weight. ADD: of x + other, which goes to `sum`. GATE: times sigmoid(other)."""
+    begin(OVERLAP)
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)[:, None]
     column = tl.arange(0, BLOCK)[None, :]
     inside = (row < rows) & (column < D)
@@ -62,7 +66,7 @@ def _launch(
     rows = max(1, NUMBERS // block)
     norm_kernel[(triton.cdiv(x.shape[0], rows),)](
         x, other, weight, x if total is None else total, out, x.shape[0], x.stride(0), other.stride(0), eps,
-        D=width, BLOCK=block, ROWS=rows, ADD=total is not None, GATE=gate, num_warps=4,
+        D=width, BLOCK=block, ROWS=rows, ADD=total is not None, GATE=gate, num_warps=4, **overlap(x.device),
     )  # fmt: skip
     return out
 

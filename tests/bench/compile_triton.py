@@ -25,6 +25,7 @@ from kernels import (
     kda_pass_triton,
     kda_prefill_triton,
     linear_triton,
+    mla_append_triton,
     mla_decode_triton,
     mla_prefill_gluon_triton,
     mla_prefill_triton,
@@ -65,20 +66,21 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
             yield kda_pass_triton.segment_kernel, {**shape, "SLICE": columns}, passing, {}
             join = {"K": dim, "V": dim, "SLICE": columns}
             yield kda_pass_triton.join_kernel, join, {"num_warps": 8}, {}
-        yield kda_decode_triton.decode_kernel, {"K": dim, "W": 4}, {"num_warps": dim // 32}, {}
+        yield kda_decode_triton.decode_kernel, {"K": dim, "W": 4, "OVERLAP": True}, {"num_warps": dim // 32}, {}
     yield conv_triton.conv_kernel, {"W": 4, "TOKENS": 32, "CHANNELS": 128}, {"num_warps": 4}, {}
     for width, rows, add, gate in ((2304, 1, True, False), (2304, 1, False, False), (128, 32, False, True)):
         block = triton.next_power_of_2(width)
-        constants = {"D": width, "BLOCK": block, "ROWS": rows, "ADD": add, "GATE": gate}
+        constants = {"D": width, "BLOCK": block, "ROWS": rows, "ADD": add, "GATE": gate, "OVERLAP": True}
         yield norm_triton.norm_kernel, constants, {"num_warps": 4}, {}
     for form, weight, scale, zero in (
         ("whole", "*bf16", "*bf16", "*bf16"), ("fp8", "*fp8e4nv", "*fp32", "*fp32"), ("int4", "*u8", "*bf16", "*bf16"),
     ):  # fmt: skip
         types = {"weight_ptr": weight, "scale_ptr": scale, "zero_ptr": zero}
         for tokens in (1, 2):
-            constants = {"TOKENS": tokens, "ROWS": linear_triton.ROWS, "BLOCKS": 32, "FORM": form}
+            constants = {"TOKENS": tokens, "ROWS": linear_triton.ROWS, "BLOCKS": 32, "FORM": form, "OVERLAP": True}
             yield linear_triton.rows_kernel, constants, {"num_warps": 4}, types
-        constants = {"TOKENS": linear_triton.MOST_TOKENS, "ROWS": linear_triton.TILE_ROWS, "FORM": form}
+        constants = {"TOKENS": linear_triton.MOST_TOKENS, "ROWS": linear_triton.TILE_ROWS, "FORM": form,
+                     "OVERLAP": True}  # fmt: skip
         yield linear_triton.tiles_kernel, constants, {"num_warps": 1, "num_stages": 6}, types
 
 
@@ -116,9 +118,12 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
     for rows in (32, 64):
         shape: dict[str, Any] = {"HEADS": 32, "RANK": 512, "SHARED": 64, "PAGE": 4096,
                      "LEAST": mla_decode_triton.TILES_A_SPLIT,
-                     "BLOCK_HEADS": 32, "BLOCK_ROWS": rows, "BLOCK_RANK": 512, "BLOCK_SHARED": 64}  # fmt: skip
+                     "BLOCK_HEADS": 32, "BLOCK_ROWS": rows, "BLOCK_RANK": 512, "BLOCK_SHARED": 64,
+                     "OVERLAP": True}  # fmt: skip
         options["num_warps"] = rows // 8
         yield mla_decode_triton._partial, shape | tiles, options, types | {"o_ptr": "*fp32"}
+    shape = {"RANK": 512, "SHARED": 64, "PAGE": 4096, "BLOCK_RANK": 512, "BLOCK_SHARED": 64, "OVERLAP": True}
+    yield mla_append_triton.append_kernel, shape, {"num_warps": 4}, types
     for name, tiles in moe_grouped_triton.TILES.items():
         step, _, form = name.partition(" ")
         weight = {"": "*bf16", "fp8": "*fp8e4nv", "int4": "*u8"}[form]
