@@ -7,6 +7,7 @@ Off a GPU it is a dry run at tiny sizes: every line of it runs, and nothing is m
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import cast
@@ -173,6 +174,7 @@ def written(engine: Engine, states: Sequence[ModelState], thousands: int, what: 
 
 def decode(engine: Engine, states: Sequence[ModelState]) -> tuple[float, list[int]]:
     """Median seconds of a step, its token chosen and on the host; how many experts each layer's first step reads."""
+    engine = replace(engine, desk=Desk(engine.model))  # without graphs yet: a graph's layers cannot be listened to
     forks = [state.fork() for state in states]
     used: list[int] = []
     hooks = [moe.register_forward_pre_hook(lambda moe, given: used.append(_distinct(cast(MoE, moe), given[0])))

@@ -9,8 +9,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from kernels import moe_few_triton
 from kernels.linear import Weight
-from model.config import KimiConfig
 from model.engine import Engine
+from model.transformer import Transformer
 from tests.bench.timing import copy_speed, graphed_milliseconds, matmul_speed
 from tests.kernels.device import ON_GPU
 
@@ -65,12 +65,12 @@ def table(
         took = event.self_device_time_total / 1e3 if ON_GPU else event.self_cpu_time_total / 1e3
         if not took or (ON_GPU and event.device_type == torch.autograd.DeviceType.CPU):
             continue
-        stage = next((name for name, names in STAGES.items() if re.search(names, event.key)), "other")
+        stage = stage_of(event.key)
         spent[stage] = spent.get(stage, 0.0) + took
         launches[stage] = launches.get(stage, 0) + event.count
         if stage == "other":
             unnamed[event.key] = took
-    counted = operations(engine.config, engine, tokens, past) if engine else {}
+    counted = operations(engine.model, tokens, past) if engine else {}
     yield f"\n| {what} | ms | share | launches | TFLOP/s | of the peak |"
     yield "|---|---|---|---|---|---|"
     total = sum(spent.values())
@@ -82,10 +82,16 @@ def table(
     yield f"| all | {total:.2f} | | {sum(launches.values())} | other: {', '.join(key[:40] for key, _ in most)} | |"
 
 
-def operations(config: KimiConfig, engine: Engine, tokens: int, past: int) -> dict[str, float]:
+def stage_of(kernel: str) -> str:
+    """The stage of a kernel of this name."""
+    return next((stage for stage, names in STAGES.items() if re.search(names, kernel)), "other")
+
+
+def operations(model: Transformer, tokens: int, past: int) -> dict[str, float]:
     """Floating-point operations of a chunk's stages. The expansion of latents counts with the matrices it is one of."""
+    config = model.config
     layers, mla = config.layers - len(config.dense_layers), len(config.mla_layers)
-    whole = sum(x.numel() for x in engine.model.parameters() if isinstance(x, Weight) and x.dim() == 2)
+    whole = sum(x.numel() for x in model.parameters() if isinstance(x, Weight) and x.dim() == 2)
     shared = 3 * config.hidden * config.shared_inner * layers
     heads = config.heads * (config.nope + config.shared + config.value_dim)
     expansion = config.rank * config.heads * (config.nope + config.value_dim)
