@@ -14,6 +14,7 @@ from app.home import Home
 from app.preferences import Preferences
 from app.turns import Line
 from ui.address import Address
+from ui.heap import give_back
 
 MOST, MOST_EACH = 100, 5
 """Questions under way, of everybody and of one person."""
@@ -126,3 +127,5 @@ class Asking:
             with self._changing, suppress(ValueError):
                 self._under_way.remove(asked)
             asked.finished.set()
+            if not self._under_way:
+                give_back()

@@ -1,4 +1,4 @@
-"""Memory of a program with many threads."""
+"""Memory of a program that serves for days, in many threads."""
 
 import ctypes
 from contextlib import suppress
@@ -12,3 +12,11 @@ def share_one_heap() -> None:
     """
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def give_back() -> None:
+    """Give memory that is free back to the system, also where it lies between blocks in use. glibc keeps it, and over
+    many questions it comes to a tenth of all there is. It takes about 10 ms. Elsewhere nothing is done.
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,5 +1,9 @@
-"""The page under use (the tiny model): memory over many questions, and twenty browsers asking at once."""
+"""The page under use (the tiny model): memory over many questions, and twenty browsers asking at once.
 
+It ends by itself, whatever hangs: `MOST_SECONDS`.
+"""
+
+import faulthandler
 import gc
 import re
 import shutil
@@ -26,12 +30,17 @@ from ui.heap import share_one_heap
 from ui.shared import Site
 
 QUESTIONS, PEOPLE = 500, 20
+MOST_SECONDS = 3600
+"""After that the traceback of every thread is printed, and the bench ends."""
+ONE_SECONDS = 120
+"""An answer takes so long at most."""
 WORDS = "The bees of Anvers fly over the sea in the morning, and come home at night. "
 
 
 def run() -> Iterator[str]:
     """Measure; lines of Markdown as they come."""
     share_one_heap()  # as `serve` does
+    faulthandler.dump_traceback_later(MOST_SECONDS, exit=True)
     with tempfile.TemporaryDirectory() as folder:
         model = checkpoints.write(Path(folder) / "tiny", model_max_length=1 << 20)
         home = Home(Settings(Path(folder) / "home", model, "cpu"))
@@ -42,6 +51,7 @@ def run() -> Iterator[str]:
         yield ""
         yield _browsers(home, Path(folder) / "bees.txt")
         home.close()
+    faulthandler.cancel_dump_traceback_later()
 
 
 def _memory(home: Home, document: str) -> Iterator[str]:
@@ -49,11 +59,11 @@ def _memory(home: Home, document: str) -> Iterator[str]:
     asking, process = Asking(), psutil.Process()
     yield from ("| questions asked | resident memory |", "|---|---|")
     for n in range(QUESTIONS + 1):
-        if n % (QUESTIONS // 10) == 0:
+        if n % max(1, QUESTIONS // 10) == 0:
             gc.collect()
             yield f"| {n} | {process.memory_info().rss / 1e6:.1f} MB |"
         asked = asking.ask(home, "", Address(document), f"What of the bees, {n}?", Preferences(max_tokens=16))
-        asked.finished.wait()
+        assert asked.finished.wait(ONE_SECONDS), "a question was not answered"
         assert asked.answer is not None, asked.error
 
 
@@ -83,10 +93,11 @@ def _browsers(home: Home, book: Path) -> str:
             tab.press("#question textarea", "Enter")
         asked_in = time.monotonic() - begun
         most, answered = _watch(tabs)
+        took = time.monotonic() - begun
         chromium.close()
     return (
         f"{PEOPLE} browsers asked within {asked_in:.1f} s: {answered} shown their own answer within "
-        f"{time.monotonic() - begun:.1f} s; told of up to {most} before them"
+        f"{took:.1f} s; told of up to {most} before them"
     )
 
 

@@ -81,9 +81,11 @@ def served(site: Site, port: int) -> Iterator[Running]:
     page = main.build(site)
     site.start()
     server.launch(page, site, "127.0.0.1", port)
-    yield Running(f"http://127.0.0.1:{port}/", site.home, site.worker)
-    page.close(verbose=False)
-    site.end()
+    try:
+        yield Running(f"http://127.0.0.1:{port}/", site.home, site.worker)
+    finally:
+        page.close(verbose=False)
+        site.end()
 
 
 @pytest.fixture(scope="session")

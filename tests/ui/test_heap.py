@@ -16,3 +16,14 @@ def test_threads_share_one_heap_where_there_is_glibc() -> None:
     )
     said = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, text=True, capture_output=True, check=True).stderr
     assert said.count("Arena ") == 1, said
+
+
+def test_free_memory_between_blocks_in_use_is_given_back() -> None:
+    asked = (
+        "import psutil\nfrom ui.heap import give_back, share_one_heap\nshare_one_heap()\n"
+        "blocks = [bytes(4000) for _ in range(20_000)]\ndel blocks[:-1]\n"  # the last one holds the heap's end
+        "before = psutil.Process().memory_info().rss\ngive_back()\n"
+        "print((before - psutil.Process().memory_info().rss) // 1_000_000)"
+    )
+    said = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    assert int(said) > 60, said
