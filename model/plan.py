@@ -87,7 +87,7 @@ def stages(config: KimiConfig, dtype: torch.dtype, kernels: str, tokens: int, co
     channels, heads = config.kda_channels, config.heads
     mixed = 3 * channels + 2 * config.kda_dim + config.kda_heads  # the projection, then what the convolution gives
     kda = (mixed + 2 * channels + 3 * channels + channels) * size
-    chunked = (4 * channels + 64 * config.kda_heads) * 2 if gpu else 7 * channels * wide
+    chunked = (4 * channels + 64 * config.kda_heads) * size if gpu else 7 * channels * wide
     kda += chunked * min(tokens, SPAN) // tokens
 
     width, both = config.nope + config.shared, config.nope + config.value_dim
