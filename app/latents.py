@@ -26,14 +26,16 @@ def exact(name: str) -> str:
     return name.removesuffix(ROUNDED)
 
 
-def settle(state: ModelState, settings: Settings) -> None:
-    """After each chunk of reading: round the pages that it filled, in place. `state` must be nobody else's."""
-    if not settings.round_latents or state.tokens % layout.PAGE:
+def settle(state: ModelState, settings: Settings, since: int) -> None:
+    """After each chunk of reading, which began after `since` tokens: round the pages that it filled, in place. `state`
+    must be nobody else's."""
+    if not settings.round_latents:
         return
+    filled = slice(since // layout.PAGE, state.tokens // layout.PAGE)
     for layer in state.layers:
         if isinstance(layer, MLAState):
-            *_, page = layer.pages()
-            page.copy_(mxint8.rounded(page))
+            for page in list(layer.pages())[filled]:
+                page.copy_(mxint8.rounded(page))
 
 
 def encoding(settings: Settings, page: bool) -> Encoding:

@@ -9,6 +9,7 @@ from functools import partial
 from app import dialogue, latents, room, states
 from app.errors import ReadingStopped
 from app.home import Home
+from model.engine import Engine
 from model.handover import Handover
 from model.state import ModelState
 from storage.documents import Document, SkippedPart
@@ -117,6 +118,11 @@ def read_state(
     return result, state
 
 
+def computes_beside(engine: Engine) -> bool:
+    """Whether the model computes while Python goes on: a GPU does."""
+    return engine.device.type == "cuda"
+
+
 class _Reading:
     """One run over the tokens still to be read."""
 
@@ -141,7 +147,8 @@ class _Reading:
                     yield waited
                     return
             waited = True
-            saved = self.home.snapshots.along(self.document.id, maker, self.prefixes)
+            usable = states.resumable(self.home.engine, self.prefixes)
+            saved = self.home.snapshots.along(self.document.id, maker, usable)
             self._report(0, saved[0].tokens if saved else 0, total, time.perf_counter(), ELSEWHERE)
             if self.should_stop():
                 raise ReadingStopped("stopped while another Onceread was reading it; what that one reads is saved")
@@ -155,16 +162,17 @@ class _Reading:
         begun = time.perf_counter()
         first = self.saved_tokens = state.tokens
         saved_at = begun
-        ahead = self.home.engine.device.type == "cuda"
+        ahead = computes_beside(self.home.engine)
         waiting: Handover | None = None
         kept = set(states.checkpoints(self.home.engine, len(ids)))
         self._report(first, first, len(ids), begun)
         chunks = self.home.engine.read_chunks(state, ids[first:])
         while state.tokens < len(ids):
-            report = partial(self._report, first, state.tokens, len(ids), begun)
+            before = state.tokens
+            report = partial(self._report, first, before, len(ids), begun)
             with self.home.turns.reading(report):
                 state = next(chunks)
-                latents.settle(state, self.home.settings)
+                latents.settle(state, self.home.settings, before)
             if waiting is not None:
                 self.commit(waiting)
                 waiting, saved_at = None, time.perf_counter()

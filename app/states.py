@@ -6,6 +6,7 @@ never match; what differs is said.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,30 +59,38 @@ def maker_of(engine: Engine) -> Maker:
 
 
 def prefixes_of(engine: Engine, ids: Sequence[int]) -> dict[int, str]:
-    """The hash of the first n tokens, for every n after which a state may be taken up: where a chunk ends, and the end.
-
-    Reading goes on from the end of a chunk as if it had never stopped, to the bit; from elsewhere it would not.
-    """
+    """The hash of the first n tokens, for every n where a page or a chunk ends, and the end."""
     tokens = np.asarray(ids, dtype=np.int64)
     digest = hashlib.sha256()
     prefixes = {}
-    for start in range(0, len(ids), engine.chunk):
-        chunk = tokens[start : start + engine.chunk]
-        digest.update(chunk.tobytes())
-        prefixes[start + len(chunk)] = digest.hexdigest()
+    step = math.gcd(engine.chunk, layout.PAGE)
+    for start in range(0, len(ids), step):
+        piece = tokens[start : start + step]
+        digest.update(piece.tobytes())
+        prefixes[start + len(piece)] = digest.hexdigest()
     return prefixes
+
+
+def resumable(engine: Engine, prefixes: Mapping[int, str]) -> dict[int, str]:
+    """Those of a text's prefixes after which a state may be taken up: where a chunk ends, and the end of all.
+
+    Reading goes on from the end of a chunk as if it had never stopped, to the bit; from elsewhere it would not.
+    """
+    total = max(prefixes, default=0)
+    return {n: prefix for n, prefix in prefixes.items() if n % engine.chunk == 0 or n == total}
 
 
 def checkpoints(engine: Engine, tokens: int) -> list[int]:
     """After how many tokens of a text the state is kept for good, besides its end.
 
-    The last is the last full page before the end: a text that grows is read from there. The others lie so far apart
-    that all together stay within OVERHEAD of the latents, at places that are the same in every text.
+    The last is where a page and a chunk end last before the end: a text that grows is read from there. The others lie
+    so far apart that all together stay within OVERHEAD of the latents, at places that are the same in every text.
     """
+    both = math.lcm(layout.PAGE, engine.chunk)
     fixed = layout.fixed_bytes(engine.config, engine.dtype)
     apart = fixed / (OVERHEAD * layout.bytes_per_token(engine.config, engine.dtype))
-    spacing = -(-int(apart + 1) // layout.PAGE) * layout.PAGE
-    last = (tokens - 1) // layout.PAGE * layout.PAGE
+    spacing = -(-int(apart + 1) // both) * both
+    last = (tokens - 1) // both * both
     spaced = [n * spacing for n in range(1, tokens // spacing) if n * spacing < last]
     return [*spaced, last] if last > 0 else []
 
@@ -137,7 +146,7 @@ def would_drop(home: Home, tokens: int) -> list[Eviction]:
 
 def reusable(home: Home, ids: Sequence[int]) -> Reusable:
     """How much of a text is in saved state already, its own or that of another which begins alike; without loading."""
-    found = home.snapshots.along("", maker_of(home.engine), prefixes_of(home.engine, ids))
+    found = home.snapshots.along("", maker_of(home.engine), resumable(home.engine, prefixes_of(home.engine, ids)))
     if not found:
         return Reusable(0, None)
     return Reusable(found[0].tokens, next(iter(found[0].documents), None))
@@ -149,7 +158,7 @@ def restore(home: Home, document_id: str, ids: Sequence[int]) -> Restored:
     A damaged page is read again from the nearest sound state before it, and what stands on it is as good as before;
     anything else that is damaged is dropped, and the next state before it is taken.
     """
-    prefixes = prefixes_of(home.engine, ids)
+    prefixes = resumable(home.engine, prefixes_of(home.engine, ids))
     notes: list[str] = []
     mended = 0
     for snapshot in home.snapshots.along(document_id, maker_of(home.engine), prefixes):
@@ -187,20 +196,22 @@ def _mend(home: Home, block: int, end: int, ids: Sequence[int], damage: Snapshot
 
     Raises `damage`, for this block alone, if the page does not come out as it was sealed.
     """
-    start = end - layout.PAGE
-    before = restore(home, damage.document, ids[:start]) if start else Restored(home.engine.empty(), "")
+    start, chunk = end - layout.PAGE, home.engine.chunk
+    first, stop = start // chunk * chunk, -(-end // chunk) * chunk  # by whole chunks, as it was read
+    before = restore(home, damage.document, ids[:first]) if first else Restored(home.engine.empty(), "")
     state = before.state
-    chunks = home.engine.read_chunks(state, ids[state.tokens : end])
+    chunks = home.engine.read_chunks(state, ids[state.tokens : stop])
     while state.tokens < end:
+        begun = state.tokens
         with home.turns.reading():
             state = next(chunks)
-            latents.settle(state, home.settings)
+            latents.settle(state, home.settings, begun)
     names = ModelState.page_names(home.engine.config, start // layout.PAGE)
     tensors = {name: x for name, x in state.to_tensors().items() if name in names}
     if not home.snapshots.mend(block, tensors, latents.encoding(home.settings, page=True)):
         damage.blocks = (block,)
         raise damage
-    return end - before.state.tokens + before.tokens_mended
+    return state.tokens - before.state.tokens + before.tokens_mended
 
 
 def what_differs(one: Maker, other: Maker) -> str:

@@ -98,6 +98,6 @@ def test_more_fits_a_budget(home: Home, book: Path) -> None:
 def test_without_choosing_it_nothing_is_rounded(home: Home, settings: Settings, book: Path) -> None:
     state = reading.read_state(home, add(home, text_of(book)).id)[1]
     before = bits(state)
-    latents.settle(state, settings)
+    latents.settle(state, settings, 0)
     assert bits(state) == before
     assert latents.exact(latents.named("f", replace(settings, round_latents=True))) == latents.named("f", settings)
