@@ -93,6 +93,7 @@ def test_no_name_hides_a_module_of_pythons_or_triton(path: Path) -> None:
 
 OF_THE_WHOLE = {
     "tests/app/test_exactness.py",
+    "tests/app/test_large_chunks.py",
     "tests/storage/test_crash.py",
     "tests/test_layout.py",
     "tests/test_readme.py",

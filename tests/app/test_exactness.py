@@ -34,8 +34,10 @@ def add(home: Home, text: str) -> Document:
 def fresh(home: Home, text: str, _folder: Path) -> ModelState:
     """Read in one go, nothing saved."""
     ids = dialogue.document_ids(home.engine, text)
+    before = 0
     for state in home.engine.read_chunks(home.engine.empty(), ids):
-        latents.settle(state, home.settings)
+        latents.settle(state, home.settings, before)
+        before = state.tokens
     return state
 
 

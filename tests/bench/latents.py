@@ -53,8 +53,10 @@ def _next_tokens(engine: Engine, settings: Settings) -> list[str]:
     states = []
     for rounded in (False, True):
         chosen = replace(settings, round_latents=rounded)
+        before = 0
         for state in engine.read_chunks(engine.empty(), ids[:TOKENS]):
-            latents.settle(state, chosen)
+            latents.settle(state, chosen, before)
+            before = state.tokens
         states.append(state)
     exact, off = (_log_probabilities(engine, state, ids[TOKENS:]) for state in states)
     kl = (exact.exp() * (exact - off)).sum(-1)
