@@ -14,6 +14,10 @@ from torch import Tensor
 WEIGHTS = 1 << 20
 """Weights of keys that each head works on at once: they stay in a processor's cache."""
 
+ROUND = 64
+"""Keys are filled up to a multiple of this: PyTorch prepares a product anew for every size that it has not met of late,
+which takes a millisecond, and the past grows by a key with each token."""
+
 OUTWEIGHS = 50.0
 """How much heavier than all keys before new ones may be, for their scores to be rounded against those."""
 
@@ -75,6 +79,9 @@ def _extend_bfloat16(o: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, sc
     Keys are weighed against what was attended to before: exp(score - lse). So the scores, which are rounded to
     bfloat16, are finest where they matter. Where the new keys far outweigh all others they would not be: `attend` then.
     """
+    size = k.shape[1]
+    if gap := -size % ROUND:
+        k, v = F.pad(k, (0, 0, 0, gap)), F.pad(v, (0, 0, 0, gap))
     reference = lse.to(q.dtype)
     new, total = torch.empty_like(o), torch.empty_like(lse)
     rows = max(1, WEIGHTS // k.shape[1])
@@ -82,21 +89,22 @@ def _extend_bfloat16(o: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, sc
         part = slice(start, start + rows)
         less = (-reference[:, part, None]).expand(-1, -1, k.shape[1])
         weights = torch.baddbmm(less, q[:, part], k.transpose(1, 2), alpha=scale).exp_()
+        weights[..., size:] = 0
         total[:, part] = _sum(weights, lse.dtype)
         new[:, part] = torch.bmm(weights, v)
     if not (total < OUTWEIGHS).all():
-        return merge(o, lse, *attend(q, k, v, scale, causal=False))
+        return merge(o, lse, *attend(q, k[:, :size], v[:, :size], scale, causal=False))
     before = torch.exp(lse - reference)
     total += before
     return new.addcmul_(o, before[..., None]).div_(total[..., None]), reference + total.log()
 
 
 def _sum(weights: Tensor, dtype: torch.dtype) -> Tensor:
-    """The sum over the last dimension, [..., S] -> [...] of `dtype`. Converting all of a bfloat16 tensor for that takes
-    a sixth of the attention's time; so runs of 64 are summed first, whose rounding the sum over the runs averages out.
+    """The sum over the last dimension, a multiple of ROUND: [..., S] -> [...] of `dtype`. Converting all of a bfloat16
+    tensor for that takes a sixth of the attention's time; so runs of ROUND are summed first, whose rounding the sum
+    over the runs averages out.
     """
-    runs = weights.unflatten(-1, (-1, 64)).sum(-1) if weights.shape[-1] % 64 == 0 else weights
-    return runs.sum(-1, dtype=dtype)
+    return weights.unflatten(-1, (-1, ROUND)).sum(-1).sum(-1, dtype=dtype)
 
 
 def expand(latents: Tensor, kv_up: Tensor, nope: int) -> tuple[Tensor, Tensor]:
