@@ -1,5 +1,6 @@
 """Matrix times tokens, with ways of their own for a few of them, where reading the matrix is what takes time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels import backend
+from kernels.quant import Grid
 
 FEW_ON_GPU = 8
 """Up to this many tokens a matrix on a GPU takes as long as it takes to be read: the width of a tensor core's tile."""
@@ -40,66 +42,52 @@ class Packed:
 class Weight(nn.Parameter):
     """A matrix [O, D], or one for each expert [E, O, D], that may also be held packed."""
 
-    _form: tuple[int, int] | None = None
+    _grids: tuple[tuple[int, Grid], ...] = ()
     _packed: tuple[Packed, ...] | None = None
 
-    def pack(self, bits: int, group: int) -> None:
-        """Hold it packed as well from its first use for a few tokens on, if its values are of that form."""
-        self._form = bits, group
+    def keep(self, row: int, grid: Grid) -> None:
+        """Hold the rows from `row` on (counted through all experts), whose values `grid` has, packed as well: from
+        their first use for a few tokens on."""
+        self._grids = (*self._grids, (row, grid))
 
     @property
     def packed(self) -> tuple[Packed, ...]:
         """The packed matrix (of each expert), or nothing."""
-        if self._packed is None and self._form:
-            found = [pack(matrix, *self._form) for matrix in (self.data if self.dim() == 3 else self.data[None])]
+        if self._packed is None and self._grids:
+            rows, count = self.shape[-2], self.shape[0] if self.dim() == 3 else 1
+            found = [pack(self._leading(n * rows, (n + 1) * rows)) for n in range(count)]
             self._packed = tuple(one for one in found if one is not None) if None not in found else ()
+            self._grids = ()
         return self._packed or ()
 
-
-def pack(weight: Tensor, bits: int, group: int) -> Packed | None:
-    """The leading rows of weight [O, D] that lie on a grid of 2^bits levels (bits 4 or 8) for each `group` columns.
-
-    The grid is found in the values, which reach its lowest and its highest level: what was stored in 4 bits is
-    recognised, and what was not is left alone; None if that is all. 8 bits are as fine as bfloat16 and always fit.
-    """
-    blocks: list[list[tuple[Tensor, Tensor]]] = []
-    for block in weight.split(2048):  # in the processor's cache; the kernel's layout goes by rows
-        digits = _pack_block(block, bits, group)
-        blocks.append(digits)
-        if len(digits[0][0]) < len(block):
-            break
-    joined = [tuple(zip(*parts, strict=True)) for parts in zip(*blocks, strict=True)]  # for each digit, its two parts
-    whole = tuple((torch.cat(levels), torch.cat(scale_zero, 1)) for levels, scale_zero in joined)
-    return Packed(len(whole[0][0]), group, whole) if len(whole[0][0]) else None
+    def _leading(self, start: int, end: int) -> list[Grid]:
+        """The grids that follow each other from row `start` on, all of one form."""
+        leading: list[Grid] = []
+        for row, grid in sorted(self._grids, key=lambda each: each[0]):
+            alike = not leading or (grid.bits, grid.group) == (leading[0].bits, leading[0].group)
+            if row == start < end and alike:
+                leading.append(grid)
+                start += len(grid.q)
+        return leading
 
 
-def _pack_block(weight: Tensor, bits: int, group: int) -> list[tuple[Tensor, Tensor]]:
-    """The digits of the leading rows that are on a grid, as many as a multiple of 16."""
-    groups = weight.float().unflatten(-1, (-1, group))
-    low, high = groups.aminmax(dim=-1, keepdim=True)
-    groups -= low
-    scale = ((high - low) / (2**bits - 1)).clamp_min_(1e-12)
-    for _ in range(bits // 4):  # values are rounded: the step that fits them all best is the one they were stored with
-        levels = (groups / scale).round_()
-        scale = (levels * groups).sum(-1, keepdim=True) / levels.square_().sum(-1, keepdim=True).clamp_min_(1)
-        scale = scale.clamp_min_(1e-12).to(weight.dtype).float()
-    levels = (groups / scale).round_().clamp_(0, 2**bits - 1)
-    rows = len(weight)
-    if bits == 4:  # bfloat16 rounds a value by up to 1/512 of itself
-        off = (levels * scale - groups).abs_() > torch.maximum(low.abs(), high.abs()) / 128
-        rows = next(iter(off.flatten(1).any(1).nonzero().flatten().tolist()), rows)
-    rows = rows // 16 * 16
+def pack(grids: Sequence[Grid]) -> Packed | None:
+    """The rows of grids of one form, as many as a multiple of 16; None if that is none."""
+    rows = sum(len(grid.q) for grid in grids) // 16 * 16
+    if not rows:
+        return None
+    bits, group = grids[0].bits, grids[0].group
+    levels = torch.cat([grid.levels for grid in grids])[:rows].to(torch.int32)
+    scale, zero = (torch.cat([getattr(grid, part) for grid in grids])[:rows].float() for part in ("scale", "zero"))
     digits = []
-    integers = levels[:rows].flatten(1).to(torch.int32)
     for shift in range(0, bits, 4):
         # The kernel counts a digit's levels from the eighth; the grid's lowest value goes with the last digit.
         unit = scale * 2**shift
-        zero = 8 * unit + (low if shift + 4 == bits else 0)
-        scale_zero = torch.stack([unit, zero], -1)[:rows, :, 0].transpose(0, 1).contiguous()
-        digit = (integers >> shift) & 15
-        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(digit, 1) if rows else digit.to(torch.uint8)
-        digits.append((packed, scale_zero.to(weight.dtype)))
-    return digits
+        lowest = 8 * unit + (zero if shift + 4 == bits else 0)
+        scale_zero = torch.stack([unit, lowest], -1).transpose(0, 1).contiguous().to(grids[0].scale.dtype)
+        digit = levels if bits == 4 else (levels >> shift) & 15
+        digits.append((torch.ops.aten._convert_weight_to_int4pack_for_cpu(digit, 1), scale_zero))
+    return Packed(rows, group, tuple(digits))
 
 
 def linear(x: Tensor, weight: Tensor, expert: int | None = None) -> Tensor:

@@ -43,6 +43,32 @@ class Int4:
     zero: Tensor
 
 
+@dataclass(frozen=True)
+class Grid:
+    """A matrix [O, I] as `mini` is stored: q uint8 [O, I * bits / 8], of 4 bits two levels a byte, the low one first;
+    scale and zero bfloat16 [O, I/group]. A value is level * scale + zero."""
+
+    q: Tensor
+    scale: Tensor
+    zero: Tensor
+    bits: int
+
+    @property
+    def levels(self) -> Tensor:
+        """uint8 [O, I]."""
+        return self.q if self.bits == 8 else torch.stack((self.q & 15, self.q >> 4), -1).flatten(1)
+
+    @property
+    def group(self) -> int:
+        """Columns that share a scale and a zero."""
+        return self.q.shape[1] * 8 // self.bits // self.scale.shape[1]
+
+    def values(self, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+        """The matrix back: computed in float32 and rounded to `dtype`."""
+        values = self.levels.unflatten(1, (-1, self.group)).float()
+        return values.mul_(self.scale.float()[..., None]).add_(self.zero.float()[..., None]).flatten(1).to(dtype)
+
+
 Weights = Tensor | Fp8 | Int4
 """Matrices [..., O, I] as they are, or quantised."""
 

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from kernels import quant
 from kernels.linear import Weight
-from kernels.quant import Form, Weights
+from kernels.quant import Form, Grid, Weights
 from model import memory
 from model.config import KimiConfig
 from model.errors import CheckpointError, device_errors
-from model.quantize import dequantize
 from model.transformer import Layer, Transformer
 
 Progress = Callable[[int, int], None]
@@ -43,11 +42,12 @@ def load(
     shows later; ConfigError where the experts cannot have that form.
     """
     memory.check(config, dtype, device, form)
+    grids: dict[str, Grid] = {}
     with device_errors():
         model = Transformer.allocate(config, dtype, device, form)
-        fill(model, _tensors(shards(folder) if files is None else files, config, device, progress), str(folder))
-    if config.quantization and dtype == torch.bfloat16 and device.type == "cpu":
-        _pack(model, config.quantization)
+        fill(model, _tensors(shards(folder) if files is None else files, config, device, progress, grids), str(folder))
+    if dtype == torch.bfloat16 and device.type == "cpu":
+        _keep(model, grids)
     return model.eval()
 
 
@@ -89,7 +89,7 @@ def shards(folder: Path) -> list[Path]:
         files = sorted(folder.glob("*.safetensors"))
     else:
         try:
-            files = sorted({folder / name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
+            files = sorted(folder / name for name in {*json.loads(index.read_text("utf-8"))["weight_map"].values()})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{index} is damaged: download it again") from error
         missing = [file.name for file in files if not file.is_file()]
@@ -110,13 +110,15 @@ def parameter_count(config: KimiConfig) -> tuple[int, int]:
     return total, total - idle - lookup
 
 
-def _pack(model: Transformer, quantization: dict[str, Any]) -> None:
-    """Hold a quantised checkpoint's matrices packed as well, for one token at a time."""
-    head = "model.embed_tokens.weight" if model.config.tied else "lm_head.weight"
-    for parameter in model.parameters():
-        if isinstance(parameter, Weight):
-            how = {**quantization, **(quantization.get("tensors", {}).get(head, {}) if parameter is model.head else {})}
-            parameter.pack(how["bits"], how["group"])
+def _keep(model: Transformer, grids: dict[str, Grid]) -> None:
+    """Let a model's matrices have the grids they were stored on, for a few tokens at a time."""
+    owners = {p.untyped_storage().data_ptr(): p for p in model.parameters() if isinstance(p, Weight)}
+    places = destinations(model)
+    for name, grid in grids.items():
+        place = places[_own_name(name, model.config)]
+        owner = owners.get(place.untyped_storage().data_ptr()) if isinstance(place, Tensor) else None
+        if owner is not None and isinstance(place, Tensor):
+            owner.keep((place.storage_offset() - owner.storage_offset()) // owner.shape[-1], grid)
 
 
 def destinations(model: Transformer) -> dict[str, Weights]:
@@ -145,9 +147,9 @@ def _own_name(name: str, config: KimiConfig) -> str:
 
 
 def _tensors(
-    files: Iterable[Path], config: KimiConfig, device: torch.device, progress: Progress
+    files: Iterable[Path], config: KimiConfig, device: torch.device, progress: Progress, grids: dict[str, Grid]
 ) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of every shard on the device, quantised ones as real numbers."""
+    """Every tensor of every shard on the device, quantised ones as real numbers; what they were goes to `grids`."""
     done, total = 0, sum(file.stat().st_size for file in files) if isinstance(files, list) else 0
     for file in files:
         try:
@@ -158,7 +160,8 @@ def _tensors(
                     if name.endswith(".q"):
                         weight = name.removesuffix(".q")
                         parts = {part: shard.get_tensor(f"{weight}.{part}") for part in ("q", "scale", "zero")}
-                        yield weight, _dequantized(parts, weight, config)
+                        grids[weight] = Grid(**parts, bits=_how(weight, config)["bits"])
+                        yield weight, grids[weight].values()
                     else:
                         parts = {name: shard.get_tensor(name)}
                         yield name, parts[name]
@@ -190,12 +193,6 @@ def _how(weight: str, config: KimiConfig) -> dict[str, Any]:
     if config.quantization is None:
         raise CheckpointError(f"{weight} is stored quantised, but config.json does not say how")
     return {**config.quantization, **config.quantization.get("tensors", {}).get(weight, {})}
-
-
-def _dequantized(parts: dict[str, Tensor], weight: str, config: KimiConfig) -> Tensor:
-    """A weight stored as integers with a scale and a zero for each group."""
-    how = _how(weight, config)
-    return dequantize(parts, how["bits"], how["group"])
 
 
 def _count(names: list[str] | dict[str, Weights], noun: str = "tensor") -> str:

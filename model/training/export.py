@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kernels.quant import Grid
 from model.quantize import quantize
 from model.training.student import FeedForward, Student
 
@@ -84,7 +85,8 @@ def export(student: Student, folder: Path) -> dict[str, Any]:
         if bits is None:
             tensors[name] = value.to(plain_dtype(name))
             continue
-        tensors |= {f"{name}.{key}": part for key, part in quantize(value, bits, GROUP).items()}
+        grid = quantize(value, bits, GROUP)
+        tensors |= {f"{name}.q": grid.q, f"{name}.scale": grid.scale, f"{name}.zero": grid.zero}
         if bits != DEFAULT_BITS:
             overrides[name] = {"bits": bits, "group": GROUP}
     shards: list[dict[str, Tensor]] = [{}]
@@ -110,8 +112,6 @@ def load_export(folder: Path) -> Student:
     """A student (float32, CPU) from a folder that `export` wrote: how a next session resumes from shipped weights."""
     from safetensors.torch import load_file
 
-    from model.quantize import dequantize
-
     config = json.loads((folder / "config.json").read_text())
     quantization = config.pop("quantization")
     stored: dict[str, Tensor] = {}
@@ -121,8 +121,11 @@ def load_export(folder: Path) -> Student:
     state = student.state_dict()
     for name, mine, part, dim in names(student):
         bits = quantization["tensors"].get(name, quantization)["bits"]
-        value = stored[name].float() if name in stored else dequantize(
-            {key: stored[f"{name}.{key}"] for key in ("q", "scale", "zero")}, bits, GROUP, torch.float32)
+        if name in stored:
+            value = stored[name].float()
+        else:
+            q, scale, zero = (stored[f"{name}.{part}"] for part in ("q", "scale", "zero"))
+            value = Grid(q, scale, zero, bits).values(torch.float32)
         target = state[mine][part] if dim == 0 else state[mine][:, part]
         target.copy_(value)
     return student

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.linear import FEW, Weight, linear
-from model.quantize import dequantize, quantize
+from kernels.quant import Grid
+from model.quantize import quantize
 
 
 @given(tokens=st.integers(1, 5), inner=st.integers(1, 70), outer=st.integers(1, 70))
@@ -33,10 +34,19 @@ def test_rows_that_lie_apart_in_memory() -> None:
     torch.testing.assert_close(linear(x, weight), x @ weight.t())
 
 
-def on_a_grid(rows: int, columns: int, bits: int, group: int) -> torch.Tensor:
-    """A matrix stored in groups and read back, in bfloat16."""
-    weight = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows)) * 0.1
-    return dequantize(quantize(weight, bits, group), bits, group)
+def kept(*pieces: tuple[int, Grid] | torch.Tensor, experts: int | None = None) -> Weight:
+    """A matrix put together from grids and plain rows, which knows its grids."""
+    values = torch.cat([piece if isinstance(piece, torch.Tensor) else piece[1].values() for piece in pieces])
+    weight = Weight(values if experts is None else values.unflatten(0, (experts, -1)), requires_grad=False)
+    for piece in pieces:
+        if not isinstance(piece, torch.Tensor):
+            weight.keep(*piece)
+    return weight
+
+
+def grid(rows: int, columns: int, bits: int, group: int) -> Grid:
+    """A random matrix on a grid."""
+    return quantize(torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows)) * 0.1, bits, group)
 
 
 def off_by(found: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> float:
@@ -48,39 +58,46 @@ def off_by(found: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> float:
 @pytest.mark.parametrize("tokens", [1, FEW, FEW + 1])
 @pytest.mark.parametrize(("bits", "group"), [(4, 32), (4, 64), (4, 128), (8, 64)])
 def test_a_packed_matrix_multiplies_as_before(tokens: int, bits: int, group: int) -> None:
-    weight = Weight(on_a_grid(48, 256, bits, group), requires_grad=False)
+    weight = kept((0, grid(48, 256, bits, group)))
     x = torch.randn(tokens, 256).bfloat16()
-    plain = linear(x, weight)
-    weight.pack(bits, group)
-    assert [packed.rows for packed in weight.packed] == [48]
+    plain = x @ weight.t()
     assert off_by(linear(x, weight), x, weight) < 5e-3
     assert torch.equal(linear(x, weight), plain) == (tokens > FEW)
+    assert [packed.rows for packed in weight.packed] == [48]
 
 
-def test_rows_that_are_not_stored_in_4_bits_stay_as_they_are() -> None:
-    plain = torch.randn(9, 64).bfloat16()
-    weight = Weight(torch.cat([on_a_grid(32, 64, 4, 64), plain]), requires_grad=False)
-    weight.pack(4, 64)
+def test_matrices_that_lie_below_each_other_are_packed_as_one() -> None:
+    weight = kept((0, grid(24, 64, 4, 64)), (24, grid(40, 64, 4, 64)))
+    x = torch.randn(1, 64).bfloat16()
+    assert weight.packed[0].rows == 64
+    assert off_by(linear(x, weight), x, weight) < 5e-3
+
+
+@pytest.mark.parametrize("after", [torch.randn(9, 64).bfloat16(), (32, grid(9, 64, 8, 64)), (32, grid(9, 64, 4, 32))])
+def test_rows_that_are_not_stored_as_the_first_ones_stay_as_they_are(after: tuple[int, Grid] | torch.Tensor) -> None:
+    weight = kept((0, grid(32, 64, 4, 64)), after)
     x = torch.randn(1, 64).bfloat16()
     assert weight.packed[0].rows == 32
-    assert torch.equal(linear(x, weight)[:, 32:], x @ plain.t())
-    other = Weight(torch.randn(32, 64).bfloat16(), requires_grad=False)
-    other.pack(4, 64)
-    assert other.packed == ()
+    assert torch.equal(linear(x, weight)[:, 32:], x @ weight[32:].t())
+
+
+def test_a_matrix_whose_first_rows_are_not_on_a_grid_is_not_packed() -> None:
+    weight = kept(torch.randn(8, 64).bfloat16(), (8, grid(32, 64, 4, 64)))
+    assert weight.packed == ()
+    assert kept(torch.randn(8, 64).bfloat16()).packed == ()
 
 
 def test_each_expert_has_its_own_packed_matrix() -> None:
-    weight = Weight(torch.stack([on_a_grid(n, 64, 4, 64)[:16] for n in (16, 32, 48)]), requires_grad=False)
-    weight.pack(4, 64)
+    pieces = [(16 * n, grid(16 + n, 64, 4, 64)) for n in range(1)] + [(16 * n, grid(16, 64, 4, 64)) for n in (1, 2)]
+    weight = kept(*pieces, experts=3)
     x = torch.randn(1, 64).bfloat16()
     for expert in range(3):
         assert off_by(linear(x, weight, expert), x, weight[expert]) < 5e-3
+    assert len(weight.packed) == 3
 
 
 def test_experts_are_packed_all_or_none() -> None:
-    weight = Weight(torch.stack([on_a_grid(16, 64, 4, 64), torch.randn(16, 64).bfloat16()]), requires_grad=False)
-    weight.pack(4, 64)
-    assert weight.packed == ()
+    assert kept((0, grid(16, 64, 4, 64)), torch.randn(16, 64).bfloat16(), experts=2).packed == ()
 
 
 @pytest.mark.parametrize(("tokens", "dtype"), [(2, torch.float64), (0, torch.float32)])

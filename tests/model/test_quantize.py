@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from model.quantize import dequantize, quantize, round_trip
+from model.quantize import quantize, round_trip
 
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_error_is_at_most_about_half_a_step(bits: int) -> None:
     weight = torch.randn(24, 128, generator=torch.Generator().manual_seed(bits))
-    back = dequantize(quantize(weight, bits, 64), bits, 64, torch.float32)
+    back = quantize(weight, bits, 64).values(torch.float32)
     groups = weight.unflatten(1, (-1, 64))
     step = (groups.amax(-1) - groups.amin(-1)) / (2**bits - 1)
     # The zero is rounded to bf16 (8 bits of mantissa), which costs at most 1/256 of the largest value.
@@ -20,21 +20,21 @@ def test_error_is_at_most_about_half_a_step(bits: int) -> None:
 @pytest.mark.parametrize("bits", [4, 8])
 def test_round_trip_is_what_storing_does(bits: int) -> None:
     weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(round_trip(weight, bits), dequantize(quantize(weight, bits), bits, dtype=torch.float32))
+    assert torch.equal(round_trip(weight, bits), quantize(weight, bits).values(torch.float32))
 
 
 def test_two_values_a_byte_low_nibble_first() -> None:
     weight = torch.arange(64.0).remainder(16).repeat(2, 1)
     packed = quantize(weight, 4, 64)
-    assert packed["q"].dtype == torch.uint8
-    assert packed["q"].shape == (2, 32)
-    assert packed["q"][0, 0] == 0 + (1 << 4)
-    assert torch.equal(dequantize(packed, 4, 64, torch.float32), weight)
+    assert packed.q.dtype == torch.uint8
+    assert packed.q.shape == (2, 32)
+    assert packed.q[0, 0] == 0 + (1 << 4)
+    assert torch.equal(packed.values(torch.float32), weight)
 
 
 def test_a_constant_group_survives() -> None:
     weight = torch.full((2, 64), 0.5)
-    assert torch.equal(dequantize(quantize(weight, 4), 4, dtype=torch.float32), weight)
+    assert torch.equal(quantize(weight, 4).values(torch.float32), weight)
 
 
 @pytest.mark.parametrize(("shape", "bits"), [((4, 60), 4), ((4,), 4), ((4, 64), 3)])

@@ -14,7 +14,7 @@ from kernels.quant import Form
 from model import memory, weights
 from model.config import KimiConfig
 from model.errors import CheckpointError, ConfigError, DeviceError
-from model.quantize import dequantize, quantize
+from model.quantize import quantize
 from model.state import ModelState
 from model.transformer import Transformer
 from tests import checkpoints
@@ -165,12 +165,12 @@ def test_quantised_weights_are_restored(folder: Path) -> None:
     tensors = checkpoints.weights(CONFIG)
     bits = {GATE: 4, EXPERT: 8}
     packed = {name: quantize(tensors.pop(name), n, 16) for name, n in bits.items()}
-    stored = {f"{name}.{part}": x for name, parts in packed.items() for part, x in parts.items()}
+    stored = {f"{name}.{part}": getattr(grid, part) for name, grid in packed.items() for part in ("q", "scale", "zero")}
     how = {"bits": 4, "group": 16, "tensors": {EXPERT: {"bits": 8}}}
     rewrite(folder, tensors | stored, CONFIG | {"quantization": how})
     places = weights.destinations(load(folder))
-    for name, n in bits.items():
-        assert torch.equal(places[name], dequantize(packed[name], n, 16).float())
+    for name, grid in packed.items():
+        assert torch.equal(places[name], grid.values().float())
     rewrite(folder, tensors | stored)
     with pytest.raises(CheckpointError, match=r"config\.json does not say how"):
         load(folder)
@@ -180,9 +180,9 @@ def test_headers_alone_tell_what_is_there(folder: Path) -> None:
     config = KimiConfig.from_folder(folder)
     assert weights.inspect(folder, config) == len(checkpoints.shapes(CONFIG))
     tensors = checkpoints.weights(CONFIG)
-    packed = quantize(tensors.pop(GATE), 4, 16)
+    grid = quantize(tensors.pop(GATE), 4, 16)
     how = CONFIG | {"quantization": {"bits": 4, "group": 16}}
-    rewrite(folder, tensors | {f"{GATE}.{part}": x for part, x in packed.items()}, how)
+    rewrite(folder, tensors | {f"{GATE}.{part}": getattr(grid, part) for part in ("q", "scale", "zero")}, how)
     assert weights.inspect(folder, KimiConfig.from_folder(folder)) == len(checkpoints.shapes(CONFIG))
     tensors[EXPERT] = tensors[EXPERT][:-1]
     with pytest.raises(CheckpointError, match="does not say how"):
