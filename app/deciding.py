@@ -27,7 +27,10 @@ def decide(home: Home, state: ModelState, prepared: Prepared) -> tuple[ModelStat
     if not has_a_say(home, prepared):
         return state, prepared, 0
     after, logits = home.engine.next_logits(state, prepared.ids[: prepared.asked])
-    return after, settle(home, after, logits, prepared), prepared.asked
+    prepared = begin(home, logits, prepared)
+    if prepared.whole:
+        return after, prepared, prepared.asked
+    return after, choose(home, *home.engine.next_logits(after, shared_ids(home, prepared)), prepared), prepared.asked
 
 
 def has_a_say(home: Home, prepared: Prepared) -> bool:
@@ -35,24 +38,38 @@ def has_a_say(home: Home, prepared: Prepared) -> bool:
     return home.aids.fit is not None and bool(prepared.candidates)
 
 
-@torch.no_grad()
-def settle(home: Home, after: ModelState, logits: torch.Tensor, prepared: Prepared) -> Prepared:
-    """What is prepared once the question has been read: `after` is the state then, logits [vocabulary] what follows."""
-    aids, engine = home.aids, home.engine
+def begin(home: Home, logits: torch.Tensor, prepared: Prepared) -> Prepared:
+    """What is prepared once the question has been read: refused if the model would rather do that than quote, or
+    doubted where somebody insists. logits [vocabulary]: of what follows the question."""
+    refusal, quote = (home.engine.tokenizer.encode(words)[0] for words in (prompts.NOT_FOUND, prompts.QUOTE_PREFIX))
+    bound = home.aids.refuse
+    if bound is None or float(logits[refusal] - logits[quote]) <= bound:
+        return prepared
+    if prepared.insists:
+        return replace(prepared, doubted=True)
     asked = prepared.ids[: prepared.asked]
-    refusal, quote = (engine.tokenizer.encode(words)[0] for words in (prompts.NOT_FOUND, prompts.QUOTE_PREFIX))
-    refuses = aids.refuse is not None and float(logits[refusal] - logits[quote]) > aids.refuse
-    if refuses and not prepared.insists:
-        return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
-    openings = [engine.tokenizer.encode(candidate.opening) for candidate in prepared.candidates]
-    shared, beginnings = told_apart(openings)
-    begun, logits = engine.next_logits(after, openings[0][:shared])
-    likely = engine.likelihoods(begun, logits, beginnings)
-    fits = [(aids.fit or 0.0) * candidate.fit for candidate in prepared.candidates]
+    return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
+
+
+def shared_ids(home: Home, prepared: Prepared) -> Sequence[int]:
+    """The tokens that the openings of all candidates begin with: to be read before one is chosen."""
+    openings = _openings(home, prepared)
+    return openings[0][: told_apart(openings)[0]]
+
+
+def choose(home: Home, begun: ModelState, logits: torch.Tensor, prepared: Prepared) -> Prepared:
+    """The candidate that is quoted: `begun` is the state after the `shared_ids`, logits [vocabulary] what follows."""
+    openings = _openings(home, prepared)
+    likely = home.engine.likelihoods(begun, logits, told_apart(openings)[1])
+    fits = [(home.aids.fit or 0.0) * candidate.fit for candidate in prepared.candidates]
     best = max(range(len(openings)), key=lambda n: fits[n] + likely[n])
     chosen = prepared.candidates[best]
-    return replace(prepared, opening=chosen.opening, quote=chosen.sentence, ids=(*asked, *openings[best]),
-                   doubted=refuses)
+    ids = (*prepared.ids[: prepared.asked], *openings[best])
+    return replace(prepared, opening=chosen.opening, quote=chosen.sentence, ids=ids)
+
+
+def _openings(home: Home, prepared: Prepared) -> list[list[int]]:
+    return [home.engine.tokenizer.encode(candidate.opening) for candidate in prepared.candidates]
 
 
 def told_apart(openings: Sequence[Sequence[int]]) -> tuple[int, list[Sequence[int]]]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from app.answers import Generation, Prepared
-from app.deciding import has_a_say, settle
+from app.deciding import begin, choose, has_a_say, shared_ids
 from app.home import Home
 from app.turns import OnWait
 from model.engine import Brought
@@ -65,14 +65,22 @@ def _steps(
     asked = [decided[n].ids[: decided[n].asked] for n in open_ones]
     read = yield from engine.read_many(state, [state] * len(asked), asked, should_stop)
     for n, (after, logits) in zip(open_ones, read, strict=False):
-        if should_stop():
-            return
-        decided[n] = settle(home, after, logits, decided[n])
-        bases[n], rest[n] = after, decided[n].ids[decided[n].asked :]
-        yield [(n, None)] if decided[n].whole else []
-    going = [n for n in numbers if not decided[n].whole]
+        bases[n], decided[n] = after, begin(home, logits, decided[n])
+    yield [(n, None) for n in open_ones if decided[n].whole]
     if len(read) < len(open_ones):
         return
+    open_ones = [n for n in open_ones if not decided[n].whole]
+    shared = [shared_ids(home, decided[n]) for n in open_ones]
+    begun = yield from engine.read_many(state, [bases[n] for n in open_ones], shared, should_stop)
+    for n, (behind, logits) in zip(open_ones, begun, strict=False):
+        if should_stop():
+            return
+        decided[n] = choose(home, behind, logits, decided[n])
+        rest[n] = decided[n].ids[decided[n].asked :]
+        yield []
+    if len(begun) < len(open_ones):
+        return
+    going = [n for n in numbers if not decided[n].whole]
     steps = engine.generate_many(
         state, [rest[n] for n in going], [decided[n].sampling for n in going], should_stop,
         [bases.get(n, state) for n in going],

@@ -70,8 +70,8 @@ def test_a_request_to_stop_is_heard_between_any_two_steps(
     _, state = reading.read_state(home, document)
     prepared = [answers.prepare(home, document, question, sampling=SHORT) for question in QUESTIONS]
     settled: list[int] = []
-    real = module.settle
-    monkeypatch.setattr(module, "settle", lambda *rest: (settled.append(1), real(*rest))[1])
+    real = module.choose
+    monkeypatch.setattr(module, "choose", lambda *rest: (settled.append(1), real(*rest))[1])
     replies = list(generate(home, state, prepared, lambda: len(settled) == 2))
     assert [number for number, *_ in replies] == [2]  # which was refused at once
     assert len(settled) == 2
