@@ -30,13 +30,15 @@ class Packed:
     group: int
     digits: tuple[tuple[Tensor, Tensor], ...]
 
-    def times(self, x: Tensor, weight: Tensor) -> Tensor:
-        """x [T, D] times the matrix [O, D] of which this holds the first rows -> [T, O]."""
+    def times(self, x: Tensor, weight: Tensor, expert: int | None = None) -> Tensor:
+        """x [T, D] times the matrix [O, D] (an expert's of [E, O, D]) of which this holds the first rows -> [T, O]."""
         multiply, x = torch.ops.aten._weight_int4pack_mm_for_cpu, x.contiguous()
         products = [multiply(x, levels, self.group, scale_zero) for levels, scale_zero in self.digits]
         product = products[0] if len(products) == 1 else torch.add(*products)
-        rest = weight[self.rows :]
-        return torch.cat([product, x @ rest.t()], -1) if len(rest) else product
+        if self.rows == weight.shape[-2]:
+            return product
+        rest = (weight if expert is None else weight[expert])[self.rows :]
+        return torch.cat([product, x @ rest.t()], -1)
 
 
 class Weight(nn.Parameter):
@@ -92,11 +94,11 @@ def pack(grids: Sequence[Grid]) -> Packed | None:
 
 def linear(x: Tensor, weight: Tensor, expert: int | None = None) -> Tensor:
     """x [T, D], weight [O, D] -> [T, O]; with `expert`, weight is [E, O, D] and its matrix of that number is meant."""
+    if x.shape[0] <= FEW and isinstance(weight, Weight) and (packed := weight.packed):
+        return packed[expert or 0].times(x, weight, expert)
     matrix = weight if expert is None else weight[expert]
     if 0 < x.shape[0] <= FEW_ON_GPU and x.dtype != torch.float64 and backend.use_triton(x):
         from kernels import linear_triton
 
         return linear_triton.linear(x, matrix)
-    if x.shape[0] <= FEW and isinstance(weight, Weight) and weight.packed:
-        return weight.packed[expert or 0].times(x, matrix)
     return F.linear(x, matrix)
