@@ -71,6 +71,24 @@ def test_segments_of_the_past_merge(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-3)
 
 
+def test_no_more_is_expanded_at_once_however_long_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    expanded: list[int] = []
+
+    def expand(pages: Sequence[Tensor], up: Tensor) -> tuple[Tensor, Tensor]:
+        expanded.append(sum(page.shape[0] for page in pages))
+        return plain(pages, up)
+
+    plain = mla_prefill_triton.expand
+    monkeypatch.setattr(mla_prefill_triton, "expand", expand)
+    monkeypatch.setattr(mla_prefill_triton, "SEGMENT", 64)
+    for count in (2, 9):
+        expanded.clear()
+        q, pages, up = draw(TINY, 5, [32] * count, DTYPES[0])
+        mla_prefill_triton.attend_expanded(q, pages, up, TINY[1], 0.25, False)
+        assert sum(expanded) == 32 * count
+        assert max(expanded) == 64
+
+
 def test_large_scores_and_two_runs() -> None:
     q, pages, up = draw(TINY, 70, [70], DTYPES[0])
     q = 100 * q
