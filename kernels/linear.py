@@ -78,18 +78,25 @@ def pack(grids: Sequence[Grid]) -> Packed | None:
     rows = sum(len(grid.q) for grid in grids) // 16 * 16
     if not rows:
         return None
-    bits, group = grids[0].bits, grids[0].group
-    levels = torch.cat([grid.levels for grid in grids])[:rows].to(torch.int32)
-    scale, zero = (torch.cat([getattr(grid, part) for grid in grids])[:rows].float() for part in ("scale", "zero"))
+    q, scale, zero = (torch.cat([getattr(grid, part) for grid in grids]) for part in ("q", "scale", "zero"))
+    whole = Grid(q, scale, zero, grids[0].bits)
+    blocks = [_digits(whole.rows(start, min(rows, start + 2048))) for start in range(0, rows, 2048)]
+    digits = [tuple(zip(*parts, strict=True)) for parts in zip(*blocks, strict=True)]
+    return Packed(rows, whole.group, tuple((torch.cat(levels), torch.cat(scales, 1)) for levels, scales in digits))
+
+
+def _digits(grid: Grid) -> list[tuple[Tensor, Tensor]]:
+    """The digits of a grid's rows, which are a multiple of 16 and few: their integers take eight times their bytes."""
+    levels, scale, zero = grid.levels.to(torch.int32), grid.scale.float(), grid.zero.float()
     digits = []
-    for shift in range(0, bits, 4):
+    for shift in range(0, grid.bits, 4):
         # The kernel counts a digit's levels from the eighth; the grid's lowest value goes with the last digit.
         unit = scale * 2**shift
-        lowest = 8 * unit + (zero if shift + 4 == bits else 0)
-        scale_zero = torch.stack([unit, lowest], -1).transpose(0, 1).contiguous().to(grids[0].scale.dtype)
-        digit = levels if bits == 4 else (levels >> shift) & 15
+        lowest = 8 * unit + (zero if shift + 4 == grid.bits else 0)
+        scale_zero = torch.stack([unit, lowest], -1).transpose(0, 1).contiguous().to(grid.scale.dtype)
+        digit = levels if grid.bits == 4 else (levels >> shift) & 15
         digits.append((torch.ops.aten._convert_weight_to_int4pack_for_cpu(digit, 1), scale_zero))
-    return Packed(rows, group, tuple(digits))
+    return digits
 
 
 def linear(x: Tensor, weight: Tensor, expert: int | None = None) -> Tensor:

@@ -58,6 +58,10 @@ class Grid:
         """uint8 [O, I]."""
         return self.q if self.bits == 8 else torch.stack((self.q & 15, self.q >> 4), -1).flatten(1)
 
+    def rows(self, start: int, end: int) -> "Grid":
+        """The rows from `start` to `end`."""
+        return Grid(self.q[start:end], self.scale[start:end], self.zero[start:end], self.bits)
+
     @property
     def group(self) -> int:
         """Columns that share a scale and a zero."""
