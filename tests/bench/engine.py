@@ -6,6 +6,7 @@ Off a GPU it is a dry run at tiny sizes: every line of it runs, and nothing is m
 """
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,15 +65,24 @@ def run() -> Iterator[str]:
         "short": short, "many": many, "long": long, "stages": engine_stages.run, "parity": engine_parity.run,
         "resume": engine_resume.run, "million": million,
     }  # fmt: skip
+    stopped: list[str] = []
     for name in PARTS.split(","):
         if ON_GPU:
             torch.cuda.reset_peak_memory_stats()
-        yield f"\n**{name}**, {time.perf_counter() - begun:.0f} s after the start\n"
-        yield from parts[name](engine)
+        started = time.perf_counter()
+        yield f"\n**{name}**, {started - begun:.0f} s after the start\n"
+        try:
+            yield from parts[name](engine)
+        except Exception:  # a machine is lent for minutes: one part must not lose those behind it
+            stopped.append(name)
+            yield f"\n**{name} stopped**: {' / '.join(map(str.strip, traceback.format_exc().splitlines()[-9:]))}"
         if ON_GPU:
             torch.cuda.synchronize()
             yield f"\npeak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB"
             torch.cuda.empty_cache()
+        yield f"({name}: {time.perf_counter() - started:.0f} s)"
+    if stopped:
+        raise SystemExit(f"stopped: {', '.join(stopped)}")
 
 
 def build(layers: int, experts: int, form: str, dtype: torch.dtype | None = None, device: object = DEVICE) -> Engine:

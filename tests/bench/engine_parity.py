@@ -39,11 +39,13 @@ def run(engine: Engine) -> Iterator[str]:
     for form in FORMS:
         found = logits(bench.build(LAYERS, EXPERTS, form), ids)
         yield f"| {name}, {form} | float32 on the CPU | {compare(expected, found)} |"
-    if MINI.is_dir():
+    if any(MINI.glob("*.safetensors")):
         reference = Engine.load(MINI, "cpu", torch.float32)
         ids = reference.tokenizer.encode(SAMPLE.read_text("utf-8"))[:TOKENS]
         found = logits(Engine.load(MINI, str(DEVICE)), ids)
         yield f"| mini, bf16 | float32 on the CPU | {compare(logits(reference, ids), found)} |"
+    else:
+        yield "| mini: its weights are not on this machine | | | | | |"
     yield "(asked for: KL at most 1e-3, 99 % agree)\n"
     yield from resumed(engine)
 

@@ -1,11 +1,14 @@
 """The engine bench counts what the design counted by hand, and tells distributions apart."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
 from model.config import KimiConfig
+from model.engine import Engine
 from model.transformer import Transformer
-from tests.bench import engine_parity, engine_stages, synthetic
+from tests.bench import engine, engine_parity, engine_stages, synthetic
 
 
 def test_operations_are_those_counted_for_the_real_shape() -> None:
@@ -37,3 +40,23 @@ def test_distributions_are_compared_in_nats_a_token() -> None:
     assert float(mean) == pytest.approx(float((p * (logits - turned)).sum(-1).mean()), rel=0.01)
     assert float(most) > float(mean) > 0.5
     assert (agrees, clear) == ("0.0%", "0.0% of 1")
+
+
+def test_a_part_that_fails_does_not_lose_those_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: Engine) -> Iterator[str]:
+        yield "a row"
+        raise RuntimeError("out of something")
+
+    def works(_: Engine) -> Iterator[str]:
+        yield "another row"
+
+    monkeypatch.setattr(engine, "LAYERS", 2)
+    monkeypatch.setattr(engine, "short", fails)
+    monkeypatch.setattr(engine, "many", works)
+    monkeypatch.setattr(engine, "PARTS", "short,many")
+    monkeypatch.setattr(engine, "ceilings", lambda: "")
+    lines: list[str] = []
+    with pytest.raises(SystemExit, match="stopped: short"):
+        lines.extend(line for line in engine.run())
+    assert lines.index("a row") < lines.index("another row")
+    assert any("short stopped" in line and "RuntimeError: out of something" in line for line in lines)
