@@ -21,8 +21,8 @@ import torch
 
 from model.engine import Engine
 from model.sampling import Sampling
+from model.training import autotuning, data, evaluate, export, ranks, tasks, teacher, writing
 from model.training import convert as conversion
-from model.training import data, evaluate, export, ranks, tasks, teacher, writing
 from model.training.drawing import Builder
 from model.training.loop import Run, to_training
 from model.training.loss import compile_rows
@@ -31,7 +31,7 @@ from model.training.pools import Pools
 from model.training.student import Student
 
 HERE = Path(__file__).parent
-WRITTEN = "qa-written.jsonl.zst"
+WRITTEN = "qa-written-*.jsonl.zst"
 DROPPED = (14, 17)
 """Teacher layers left out: the pair whose loss costs least (KL 0.249 on 3,072 tokens of books, code and docs)."""
 
@@ -47,8 +47,7 @@ def tokenise(args: argparse.Namespace) -> None:
 
 def draw_tasks(args: argparse.Namespace, form: tasks.PromptForm, worker: int) -> dict[str, int]:
     """One worker's file."""
-    written = args.folder / WRITTEN
-    builder = Builder(args.corpus, form, args.seed + worker, written=written if written.exists() else None)
+    builder = Builder(args.corpus, form, args.seed + worker, written=sorted(args.folder.glob(WRITTEN)))
     return tasks.build(builder, args.tokenizer, args.tokens // args.workers, args.folder / f"tasks-{worker:02d}.npz")
 
 
@@ -61,18 +60,30 @@ def make_tasks(args: argparse.Namespace) -> None:
             print(job.result(), flush=True)
 
 
+def draw_lessons(args: argparse.Namespace) -> Path:
+    """What a copy of the teacher learns from, one file a seed; a finished file is kept."""
+    file: Path = args.folder / f"lessons-{args.seed}.npz"
+    if not file.exists():
+        pools = Pools(args.corpus, random.Random(args.seed))
+        print(json.dumps({"lessons": writing.lessons(pools, data.plain_tokenizer(args.tokenizer), args.lessons, file)}))
+    return file
+
+
 def write_questions(args: argparse.Namespace) -> None:
-    """Lessons -> a tuned copy of the teacher -> questions on texts that it answers as it asked them."""
-    source, device = random.Random(args.seed), "cuda" if torch.cuda.is_available() else "cpu"
-    tokenizer, file = data.plain_tokenizer(args.tokenizer), args.folder / "lessons.npz"
-    pools = Pools(args.corpus, source)
-    print(json.dumps({"lessons": writing.lessons(pools, tokenizer, args.lessons, file)}), flush=True)
-    master = teacher.load(args.gguf, device, torch.bfloat16 if device == "cuda" else torch.float32)
-    writer, loss = writing.tune(master, file, args.seconds / 2, args.step_tokens)
+    """Lessons -> a tuned copy of the teacher -> questions on texts that it answers as it asked them, one file a seed:
+    several processes, a GPU and a seed each, write side by side."""
+    file, device = draw_lessons(args), "cuda" if torch.cuda.is_available() else "cpu"
+    tokenizer, source = data.plain_tokenizer(args.tokenizer), random.Random(args.seed)
     texts = [(row.get("title") or f"{name}-{n}", row["text"])
              for name in args.names for n, row in enumerate(data.rows(args.corpus / f"{name}.jsonl.zst"))]
+    master = teacher.load(args.gguf, device, torch.bfloat16 if device == "cuda" else torch.float32)
+    writer, loss = writing.tune(master, file, args.seconds / 2, args.step_tokens)
+    facts: dict[str, Any] = {"seed": args.seed, "loss": loss}
+    if (held_out := args.eval / "reading-squad1.jsonl.xz").exists():
+        facts["squad1_f1"] = writing.score(writer, evaluate.read_rows(held_out)[:: args.every], tokenizer, args.batch)
     found = writing.write(writer, texts, tokenizer, source, args.seconds / 2, args.batch)
-    print(json.dumps({"loss": loss, "questions": writing.save(found, args.folder / WRITTEN)}), flush=True)
+    facts["questions"] = writing.save(found, args.folder / WRITTEN.replace("*", str(args.seed)))
+    print(json.dumps(facts), flush=True)
 
 
 def sample_ids(args: argparse.Namespace, count: int = 6, length: int = 1024) -> torch.Tensor:
@@ -121,6 +132,8 @@ def train(args: argparse.Namespace) -> None:
     torch._dynamo.config.automatic_dynamic_shapes = False
     torch.set_float32_matmul_precision("high")
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        autotuning.limit()
     together = ranks.join(device)
     plan = json.loads(args.plan.read_text())
     master = teacher.load(args.gguf, device, torch.bfloat16)
@@ -188,7 +201,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
-             "measure": measure, "answer": answer, "adopt": adopt, "write": write_questions}
+             "measure": measure, "answer": answer, "adopt": adopt, "lessons": draw_lessons,
+             "write": write_questions}
     parser.add_argument("step", choices=steps)
     parser.add_argument("names", nargs="*", default=[], help="corpus or evaluation files, without their ending")
     parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
@@ -206,6 +220,7 @@ def main() -> None:
     parser.add_argument("--lessons", type=int, default=60_000, help="write: how many to learn from")
     parser.add_argument("--batch", type=int, default=512, help="write: questions asked side by side")
     parser.add_argument("--step-tokens", type=int, default=32_768, help="write: tokens of a step")
+    parser.add_argument("--every", type=int, default=10, help="write: which of squad1's rows the copy is scored on")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.gguf = args.gguf or teacher.gguf_path()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from model.training import clozes, invented
@@ -29,7 +30,7 @@ class Builder:
     """Draws samples with one random generator."""
 
     def __init__(
-        self, folder: Path, form: PromptForm, seed: int, limit: int | None = None, written: Path | None = None
+        self, folder: Path, form: PromptForm, seed: int, limit: int | None = None, written: Sequence[Path] = ()
     ) -> None:
         """folder, limit, written: see `Pools`."""
         self.form, self.random = form, random.Random(seed)

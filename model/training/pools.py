@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ class Pools:
     names: those of a document's passages."""
 
     def __init__(
-        self, folder: Path, source: random.Random, limit: int | None = None, written: Path | None = None
+        self, folder: Path, source: random.Random, limit: int | None = None, written: Sequence[Path] = ()
     ) -> None:
-        """limit: rows of each file, and texts of each kind, at most. written: a file of questions of `writing`."""
+        """limit: rows of each file, and texts of each kind, at most. written: files of questions of `writing`."""
         self.random = source
         self.shares = FILES | ({"qa-written": WRITTEN} if written else {})
         self.by_doc: dict[str, list[str]] = defaultdict(list)
@@ -36,8 +37,8 @@ class Pools:
         self.contexts: dict[str, list[str]] = {}
         for name in self.shares:
             found: dict[str, list[Row]] = defaultdict(list)
-            file = written if written and name == "qa-written" else folder / f"{name}.jsonl.zst"
-            for n, row in enumerate(rows(file)):
+            files = written if name == "qa-written" else [folder / f"{name}.jsonl.zst"]
+            for n, row in enumerate(row for file in files for row in rows(file)):
                 if limit and n >= limit:
                     break
                 if row["answers"] and len(row["answers"][0]) <= LONGEST_ANSWER and not _poor(row, source):

@@ -104,14 +104,23 @@ def test_what_the_writer_answers_otherwise_is_dropped(tmp_path: Path, monkeypatc
     assert "oats\n" not in calls[-1][1].split("Question:")[1]
 
 
+def test_the_writer_is_scored_on_what_can_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    held_out = [{"context": TEXT, "question": "When?", "answers": ["in 1821", "1821"], "unanswerable": False},
+                {"context": TEXT, "question": "Who?", "answers": ["Anne Clegg"], "unanswerable": False},
+                {"context": TEXT, "question": "Why?", "answers": [], "unanswerable": True}]
+    monkeypatch.setattr(writing, "continuations",
+                        lambda *_, **__: [TOKENIZER.encode(reply).ids for reply in ("1821", "a miller")])
+    assert writing.score(teacher(), held_out, TOKENIZER, 8) == 50.0
+
+
 def test_written_questions_are_drawn_from(tmp_path: Path) -> None:
     folder = corpus(tmp_path)
     row = {"id": "written-1", "doc": "Clegg", "context": "Anne Clegg had a blue coat.", "unanswerable": False,
            "question": "What colour was the coat of Anne Clegg?", "answers": ["blue"]}
-    out = tmp_path / "qa-written.jsonl.zst"
+    out = tmp_path / "qa-written-1.jsonl.zst"
     assert writing.save(iter([row]), out) == 1
     assert list(rows(out)) == [json.loads(json.dumps(row))]
-    builder = Builder(folder, FORM, seed=1, written=out)
+    builder = Builder(folder, FORM, seed=1, written=[out])
     assert any(turn.source == "written-1" for _ in range(50) for turn in builder.draw().turns)
 
 
