@@ -32,6 +32,7 @@ from model.training.student import Student
 
 HERE = Path(__file__).parent
 WRITTEN = "qa-written-*.jsonl.zst"
+WITH_TEACHER = {"convert", "train", "export", "measure", "write"}
 DROPPED = (14, 17)
 """Teacher layers left out: the pair whose loss costs least (KL 0.249 on 3,072 tokens of books, code and docs)."""
 
@@ -223,7 +224,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=10, help="write: which of squad1's rows the copy is scored on")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    args.gguf = args.gguf or teacher.gguf_path()
+    if args.step in WITH_TEACHER:
+        args.gguf = args.gguf or teacher.gguf_path()
     args.folder.mkdir(parents=True, exist_ok=True)
     steps[args.step](args)
 

@@ -6,6 +6,8 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +55,25 @@ class Pools:
                 self.negatives[row["context"]].append(row)
         self.short = [c for c in self.of_context if len(c) < 1600]
         self.names = {doc: near_miss.names("\n".join(found[:40])) for doc, found in self.by_doc.items()}
-        self.books = [r["text"] for n, r in enumerate(rows(folder / "books-00.jsonl.zst")) if n < (limit or 60)]
-        self.docs = [r["text"] for n, r in enumerate(rows(folder / "docs-00.jsonl.zst")) if n < (limit or 2000)]
-        self.code = [_headed(r["text"])
-                     for n, r in enumerate(rows(folder / "code-00.jsonl.zst")) if n < (limit or 6000)]
+        self.folder, self.limit = folder, limit
+
+    @cached_property
+    def books(self) -> list[str]:
+        """Sixty books."""
+        return self._texts("books-00", 60)
+
+    @cached_property
+    def docs(self) -> list[str]:
+        """Two thousand pages of documentation."""
+        return self._texts("docs-00", 2000)
+
+    @cached_property
+    def code(self) -> list[str]:
+        """Source files under the app's header."""
+        return [_headed(text) for text in self._texts("code-00", 6000)]
+
+    def _texts(self, name: str, most: int) -> list[str]:
+        return [row["text"] for row in islice(rows(self.folder / f"{name}.jsonl.zst"), self.limit or most)]
 
     def context(self) -> str:
         """A passage of some question file."""
