@@ -21,7 +21,7 @@ import torch
 
 from model.engine import Engine
 from model.sampling import Sampling
-from model.training import autotuning, data, evaluate, export, ranks, tasks, teacher, writing
+from model.training import autotuning_triton, data, evaluate, export, ranks, tasks, teacher, writing
 from model.training import convert as conversion
 from model.training.drawing import Builder
 from model.training.loop import Run, to_training
@@ -134,7 +134,7 @@ def train(args: argparse.Namespace) -> None:
     torch.set_float32_matmul_precision("high")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
-        autotuning.limit()
+        autotuning_triton.limit()
     together = ranks.join(device)
     plan = json.loads(args.plan.read_text())
     master = teacher.load(args.gguf, device, torch.bfloat16)

@@ -5,8 +5,8 @@ import sys
 
 PROGRAM = """
 import triton
-from model.training import autotuning
-autotuning.limit(2)
+from model.training import autotuning_triton
+autotuning_triton.limit(2)
 
 @triton.autotune([triton.Config({}, num_warps=w, num_stages=s) for w in (1, 2, 4, 8, 16) for s in (1, 2, 3)], key=[])
 @triton.jit
