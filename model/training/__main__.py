@@ -75,7 +75,7 @@ def write_questions(args: argparse.Namespace) -> None:
     several processes, a GPU and a seed each, write side by side."""
     file, device = draw_lessons(args), "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer, source = data.plain_tokenizer(args.tokenizer), random.Random(args.seed)
-    texts = [(row.get("title") or f"{name}-{n}", row["text"])
+    texts = [(f"{row.get('title') or name}, {n}, {args.seed}", row["text"])
              for name in args.names for n, row in enumerate(data.rows(args.corpus / f"{name}.jsonl.zst"))]
     master = teacher.load(args.gguf, device, torch.bfloat16 if device == "cuda" else torch.float32)
     writer, loss = writing.tune(master, file, args.seconds / 2, args.step_tokens)

@@ -37,7 +37,7 @@ class Pools:
         self.by_doc: dict[str, list[str]] = defaultdict(list)
         self.of_context: dict[str, list[Row]] = {}
         self.contexts: dict[str, list[str]] = {}
-        for name in self.shares:
+        for name in list(self.shares):
             found: dict[str, list[Row]] = defaultdict(list)
             files = written if name == "qa-written" else [folder / f"{name}.jsonl.zst"]
             for n, row in enumerate(row for file in files for row in rows(file)):
@@ -47,6 +47,8 @@ class Pools:
                     found[row["context"]].append(row)
             self.of_context |= found
             self.contexts[name] = list(found)
+            if not found:
+                del self.shares[name]  # a writer that found nothing
             for context, group in found.items():
                 self.by_doc[group[0]["doc"]].append(context)
         self.negatives: dict[str, list[Row]] = defaultdict(list)

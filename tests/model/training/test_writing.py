@@ -120,7 +120,10 @@ def test_written_questions_are_drawn_from(tmp_path: Path) -> None:
     out = tmp_path / "qa-written-1.jsonl.zst"
     assert writing.save(iter([row]), out) == 1
     assert list(rows(out)) == [json.loads(json.dumps(row))]
-    builder = Builder(folder, FORM, seed=1, written=[out])
+    empty = tmp_path / "qa-written-2.jsonl.zst"
+    assert writing.save(iter([]), empty) == 0
+    assert Builder(folder, FORM, seed=1, written=[empty]).draw().turns
+    builder = Builder(folder, FORM, seed=1, written=[out, empty])
     assert any(turn.source == "written-1" for _ in range(50) for turn in builder.draw().turns)
 
 
