@@ -188,10 +188,10 @@ def _int4_dot(low, high, packed, scale_ptr, zero_ptr, acc):
     """acc plus 128 columns of a times packed weights [N, 64]: a byte's halves belong to `low` and to `high`."""
     scale, zero = tl.load(scale_ptr).to(tl.float32)[:, None], tl.load(zero_ptr).to(tl.float32)[:, None]
     weight = (packed & 15).to(tl.float32) * scale + zero
-    acc = tl.dot(low, weight.to(low.dtype).T, acc)
+    acc = tl.dot(low, weight.to(low.dtype).T, acc, input_precision="tf32x3")
     scale, zero = tl.load(scale_ptr + 1).to(tl.float32)[:, None], tl.load(zero_ptr + 1).to(tl.float32)[:, None]
     weight = (packed >> 4).to(tl.float32) * scale + zero
-    return tl.dot(high, weight.to(low.dtype).T, acc)
+    return tl.dot(high, weight.to(low.dtype).T, acc, input_precision="tf32x3")
 
 
 def combine(routed: Tensor, place: Tensor, weights: Tensor, shared: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Triton's interpreter, mended.
 
 As it comes (Triton 3.6 to 3.9) it multiplies bfloat16 operands of a dot by their bits, truncates float32 to
-bfloat16 and fp8, and takes float16 for the bits of either. With `faithful_bfloat16` what a test measures on a CPU is
-the rounding a GPU would do.
+bfloat16 and fp8, takes float16 for the bits of either, and multiplies float32 in full where a GPU would take tf32. With
+`faithful_bfloat16` what a test measures on a CPU is the rounding a GPU would do.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import triton.language as tl
+from triton._C.libtriton.ir import INPUT_PRECISION
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
 NARROW = {tl.bfloat16: (torch.bfloat16, np.uint16), tl.float8e4nv: (torch.float8_e4m3fn, np.uint8)}
@@ -40,8 +41,11 @@ def faithful_bfloat16() -> None:
             return TensorHandle(rounded.numpy().view(bits).reshape(src.data.shape), to.scalar)
         return plain_cast(self, src, to)
 
-    def dot(_self: Any, a: Any, b: Any, d: Any, *_how: Any) -> Any:
-        return TensorHandle(np.matmul(widened(a), widened(b), dtype=d.data.dtype) + d.data, d.dtype.scalar)
+    def dot(_self: Any, a: Any, b: Any, d: Any, precision: Any, *_how: Any) -> Any:
+        x, y = widened(a), widened(b)
+        if precision == INPUT_PRECISION.TF32 and a.dtype.scalar == tl.float32:
+            x, y = _tf32(x), _tf32(y)
+        return TensorHandle(np.matmul(x, y, dtype=d.data.dtype) + d.data, d.dtype.scalar)
 
     def cast_rounding(self: Any, src: Any, to: Any, _rounding: Any) -> Any:
         return cast(self, src, to)
@@ -49,3 +53,8 @@ def faithful_bfloat16() -> None:
     InterpreterBuilder.create_dot = dot
     InterpreterBuilder.create_fp_to_fp = cast_rounding
     InterpreterBuilder.create_fp_ext = InterpreterBuilder.create_fp_trunc = cast
+
+
+def _tf32(x: Any) -> Any:
+    """float32 with the 10 bits behind the point that a tensor core reads of it: what follows is cut off."""
+    return (np.ascontiguousarray(x).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
