@@ -35,7 +35,8 @@ ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Numbers of rows that graphs are made for; beyond, multiples of the last."""
 
 PROGRAMS = 264
-"""Programs that the attention over one layer's pages is split into: two for each multiprocessor of a Hopper GPU."""
+"""Programs at most that the attention over one layer's pages is split into: a multiprocessor of a Hopper GPU, of which
+there are 132, holds one at a time, so they take two turns."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ class Slots:
         spans = [Span(own, lengths, numbers[:, None], layout.PAGE)]
         if rows > 1:
             spans.append(Span(pages.shared, self.shared, numbers[None], layout.PAGE))
-        parts = min(SPLITS, -(-PROGRAMS // rows))
+        parts = min(SPLITS, split(rows))
         absorbed = mla.absorb(q, up, layer.nope).transpose(0, 1)
         o, _ = attend_spans(absorbed, spans, layer.rank, layer.scale, parts, most=parts)
         return layer.join(mla.unabsorb(o.transpose(0, 1).to(x.dtype), up, layer.nope), x.dtype)
@@ -267,6 +268,11 @@ class Desk:
 def bucket(rows: int) -> int:
     """The number of rows that a graph is made for, to hold `rows`."""
     return next((most for most in ROWS if rows <= most), -(-rows // ROWS[-1]) * ROWS[-1])
+
+
+def split(rows: int) -> int:
+    """Parts of a row's pages in a step of so many rows. One program beyond PROGRAMS is a turn more for all of them."""
+    return max(1, PROGRAMS // rows)
 
 
 def _pages_in_common(states: Sequence[ModelState]) -> int:

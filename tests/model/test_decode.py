@@ -197,3 +197,12 @@ def test_where_no_graph_can_be_had_the_step_runs_all_the_same_and_says_so(
 
 def test_buckets_hold_any_number_of_rows() -> None:
     assert [bucket(rows) for rows in (1, 2, 5, 9, 33, 64, 65, 129)] == [1, 2, 6, 12, 48, 64, 128, 192]
+
+
+def test_no_program_of_the_attention_waits_for_a_turn_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows' own pages take two turns at most; what they share, two rows a program, takes one."""
+    monkeypatch.setattr(decode, "PROGRAMS", 2 * 132)
+    for rows in decode.ROWS:
+        assert rows * decode.split(rows) <= 2 * 132
+        assert rows % 2 or rows // 2 * decode.split(rows) <= 132
+    assert [decode.split(rows) for rows in (1, 32, 64, 512)] == [264, 8, 4, 1]
