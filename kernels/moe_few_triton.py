@@ -1,12 +1,12 @@
-"""`moe.mixture` on a GPU for one to 16 tokens: the chosen experts stream by once, at the speed of memory (Triton).
+"""`moe.mixture` on a GPU for one to 32 tokens: the chosen experts stream by once, at the speed of memory (Triton).
 
-Time goes into bytes of weights: at one token 9 experts' 127 MB in bf16 at the 48B shape. So every program multiplies
-all of the few tokens with a slice of one expert's rows, whoever chose it; the tensor cores have time to spare.
-A plan lists the distinct experts by number, and for each the pair of every token that chose it, or -1. The first
-product writes a pair's activation, the second its result in float32; a token's results are then added up in the order
-in which its experts were chosen, so sums have one order. The shared expert, in pieces as wide as a routed one, ends the
-plan. A program is one warp with several steps of rows under way: many fit on a multiprocessor, and none waits for
-another.
+Time goes into bytes of weights: at one token 9 experts' 127 MB in bf16 at the 48B shape. So a program multiplies a
+slice of one expert's rows with the tokens that chose it, eight at a time; the tensor cores have time to spare.
+A plan has a slot for each distinct expert, by number, with the pairs of its tokens; one that more than eight chose has
+several, which stand side by side and read the expert through the cache. The first product writes a pair's activation,
+the second its result in float32; a token's results are then added up in the order in which its experts were chosen, so
+sums have one order. The shared expert, in pieces as wide as a routed one, ends the plan. A program is one warp with
+several steps of rows under way: many fit on a multiprocessor, and none waits for another.
 
 int4 and fp8 weights become bfloat16 in registers; tokens are not quantised here.
 """
@@ -22,8 +22,11 @@ from kernels.kda_chunk_triton import dot
 from kernels.launch_triton import begin, overlap
 from kernels.quant import Fp8, Int4, Weights
 
-TOKENS, MOST = 16, 64
-"""Tokens that go this way; and that can: the width of the matrix products' right operand."""
+TOKENS, MOST = 32, 64
+"""Tokens that go this way, and that can: a plan is made by one program."""
+
+COLUMNS = 8
+"""Tokens of a slot: the width of the tensor cores' right operand."""
 
 BLOCK, DOWN_BLOCK, STEP = 16, 16, {"": 128, "fp8": 128, "int4": 64}
 """Rows of weights a program of `_up` (as many gates as ups) and of `_down`, and bytes or numbers of a row a step."""
@@ -43,37 +46,45 @@ def mixture(
     if tokens > MOST or pieces * inner != quant.shape(shared[1])[1]:
         raise ValueError(f"{tokens} tokens and a shared expert {pieces} experts wide do not go this way")
     x = x.contiguous()
-    slots = min(experts, tokens * top_k)
+    slots = most_slots(tokens, top_k, experts)
     together = overlap(x.device)
-    listed, pairs = chosen, chosen  # of one token they are the plan themselves
-    block_t = max(8, triton.next_power_of_2(tokens))
+    listed, filled, pairs = chosen, chosen, chosen  # of one token they are the plan themselves
     if tokens > 1:
-        listed = torch.empty(slots + 1, dtype=torch.int32, device=x.device)
-        pairs = torch.empty(slots, block_t, dtype=torch.int32, device=x.device)
+        listed, filled = (torch.empty(slots + 1, dtype=torch.int32, device=x.device) for _ in range(2))
+        pairs = torch.empty(slots, COLUMNS, dtype=torch.int32, device=x.device)
         _plan[(1,)](
-            chosen, listed, pairs, tokens, experts, slots, TOP_K=top_k, BLOCK_T=block_t,
-            BLOCK_E=triton.next_power_of_2(experts), **together,
+            chosen, listed, filled, pairs, tokens, slots, TOP_K=top_k, COLUMNS=COLUMNS,
+            BLOCK_T=max(COLUMNS, triton.next_power_of_2(tokens)), BLOCK_E=triton.next_power_of_2(experts),
+            num_warps=4 if tokens <= 16 else 8, **together,
         )  # fmt: skip
     # A row for each pair, then for each token one as wide as the shared expert.
     act = torch.empty(tokens * (top_k + pieces), inner, dtype=x.dtype, device=x.device)
     results = torch.empty(tokens * (top_k + 1), width, dtype=torch.float32, device=x.device)
     out = torch.empty_like(x)
-    facts = (listed, pairs, tokens, slots, width, inner, tokens * top_k)
+    facts = (listed, filled, pairs, tokens, slots, width, inner, tokens * top_k)
+    blocks = triton.cdiv(tokens, COLUMNS)
     form = "fp8" if isinstance(gate_up, Fp8) else "int4" if isinstance(gate_up, Int4) else ""
-    _up[(slots + pieces, triton.cdiv(inner, BLOCK))](
+    _up[(slots + blocks * pieces, triton.cdiv(inner, BLOCK))](
         x, *_parts(gate_up), *_parts(shared[0]), act, weights, *facts,
-        TOP_K=top_k, PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=block_t, BLOCK=BLOCK, BLOCK_K=STEP[form],
+        TOP_K=top_k, PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=COLUMNS, BLOCK=BLOCK, BLOCK_K=STEP[form],
         **TILES, **together,
     )  # fmt: skip
-    _down[(slots + 1, triton.cdiv(width, DOWN_BLOCK))](
+    _down[(slots + blocks, triton.cdiv(width, DOWN_BLOCK))](
         act, *_parts(down), *_parts(shared[1]), results, *facts,
-        PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=block_t, BLOCK=DOWN_BLOCK, BLOCK_K=STEP[form], **TILES,
+        PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=COLUMNS, BLOCK=DOWN_BLOCK, BLOCK_K=STEP[form], **TILES,
         **together,
     )  # fmt: skip
     _add_up[(tokens, triton.cdiv(width, 256))](
         results, out, width, tokens * top_k, TOP_K=top_k, BLOCK=256, **together
     )
     return out
+
+
+def most_slots(tokens: int, top_k: int, experts: int) -> int:
+    """How many slots a plan can have: each expert's first, and one for every further eight of its tokens."""
+    pairs = tokens * top_k
+    used = min(experts, pairs)
+    return min(used * triton.cdiv(tokens, COLUMNS), used + (pairs - used) // COLUMNS)
 
 
 def _parts(weight: Weights) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,22 +96,28 @@ def _parts(weight: Weights) -> tuple[Tensor, Tensor, Tensor]:
 
 @triton.jit
 def _plan(
-    chosen_ptr, listed_ptr, pairs_ptr, tokens, experts, slots,
-    TOP_K: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, OVERLAP: tl.constexpr,
+    chosen_ptr, listed_ptr, filled_ptr, pairs_ptr, tokens, slots,
+    TOP_K: tl.constexpr, COLUMNS: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """listed: the distinct experts by number, at `slots` how many; pairs [slots, BLOCK_T]: their tokens' pairs."""
+    """listed: each slot's expert, and at `slots` how many slots there are; filled: how many pairs a slot has; pairs
+    [slots, COLUMNS]: which, in the order of their tokens."""
     begin(OVERLAP)
     t, e = tl.arange(0, BLOCK_T)[:, None], tl.arange(0, BLOCK_E)[None, :]
     pair = tl.full([BLOCK_T, BLOCK_E], -1, tl.int32)
     for k in tl.static_range(TOP_K):
         chosen = tl.load(chosen_ptr + t * TOP_K + k, mask=t < tokens, other=-1).to(tl.int32)
         pair = tl.where(chosen == e, t * TOP_K + k, pair)
-    used = (tl.max(pair, 0) >= 0).to(tl.int32)
-    slot = tl.cumsum(used, 0) - used
+    is_pair = (pair >= 0).to(tl.int32)
+    count = tl.sum(is_pair, 0)
+    blocks = tl.cdiv(count, COLUMNS)
+    slot = tl.cumsum(blocks, 0) - blocks
     expert = tl.arange(0, BLOCK_E)
-    tl.store(listed_ptr + slot, expert, mask=used > 0)
-    tl.store(listed_ptr + slots, tl.sum(used, 0))
-    tl.store(pairs_ptr + slot[None, :] * BLOCK_T + t, pair, mask=(used > 0)[None, :] & (t < BLOCK_T))
+    for block in tl.static_range(BLOCK_T // COLUMNS):
+        tl.store(listed_ptr + slot + block, expert, mask=block < blocks)
+        tl.store(filled_ptr + slot + block, tl.minimum(count - block * COLUMNS, COLUMNS), mask=block < blocks)
+    tl.store(listed_ptr + slots, tl.sum(blocks, 0))
+    before = tl.cumsum(is_pair, 0) - is_pair  # of an expert's tokens
+    tl.store(pairs_ptr + slot[None, :] * COLUMNS + before, pair, mask=is_pair > 0)
 
 
 @triton.jit
@@ -154,25 +171,25 @@ def _real(levels, scale_ptr, zero_ptr, here, dtype):
 @triton.jit
 def _up(
     x_ptr, gate_up_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, act_ptr, weights_ptr,
-    listed_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
+    listed_ptr, filled_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
     TOP_K: tl.constexpr, PIECES: tl.constexpr, PLANNED: tl.constexpr, FORM: tl.constexpr,
     BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """BLOCK numbers of the activation of one expert's, or of one shared piece's, every token."""
+    """BLOCK numbers of the activation of a slot's tokens, or of BLOCK_T tokens in one piece of the shared expert."""
     begin(OVERLAP)
     slot = tl.program_id(0)
     t = tl.arange(0, BLOCK_T)
     gate_row = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    x_row, is_x = x_ptr + t * width, t < tokens
     gate, up = tl.zeros([BLOCK, BLOCK_T], tl.float32), tl.zeros([BLOCK, BLOCK_T], tl.float32)
     steps = tl.cdiv(width // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(width, BLOCK_K)
     if slot < slots:
         if PLANNED:
             if slot >= tl.load(listed_ptr + slots):
                 return
-            pair = tl.load(pairs_ptr + slot * BLOCK_T + t)
+            pair = tl.load(pairs_ptr + slot * BLOCK_T + t, mask=t < tl.load(filled_ptr + slot), other=-1)
         else:
             pair = tl.where(t == 0, slot, -1)
+        x_row, is_x = x_ptr + pair // TOP_K * width, pair >= 0
         rows = 2 * inner
         first = tl.load(listed_ptr + slot).to(tl.int64) * rows
         ends = tl.where(gate_row < inner, gate_row, rows)
@@ -183,8 +200,9 @@ def _up(
                         FORM, BLOCK_K)  # fmt: skip
         weight = tl.load(weights_ptr + pair, mask=pair >= 0, other=0.0)
     else:
-        piece = slot - slots
-        pair = tl.where(is_x, pairs + t * PIECES + piece, -1)
+        piece, token = (slot - slots) % PIECES, (slot - slots) // PIECES * BLOCK_T + t
+        x_row, is_x = x_ptr + token * width, token < tokens
+        pair = tl.where(is_x, pairs + token * PIECES + piece, -1)
         rows = 2 * inner * PIECES
         first = tl.full([], 0, tl.int64)
         ends = tl.where(gate_row < inner, piece * inner + gate_row, rows)
@@ -202,11 +220,12 @@ def _up(
 @triton.jit
 def _down(
     act_ptr, down_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, results_ptr,
-    listed_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
+    listed_ptr, filled_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
     PIECES: tl.constexpr, PLANNED: tl.constexpr, FORM: tl.constexpr,
     BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """BLOCK columns of one expert's results, or of the shared one's: a row for each pair, then one for each token."""
+    """BLOCK columns of a slot's results, or of BLOCK_T tokens' by the shared expert: a row for each pair, then one for
+    each token."""
     begin(OVERLAP)
     slot = tl.program_id(0)
     t = tl.arange(0, BLOCK_T)
@@ -216,7 +235,7 @@ def _down(
         if PLANNED:
             if slot >= tl.load(listed_ptr + slots):
                 return
-            pair = tl.load(pairs_ptr + slot * BLOCK_T + t)
+            pair = tl.load(pairs_ptr + slot * BLOCK_T + t, mask=t < tl.load(filled_ptr + slot), other=-1)
         else:
             pair = tl.where(t == 0, slot, -1)
         first = tl.load(listed_ptr + slot).to(tl.int64) * width
@@ -225,12 +244,13 @@ def _down(
             acc = _times(acc, down_ptr, scale_ptr, zero_ptr, first, row, act_ptr + pair * inner, pair >= 0, step,
                          width, inner, FORM, BLOCK_K)  # fmt: skip
     else:
-        pair = tl.where(t < tokens, pairs + t, -1)
-        act_row = act_ptr + (pairs + t * PIECES) * inner
+        token = (slot - slots) * BLOCK_T + t
+        pair = tl.where(token < tokens, pairs + token, -1)
+        act_row = act_ptr + (pairs + token * PIECES) * inner
         first = tl.full([], 0, tl.int64)
         steps = tl.cdiv(inner * PIECES // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(inner * PIECES, BLOCK_K)
         for step in tl.range(0, steps):
-            acc = _times(acc, shared_ptr, shared_scale_ptr, shared_zero_ptr, first, row, act_row, t < tokens, step,
+            acc = _times(acc, shared_ptr, shared_scale_ptr, shared_zero_ptr, first, row, act_row, token < tokens, step,
                          width, inner * PIECES, FORM, BLOCK_K)  # fmt: skip
     out = results_ptr + pair[None, :] * width + row[:, None]
     tl.store(out, acc, mask=(pair >= 0)[None, :] & (row < width)[:, None])

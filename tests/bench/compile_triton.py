@@ -95,7 +95,7 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
     types = dict.fromkeys(whole.split(), "i32") | {"q_head": "i64", "o_head": "i64", "past_head": "i64"}
     types |= dict.fromkeys(["q_token", "o_token", "past_token", "past_lse_head", "past_lse_token"], "i32")
     floats = "lse past past_lse out_scale a_scale weights results"
-    whole = "pair tile_expert tile_start tile_end listed pairs"
+    whole = "pair tile_expert tile_start tile_end listed filled pairs"
     types |= {f"{name}_ptr": "*fp32" for name in floats.split()} | {f"{name}_ptr": "*i32" for name in whole.split()}
     types |= {"table_ptr": "*i64", "lengths_ptr": "*i32", "queries_ptr": "*i32"}
     widths = {"NOPE": 128, "SHARED": 64, "VALUE": 128}
@@ -135,8 +135,11 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         own = {"a_ptr": a, "out_ptr": a if step == "up" else "*bf16", "b_scale_ptr": ONE[weight],
                "b_desc": f"tensordesc<{weight[1:]}[{tiles['BLOCK_N']},{width}]>"}  # fmt: skip
         yield moe_grouped_triton._grouped, shape, options, types | own
+    for tokens, warps in ((16, 4), (32, 8), (64, 8)):
+        shape = {"TOP_K": 8, "COLUMNS": moe_few_triton.COLUMNS, "BLOCK_T": tokens, "BLOCK_E": 256, "OVERLAP": True}
+        yield moe_few_triton._plan, shape, {"num_warps": warps}, types | {"chosen_ptr": "*i64"}
     for form, weight in (("", "*bf16"), ("fp8", "*fp8e4nv"), ("int4", "*u8")):
-        shape = {"PIECES": 1, "PLANNED": True, "OVERLAP": True, "FORM": form, "BLOCK_T": 8,
+        shape = {"PIECES": 1, "PLANNED": True, "OVERLAP": True, "FORM": form, "BLOCK_T": moe_few_triton.COLUMNS,
                  "BLOCK_K": moe_few_triton.STEP[form]}  # fmt: skip
         scale = ONE[weight]
         own = {"gate_up_ptr": weight, "down_ptr": weight, "shared_ptr": weight, "scale_ptr": scale,
@@ -147,7 +150,7 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
 
 def _split(tiles: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
     """Constants of a kernel, and options of its launch."""
-    options = {name: tiles[name] for name in ("num_warps", "num_stages")}
+    options = {name: tiles[name] for name in ("num_warps", "num_stages", "maxnreg") if name in tiles}
     return {name: value for name, value in tiles.items() if name not in options}, options
 
 

@@ -1,16 +1,19 @@
 """Experts for a handful of tokens in Triton, every format, against float64."""
 
+from itertools import product
+
 import pytest
 import torch
 
-from kernels.moe_few_triton import mixture
+from kernels.moe_few_triton import COLUMNS, mixture, most_slots
 from tests.kernels.device import DEVICE, ON_GPU
 from tests.kernels.experts import Mixture, draw
 
 DTYPE = torch.bfloat16 if ON_GPU else torch.float32
 TOLERANCE = 1e-2 if ON_GPU else 1e-5
-FULL = [(tokens, 32, 8, 2304, 1024, 1) for tokens in (1, 5, 16, 40)] if ON_GPU else []
-SHAPES = [(1, 6, 2, 128, 128, 1), (3, 4, 3, 256, 128, 2), (16, 3, 1, 128, 128, 1), (20, 3, 2, 128, 128, 1), *FULL]
+FULL = [(tokens, 32, 8, 2304, 1024, 1) for tokens in (1, 5, 16, 40, 64)] if ON_GPU else []
+SHAPES = [(1, 6, 2, 128, 128, 1), (3, 4, 3, 256, 128, 2), (16, 3, 1, 128, 128, 1), (20, 3, 2, 128, 128, 1),
+          (35, 2, 1, 128, 128, 2), *FULL]  # fmt: skip
 
 Shape = tuple[int, int, int, int, int, int]
 
@@ -46,6 +49,23 @@ def test_two_runs_agree_and_a_token_does_not_mind_its_neighbours() -> None:
         part = slice(row, row + 1)
         alone = Mixture(inputs.x[part], inputs.weights[part], inputs.chosen[part], *inputs.arguments()[3:])
         torch.testing.assert_close(mixture(*alone.arguments()), first[part], rtol=1e-2 if ON_GPU else 1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("tokens", "top_k"), [(1, 2), (8, 1), (9, 2), (17, 1), (20, 2)])
+def test_there_are_slots_for_however_tokens_spread(tokens: int, top_k: int) -> None:
+    spreads = [counts for counts in product(range(tokens + 1), repeat=3) if sum(counts) == tokens * top_k]
+    most = max(sum(-(-count // COLUMNS) for count in counts) for counts in spreads)
+    assert most <= most_slots(tokens, top_k, 3) <= most + 1
+    assert [most_slots(tokens, 8, 256) for tokens in (1, 8, 32, 64)] == [8, 64, 256, 288]
+
+
+@pytest.mark.parametrize("tokens", [COLUMNS, COLUMNS + 1, 3 * COLUMNS - 1])
+def test_an_expert_that_everyone_chose_serves_everyone(tokens: int) -> None:
+    inputs = draw(tokens, 4, 2, 128, 128, 1, "bf16", DTYPE)
+    inputs.chosen[:, 0], inputs.chosen[:, 1] = 2, torch.arange(tokens, device=DEVICE) % 2 * 3
+    exact = inputs.exact()
+    found = mixture(*inputs.arguments()).double()
+    assert ((found - exact).norm(dim=-1) <= 2 * TOLERANCE * exact.norm(dim=-1)).all()
 
 
 def test_what_does_not_go_this_way_is_named() -> None:

@@ -27,7 +27,7 @@ def layer() -> MoE:
     return layer.requires_grad_(False)
 
 
-@pytest.mark.parametrize("tokens", [1, 5, 16, 17, 200])
+@pytest.mark.parametrize("tokens", [1, 5, 32, 33, 200])
 def test_triton_is_the_reference(layer: MoE, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(tokens, 32, generator=torch.Generator(DEVICE).manual_seed(tokens), device=DEVICE)
     monkeypatch.setenv("ONCEREAD_KERNELS", "reference")
@@ -37,7 +37,7 @@ def test_triton_is_the_reference(layer: MoE, tokens: int, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("form", "apart"), [("int4", 1e-3), ("fp8", 0.05)])  # many tokens meet fp8 weights in fp8 too
-@pytest.mark.parametrize("tokens", [1, 5, 20])
+@pytest.mark.parametrize("tokens", [1, 5, 20, 40])
 def test_so_it_does_with_quantised_experts(
     form: Form, apart: float, tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
