@@ -159,7 +159,7 @@ class Events:
         if action == "paste":
             return intake.pasted(pages.home, fields.get("title", ""), fields.get("text", ""))
         if action == "path":
-            return intake.from_path(pages.home, fields.get("path", ""))
+            return intake.from_path(pages.home, fields.get("where", ""))  # Gradio takes "path" for an upload
         held = self.site.scans.take(pages.person, item)
         return intake.by_ocr(pages.home, held, item, fields.get("language", ""))
 

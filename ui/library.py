@@ -34,7 +34,7 @@ def adding() -> str:
     from_here = {
         "title": "From this computer",
         "words": f"A file or folder in {' or '.join(str(root) for root in allowed)}.",
-        "fields": [{"name": "path", "label": "Path", "value": str(allowed[0]) if allowed else ""}],
+        "fields": [{"name": "where", "label": "Path", "value": str(allowed[0]) if allowed else ""}],
         "confirm": "Add it",
     }
     return (

@@ -61,7 +61,7 @@ def _layout() -> dict[str, Any]:
                     with gr.Row(elem_classes="or-ask", equal_height=True):
                         parts["question"] = gr.Textbox(
                             show_label=False, label="Question", max_lines=8, scale=8,
-                            placeholder="Ask anything about this document", container=False, elem_id="question",
+                            placeholder="Ask about this document", container=False, elem_id="question",
                         )  # fmt: skip
                         parts["send"] = gr.Button("Ask", variant="primary", scale=1, min_width=84, elem_id="send")
                         parts["stop"] = gr.Button("Stop", visible=False, scale=1, min_width=84, elem_id="stop")

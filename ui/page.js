@@ -94,6 +94,7 @@ function applyTheme() {
   const wish = localStorage.getItem('theme');
   const dark = wish ? wish === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
   document.body.classList.toggle('dark', dark);
+  document.documentElement.style.colorScheme = dark ? 'dark' : 'light'; // scrollbars, checkboxes, lists of choices
 }
 
 function showSource(button) {

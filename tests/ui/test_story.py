@@ -273,6 +273,22 @@ def sign_in(tab: Page, name: str, password: str) -> None:
     tab.get_by_role("button", name="Sign in").click()
 
 
+@pytest.fixture
+def open_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that the page may read by path; it is asked for when the page is built."""
+    monkeypatch.setenv("ONCEREAD_ROOTS", str(tmp_path))
+
+
+@pytest.mark.usefixtures("open_folder")
+def test_a_file_of_this_computer_is_taken_in_by_its_path(site: Running, tab: Page, tmp_path: Path) -> None:
+    (tmp_path / "bees.txt").write_text(KEEPER, "utf-8")
+    tab.goto(site.url)
+    tab.get_by_role("button", name="From a folder").click()
+    tab.get_by_label("Path").fill(str(tmp_path / "bees.txt"))
+    tab.get_by_role("button", name="Add it").click()
+    expect(tab.locator("#document h2")).to_have_text("bees")
+
+
 def test_300_mb_are_refused_in_words(site: Running, tab: Page, tmp_path: Path) -> None:
     path = tmp_path / "huge.txt"
     with path.open("wb") as file:
