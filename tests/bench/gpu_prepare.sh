@@ -3,7 +3,7 @@ python=${PYTHON:-python3}
 out=${OUT:-/tmp/out}; mkdir -p "$out"
 export PYTHONUNBUFFERED=1 TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp/triton} TRITON_DEFAULT_FP_FUSION=1
 mkdir -p "$TRITON_CACHE_DIR"
-if [ -f .triton/cache.tgz ]; then tar xzf .triton/cache.tgz -C "$TRITON_CACHE_DIR"; fi
+if compgen -G '.triton/cache.tgz*' >/dev/null; then cat .triton/cache.tgz* | tar xz -C "$TRITON_CACHE_DIR"; fi
 if compgen -G '.whl/*.whl' >/dev/null; then
     "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .whl/*.whl
     export PYTHONPATH=/tmp/site
@@ -16,8 +16,8 @@ step() { # NAME SECONDS COMMAND …: its output goes to $out/NAME.log, its verdi
     return $code
 }
 
-keep_cache() { # Triton's cache goes home, for the next machine
-    tar czf "$out/cache.tgz" -C "$TRITON_CACHE_DIR" . && echo "[cache] $(du -h "$out/cache.tgz" | cut -f1) in \$OUT/cache.tgz"
+keep_cache() { # Triton's cache goes home, for the next machine: in parts, since a file may have 16 MiB
+    tar cz -C "$TRITON_CACHE_DIR" . | split -b 15m - "$out/cache.tgz." && echo "[cache] $(du -ch "$out"/cache.tgz.* | tail -1)"
 }
 
 side_by_side=(); "$python" -c 'import xdist' 2>/dev/null && side_by_side=(-n 12)

@@ -32,14 +32,19 @@ def test_stages_know_the_kernels_by_name() -> None:
 
 
 def test_distributions_are_compared_in_nats_a_token() -> None:
-    logits = torch.tensor([[2.0, 0.0, 0.0], [0.05, 0.0, -9.0]])
-    assert engine_parity.compare(logits, logits).startswith("0.00e+00 | 0.00e+00 | 100.0% | 100.0% of 1")
+    logits, experts = torch.tensor([[2.0, 0.0, 0.0], [0.05, 0.0, -9.0]]), torch.tensor([[[0, 1], [0, 2]]])
+    expected = engine_parity.Said(logits, experts)
+    assert engine_parity.compare(expected, expected) == (
+        "0.00e+00 | 0.00e+00 | 100.0% | 100.0% of 1 | 0.00e+00 of 2"
+    )
     turned = logits.flip(-1)
-    mean, most, agrees, clear = engine_parity.compare(logits, turned).split(" | ")
+    found = engine_parity.Said(turned, torch.tensor([[[0, 1], [1, 2]]]))
+    mean, most, agrees, clear, same = engine_parity.compare(expected, found).split(" | ")
     p = logits.softmax(-1)
-    assert float(mean) == pytest.approx(float((p * (logits - turned)).sum(-1).mean()), rel=0.01)
+    divergence = (p * (logits - turned)).sum(-1)
+    assert float(mean) == pytest.approx(float(divergence.mean()), rel=0.01)
     assert float(most) > float(mean) > 0.5
-    assert (agrees, clear) == ("0.0%", "0.0% of 1")
+    assert (agrees, clear, same) == ("0.0%", "0.0% of 1", f"{divergence[0]:.2e} of 1")
 
 
 def test_a_part_that_fails_does_not_lose_those_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
