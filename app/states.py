@@ -18,7 +18,7 @@ from app.home import Home
 from app.prompts import PROMPT_FORMAT
 from model import state as layout
 from model.engine import Engine
-from model.errors import StateError
+from model.errors import StateError, device_errors
 from model.handover import Handover
 from model.state import ModelState
 from storage.blocks import Maker, Piece
@@ -179,7 +179,7 @@ def restore(home: Home, document_id: str, ids: Sequence[int]) -> Restored:
 def _load(home: Home, snapshot: Snapshot, ids: Sequence[int]) -> tuple[ModelState, int, str]:
     """A state, the tokens read again to mend it, and a note about it. Raises SnapshotDamaged, StateError."""
     try:
-        return home.engine.restore(snapshot.tokens, home.snapshots.load(snapshot.id)), 0, ""
+        return _loaded(home, snapshot), 0, ""
     except SnapshotDamaged as damage:
         places = {block: home.snapshots.place(block) for block in damage.blocks}
         if beyond := [block for block, place in places.items() if place is None or place[0] != "page"]:
@@ -188,7 +188,13 @@ def _load(home: Home, snapshot: Snapshot, ids: Sequence[int]) -> tuple[ModelStat
         again = sum(_mend(home, block, place[1], ids, damage) for block, place in places.items() if place)
         names = ", ".join(damage.rows)
         note = f"what was damaged ({names}) was mended by reading {again:,} tokens again"
-        return home.engine.restore(snapshot.tokens, home.snapshots.load(snapshot.id)), again, note
+        return _loaded(home, snapshot), again, note
+
+
+def _loaded(home: Home, snapshot: Snapshot) -> ModelState:
+    """A state as it was saved. Raises SnapshotDamaged, StateError; DeviceError where the GPU has no room for it."""
+    with device_errors():
+        return home.engine.restore(snapshot.tokens, home.snapshots.load(snapshot.id, home.engine.device))
 
 
 def _mend(home: Home, block: int, end: int, ids: Sequence[int], damage: SnapshotDamaged) -> int:

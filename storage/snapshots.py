@@ -1,5 +1,6 @@
 """Saved model states: named tensors in blocks that texts with the same beginning share, checksummed and sealed."""
 
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
-from torch import Tensor
+from torch import Tensor, device
 
 from storage import blocks
 from storage import tensors as rows
@@ -18,8 +19,9 @@ from storage.errors import NotFound, SnapshotDamaged
 from storage.integrity import Verdict, verify_states
 from storage.schema import BlockRow, DocumentRow, EvictionRow, ReadingRow
 
-READERS = 2
-"""Blocks loaded at once: one waits for the disk, or for memory to be cleared, while another is copied and checked."""
+READERS = 2 if (os.cpu_count() or 1) < 8 else 4
+"""Blocks loaded at once: one waits for the disk, for memory to be cleared, or for its way onto a GPU, while another is
+copied and checked."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,11 @@ class Snapshots:
             found = session.scalars(states.order_by(BlockRow.tokens.desc())).all()
             return [_snapshot(session, row, document_id) for row in found if prefixes.get(row.tokens) == row.prefix]
 
-    def load(self, id: int) -> dict[str, Tensor]:
-        """The tensors of a state, on the CPU. Raises NotFound; SnapshotDamaged if anything is not as saved.
+    def load(self, id: int, onto: device | str = "cpu") -> dict[str, Tensor]:
+        """The tensors of a state, on a device. Raises NotFound; SnapshotDamaged if anything is not as saved.
 
         A block never changes, so each is loaded in a transaction of its own, and writers need not wait for the whole.
+        A tensor goes onto the device when it has been checked, while others are being read.
         """
         with self._database.reading() as session:
             _row(session, id)
@@ -133,7 +136,8 @@ class Snapshots:
         loaded: dict[str, Tensor] = {}
         faults: dict[int, _Faults] = {}
         with ThreadPoolExecutor(READERS, "load") as readers:
-            for block_id, (tensors, fault) in zip(ids, readers.map(self._load_block, ids), strict=True):
+            found = readers.map(lambda block_id: self._load_block(block_id, onto), ids)
+            for block_id, (tensors, fault) in zip(ids, found, strict=True):
                 loaded |= tensors
                 faults |= {block_id: fault} if fault else {}
         if faults:
@@ -143,7 +147,7 @@ class Snapshots:
                 raise SnapshotDamaged(_owner(session, id), names, what, list(faults))
         return loaded
 
-    def _load_block(self, id: int) -> tuple[dict[str, Tensor], "_Faults | None"]:
+    def _load_block(self, id: int, onto: device | str) -> tuple[dict[str, Tensor], "_Faults | None"]:
         """The sound tensors of a block, and what is wrong with it."""
         with self._database.reading() as session:
             row = session.get(BlockRow, id)
@@ -153,7 +157,7 @@ class Snapshots:
             damaged = tuple(each.name for each in saved if not each.intact)
             parent = session.get(BlockRow, row.parent_id) if row.parent_id else None
             whole = blocks.problem(session, row, parent.seal if parent else "")
-        tensors = {each.name: each.tensor() for each in saved if each.intact}
+        tensors = {each.name: each.tensor().to(onto) for each in saved if each.intact}
         return tensors, _Faults(damaged, whole or "") if damaged or whole else None
 
     def place(self, block_id: int) -> tuple[str, int] | None:

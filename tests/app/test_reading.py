@@ -16,6 +16,7 @@ from app.errors import ReadingStopped
 from app.home import Home
 from app.settings import Settings
 from app.turns import WAITING
+from model.errors import DeviceError
 from tests.app.test_turns import asker
 
 READ_AND_DIE = """
@@ -54,6 +55,22 @@ def test_a_document_is_read_once(home: Home, book: Path) -> None:
     result, state = reading.read_state(home, document.id)
     assert state.tokens == result.tokens
     assert state.nbytes == result.state_bytes == home.snapshots.find(document.id)[-1].bytes
+
+
+def test_a_state_the_gpu_has_no_room_for_is_said_in_one_line(
+    home: Home, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = library.add(home, [book])
+    reading.read(home, document.id)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.50 MiB.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(home.snapshots), "load", full)
+        with pytest.raises(DeviceError, match="no memory left"):
+            reading.read(home, document.id)
+    assert reading.read(home, document.id).tokens_read == 0
 
 
 def test_reading_that_pauses_says_why(home: Home, book: Path) -> None:

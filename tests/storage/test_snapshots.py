@@ -92,6 +92,14 @@ def test_a_state_survives_reopening(database: Database, document: Document, path
     reopened.close()
 
 
+def test_a_state_is_loaded_onto_a_device(database: Database, document: Document) -> None:
+    saved = _save(Snapshots(database), document, "abcdefghij")
+    loaded = Snapshots(database).load(saved.id, "meta")  # the one device beside the CPU that every computer has
+    shapes = {name: (tensor.dtype, tensor.shape) for name, tensor in _whole("abcdefghij").items()}
+    assert {name: (tensor.dtype, tensor.shape) for name, tensor in loaded.items()} == shapes
+    assert {tensor.device.type for tensor in loaded.values()} == {"meta"}
+
+
 def test_going_on_keeps_the_pages_and_drops_the_end_before(database: Database, document: Document) -> None:
     snapshots = Snapshots(database)
     _save(snapshots, document, "abcdef", complete=False)
