@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kernels import moe
-from kernels.moe_route_triton import route, sort
+from kernels.moe_route_triton import FEW, route, sort
 from tests.kernels.device import DEVICE, ON_GPU
 
 
@@ -17,7 +17,8 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("renormalize", [False, True])
 @pytest.mark.parametrize(
     ("tokens", "experts", "top_k", "width"),
-    [(1, 256, 8, 130), (16, 8, 4, 64), (70, 256, 8, 96), (17, 6, 2, 32), *([(8192, 256, 8, 2304)] if ON_GPU else [])],
+    [(1, 256, 8, 130), (16, 8, 4, 64), (70, 256, 8, 96), (17, 6, 2, 32), (FEW + 8, 8, 2, 32),
+     *([(32, 256, 8, 2304), (8192, 256, 8, 2304)] if ON_GPU else [])],
 )
 def test_each_token_gets_its_experts_and_weights(
     tokens: int, experts: int, top_k: int, width: int, renormalize: bool, dtype: torch.dtype
