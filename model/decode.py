@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import mla, norm
+from kernels import norm
 from kernels.linear import linear
 from model import state as layout
 from model.errors import device_errors
@@ -209,26 +209,26 @@ class Slots:
                 attended = self._mla(layer.attention, given, kept)
             x, given = norm.add_rms_norm(x, attended, layer.feed_forward_norm, layer.eps)
             x, given = norm.add_rms_norm(x, layer.feed_forward(given), following, layer.eps)
-        self.logits[:rows] = model.logits(given)
+        self.logits[:rows] = linear(given, model.head)  # in float32 from here on, as `Transformer.logits` has them
         torch.argmax(self.logits[:rows], -1, out=self.ids[:rows])
 
     def _mla(self, layer: MLA, x: Tensor, pages: MLAPages) -> Tensor:
         """`MLA.forward` for one token of each row, x [B, D] -> [B, D]."""
+        from kernels.mla_absorb_triton import absorb, unabsorb
         from kernels.mla_append_triton import append
         from kernels.mla_decode_triton import SPLITS, Span, attend_spans
 
         rows = x.shape[0]
         up = layer.up.unflatten(0, (layer.heads, -1))
-        q = linear(x, layer.query).unflatten(-1, (layer.heads, layer.width)).transpose(0, 1)
+        q = linear(x, layer.query).unflatten(-1, (layer.heads, layer.width))
         own, lengths, numbers = pages.own[:rows], self.own[:rows], self.numbers[:rows]
         append(linear(x, layer.down), layer.latent_norm, LATENT_EPS, own, lengths, layout.PAGE)
         spans = [Span(own, lengths, numbers[:, None], layout.PAGE)]
         if rows > 1:
             spans.append(Span(pages.shared, self.shared, numbers[None], layout.PAGE))
         parts = min(SPLITS, split(rows))
-        absorbed = mla.absorb(q, up, layer.nope).transpose(0, 1)
-        o, _ = attend_spans(absorbed, spans, layer.rank, layer.scale, parts, most=parts)
-        return layer.join(mla.unabsorb(o.transpose(0, 1).to(x.dtype), up, layer.nope), x.dtype)
+        o, _ = attend_spans(absorb(q, up, layer.nope), spans, layer.rank, layer.scale, parts, most=parts)
+        return linear(unabsorb(o, up, layer.nope), layer.output)
 
 
 def _kda(layer: KDA, x: Tensor, rows: KDARows) -> Tensor:

@@ -25,6 +25,7 @@ from kernels import (
     kda_pass_triton,
     kda_prefill_triton,
     linear_triton,
+    mla_absorb_triton,
     mla_append_triton,
     mla_decode_triton,
     mla_prefill_gluon_triton,
@@ -124,6 +125,11 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         yield mla_decode_triton._partial, shape | tiles, options, types | {"o_ptr": "*fp32"}
     shape = {"RANK": 512, "SHARED": 64, "PAGE": 4096, "BLOCK_RANK": 512, "BLOCK_SHARED": 64, "OVERLAP": True}
     yield mla_append_triton.append_kernel, shape, {"num_warps": 4}, types
+    shape = {"NOPE": 128, "HEIGHT": 256, "RANK": 512, "ROWS": mla_absorb_triton.ROWS, "OVERLAP": True}
+    own = {"SHARED": 64, "LATENTS": mla_absorb_triton.LATENTS, "BLOCK_NOPE": 128, "BLOCK_SHARED": 64}
+    yield mla_absorb_triton.absorb_kernel, shape | own, {"num_warps": 4}, types | {"heads": "i32"}
+    own = {"VALUES": mla_absorb_triton.VALUES, "BLOCK_RANK": 512}
+    yield mla_absorb_triton.unabsorb_kernel, shape | own, {"num_warps": 4}, types | {"heads": "i32", "o_ptr": "*fp32"}
     for name, tiles in moe_grouped_triton.TILES.items():
         step, _, form = name.partition(" ")
         weight = {"": "*bf16", "fp8": "*fp8e4nv", "int4": "*u8"}[form]
