@@ -13,6 +13,9 @@ from kernels.quant import Grid
 FEW_ON_GPU = 8
 """Up to this many tokens a matrix on a GPU takes as long as it takes to be read: the width of a tensor core's tile."""
 
+FEW_PAIRS_ON_GPU = 64
+"""Up to this many tokens two narrow matrices on a GPU are one launch: it takes as long as a launch takes."""
+
 FEW = 4
 """Up to this many tokens the packed form is faster: for 1856 x 576 on one Zen 4 core 58 against 94 us with one token,
 103 against 113 with four, 201 against 149 with eight (2026-11-25)."""
@@ -109,3 +112,13 @@ def linear(x: Tensor, weight: Tensor, expert: int | None = None) -> Tensor:
 
         return linear_triton.linear(x, matrix)
     return F.linear(x, matrix)
+
+
+def pair(x: Tensor, y: Tensor, of_x: Tensor, of_y: Tensor) -> Sequence[Tensor]:
+    """Both x of_x^T and y of_y^T: x and y [T, D], matrices [O, D] of one shape -> twice [T, O]."""
+    if 0 < x.shape[0] <= FEW_PAIRS_ON_GPU and x.dtype != torch.float64 and backend.use_triton(x):
+        from kernels import linear_pair_triton
+
+        if x.shape[1] <= linear_pair_triton.MOST_WIDTH:
+            return linear_pair_triton.pair(x, y, of_x, of_y).unbind()
+    return linear(x, of_x), linear(y, of_y)

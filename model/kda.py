@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from kernels import backend, conv, kda_prefill, norm
 from kernels.kda_decode import DecodeWeights, decode
-from kernels.linear import Weight, linear
+from kernels.linear import Weight, linear, pair
 from model.config import KimiConfig
 from model.state import KDAState
 
@@ -52,7 +52,8 @@ class KDA(nn.Module):
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x [T, D] -> qkv [T, 3 H K], the raw gate of the state and that of the output [T, H, K], beta [T, H]."""
         qkv, decay, gate, beta = linear(x, self.input).split(self.sizes, -1)
-        return qkv, self._heads(linear(decay, self.decay_up)), self._heads(linear(gate, self.gate_up)), beta
+        raw, gate = pair(decay, gate, self.decay_up, self.gate_up)
+        return qkv, self._heads(raw), self._heads(gate), beta
 
     def join(self, o: Tensor) -> Tensor:
         """Heads back to one: o [T, H, V] -> [T, D]."""

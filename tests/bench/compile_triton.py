@@ -24,6 +24,7 @@ from kernels import (
     kda_decode_triton,
     kda_pass_triton,
     kda_prefill_triton,
+    linear_pair_triton,
     linear_triton,
     mla_absorb_triton,
     mla_append_triton,
@@ -83,6 +84,9 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
         constants = {"TOKENS": linear_triton.MOST_TOKENS, "ROWS": linear_triton.TILE_ROWS, "FORM": form,
                      "OVERLAP": True}  # fmt: skip
         yield linear_triton.tiles_kernel, constants, {"num_warps": 1, "num_stages": 6}, types
+    constants = {"WIDTH": 128, "BLOCK": 128, "TOKENS": linear_pair_triton.TOKENS, "ROWS": linear_pair_triton.ROWS,
+                 "OVERLAP": True}  # fmt: skip
+    yield linear_pair_triton.pair_kernel, constants, {"num_warps": 4}, {"y_stride": "i32"}
 
 
 ONE = {"*bf16": "*bf16", "*fp8e4nv": "*fp32", "*u8": "*bf16"}

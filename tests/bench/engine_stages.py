@@ -20,7 +20,7 @@ STAGES = {
     "attention": r"attend|^_partial|^_join|^append",
     "KDA": r"chunk_kernel|pass_kernel|segment_kernel|join_kernel|decode_kernel|conv_kernel",
     "norms": r"norm_kernel",
-    "matrices": r"gemm|nvjet|cutlass|cublas|gemv|absorb_kernel|rows_kernel|tiles_kernel|splitK",
+    "matrices": r"gemm|nvjet|cutlass|cublas|gemv|absorb_kernel|pair_kernel|rows_kernel|tiles_kernel|splitK",
 }
 """Stage -> kernels' names; what none of them names is `other`."""
 

@@ -25,7 +25,7 @@ def test_stages_know_the_kernels_by_name() -> None:
         "_grouped": "experts", "_up": "experts", "_choose": "router", "attend_kernel": "attention",
         "_partial": "attention",
         "append_kernel": "attention", "chunk_kernel": "KDA", "decode_kernel": "KDA", "norm_kernel": "norms",
-        "rows_kernel": "matrices", "unabsorb_kernel": "matrices",
+        "rows_kernel": "matrices", "unabsorb_kernel": "matrices", "pair_kernel": "matrices",
         "nvjet_tst_128x256_64x4_2x1_v_bz_coopA_NTN": "matrices",
         "void at::native::reduce_kernel": "other",
     }  # fmt: skip
