@@ -38,7 +38,17 @@ TILES = {"num_warps": 1, "num_stages": 4}
 def mixture(
     x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Weights, down: Weights, shared: tuple[Weights, Weights]
 ) -> Tensor:
-    """`moe.mixture` for at most 64 tokens. Raises ValueError for more, or for a shared expert of no whole pieces."""
+    """`moe.mixture` for at most 64 tokens. Raises as `results` does."""
+    return add_up(results(x, weights, chosen, gate_up, down, shared), chosen.shape[1], x.dtype)
+
+
+def results(
+    x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Weights, down: Weights, shared: tuple[Weights, Weights]
+) -> Tensor:
+    """What `mixture` adds up, float32 [T (top_k+1), D]: a row for each pair, then one for each token, the shared expert's.
+
+    Raises ValueError for more than 64 tokens, or for a shared expert of no whole pieces.
+    """
     tokens, width = x.shape
     top_k = chosen.shape[1]
     experts, _, inner = quant.shape(down)
@@ -59,8 +69,7 @@ def mixture(
         )  # fmt: skip
     # A row for each pair, then for each token one as wide as the shared expert.
     act = torch.empty(tokens * (top_k + pieces), inner, dtype=x.dtype, device=x.device)
-    results = torch.empty(tokens * (top_k + 1), width, dtype=torch.float32, device=x.device)
-    out = torch.empty_like(x)
+    out = torch.empty(tokens * (top_k + 1), width, dtype=torch.float32, device=x.device)
     facts = (listed, filled, pairs, tokens, slots, width, inner, tokens * top_k)
     blocks = triton.cdiv(tokens, COLUMNS)
     form = "fp8" if isinstance(gate_up, Fp8) else "int4" if isinstance(gate_up, Int4) else ""
@@ -70,12 +79,20 @@ def mixture(
         **TILES, **together,
     )  # fmt: skip
     _down[(slots + blocks, triton.cdiv(width, DOWN_BLOCK))](
-        act, *_parts(down), *_parts(shared[1]), results, *facts,
+        act, *_parts(down), *_parts(shared[1]), out, *facts,
         PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=COLUMNS, BLOCK=DOWN_BLOCK, BLOCK_K=STEP[form], **TILES,
         **together,
     )  # fmt: skip
+    return out
+
+
+def add_up(results: Tensor, top_k: int, dtype: torch.dtype) -> Tensor:
+    """Each token's `results`, in the order in which its experts were chosen: [T, D]."""
+    rows, width = results.shape
+    tokens = rows // (top_k + 1)
+    out = torch.empty(tokens, width, dtype=dtype, device=results.device)
     _add_up[(tokens, triton.cdiv(width, 256))](
-        results, out, width, tokens * top_k, TOP_K=top_k, BLOCK=256, **together
+        results, out, width, tokens * top_k, TOP_K=top_k, BLOCK=256, **overlap(results.device)
     )
     return out
 

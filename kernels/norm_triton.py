@@ -17,17 +17,25 @@ NUMBERS = 4096
 def norm_kernel(
     x_ptr, other_ptr, weight_ptr, sum_ptr, out_ptr, rows, x_stride, other_stride, eps,
     D: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, ADD: tl.constexpr, GATE: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    RESULTS: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """out = x / rms(x) * weight. ADD: of x + other, which goes to `sum`. GATE: times sigmoid(other)."""
+    """out = x / rms(x) * weight. ADD: of x + other, which goes to `sum`. GATE: times sigmoid(other). RESULTS: other is
+    in so many rows for each of x and, behind all of these, one more."""
     begin(OVERLAP)
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)[:, None]
     column = tl.arange(0, BLOCK)[None, :]
     inside = (row < rows) & (column < D)
     x = tl.load(x_ptr + row * x_stride + column, mask=inside, other=0.0).to(tl.float32)
     if ADD:
-        total = (x + tl.load(other_ptr + row * other_stride + column, mask=inside, other=0.0).to(tl.float32))
-        total = total.to(sum_ptr.dtype.element_ty)  # what is normed is the sum as it goes on
+        if RESULTS:
+            other = tl.zeros([ROWS, BLOCK], tl.float32)
+            for k in tl.static_range(RESULTS):
+                other += tl.load(other_ptr + (row * RESULTS + k) * other_stride + column, mask=inside, other=0.0)
+            other += tl.load(other_ptr + (rows * RESULTS + row) * other_stride + column, mask=inside, other=0.0)
+            other = other.to(sum_ptr.dtype.element_ty).to(tl.float32)  # as the layer would have handed it on
+        else:
+            other = tl.load(other_ptr + row * other_stride + column, mask=inside, other=0.0).to(tl.float32)
+        total = (x + other).to(sum_ptr.dtype.element_ty)  # what is normed is the sum as it goes on
         tl.store(sum_ptr + row * D + column, total, mask=inside)
         x = total.to(tl.float32)
     y = x * tl.rsqrt(tl.sum(x * x, 1) / D + eps)[:, None]
@@ -49,6 +57,12 @@ def add_rms_norm(x: Tensor, delta: Tensor, weight: Tensor, eps: float) -> tuple[
     return total, _launch(x, delta, weight, eps, total, out, gate=False)
 
 
+def add_results_rms_norm(x: Tensor, results: Tensor, top_k: int, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """`add_rms_norm` of what `moe_few_triton.add_up` makes of results float32 [T (top_k+1), D], to the bit."""
+    total, out = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for _ in range(2))
+    return total, _launch(x, results, weight, eps, total, out, gate=False, results=top_k)
+
+
 def gated_rms_norm(x: Tensor, gate: Tensor, weight: Tensor, eps: float) -> Tensor:
     """`norm.gated_rms_norm`."""
     out = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
@@ -56,7 +70,8 @@ def gated_rms_norm(x: Tensor, gate: Tensor, weight: Tensor, eps: float) -> Tenso
 
 
 def _launch(
-    x: Tensor, other: Tensor | None, weight: Tensor, eps: float, total: Tensor | None, out: Tensor, gate: bool
+    x: Tensor, other: Tensor | None, weight: Tensor, eps: float, total: Tensor | None, out: Tensor, gate: bool,
+    results: int = 0,
 ) -> Tensor:
     """Run `norm_kernel` over the rows of x into `out`."""
     width = x.shape[-1]
@@ -66,7 +81,8 @@ def _launch(
     rows = max(1, NUMBERS // block)
     norm_kernel[(triton.cdiv(x.shape[0], rows),)](
         x, other, weight, x if total is None else total, out, x.shape[0], x.stride(0), other.stride(0), eps,
-        D=width, BLOCK=block, ROWS=rows, ADD=total is not None, GATE=gate, num_warps=4, **overlap(x.device),
+        D=width, BLOCK=block, ROWS=rows, ADD=total is not None, GATE=gate, RESULTS=results, num_warps=4,
+        **overlap(x.device),
     )  # fmt: skip
     return out
 

@@ -27,6 +27,7 @@ from model import state as layout
 from model.errors import device_errors
 from model.kda import KDA
 from model.mla import LATENT_EPS, MLA
+from model.moe import MoE, comes_apart
 from model.sampling import Next
 from model.state import KDAState, MLAState, ModelState
 from model.transformer import Layer, Transformer
@@ -208,7 +209,7 @@ class Slots:
                 assert isinstance(layer.attention, MLA)
                 attended = self._mla(layer.attention, given, kept)
             x, given = norm.add_rms_norm(x, attended, layer.feed_forward_norm, layer.eps)
-            x, given = norm.add_rms_norm(x, layer.feed_forward(given), following, layer.eps)
+            x, given = _fed(layer, x, given, following)
         self.logits[:rows] = linear(given, model.head)  # in float32 from here on, as `Transformer.logits` has them
         torch.argmax(self.logits[:rows], -1, out=self.ids[:rows])
 
@@ -236,6 +237,17 @@ def _kda(layer: KDA, x: Tensor, rows: KDARows) -> Tensor:
     count = x.shape[0]
     o, _, _ = layer.step(*layer.project(x), rows.conv[:count], rows.recurrent[:count], in_place=True)
     return layer.join(o)
+
+
+def _fed(layer: Layer, x: Tensor, given: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+    """x plus the layer's feed-forward half of `given`, and its norm for what is `following`. The results of a few rows'
+    experts are added up there."""
+    if isinstance(layer.feed_forward, MoE) and comes_apart(given):
+        from kernels.norm_triton import add_results_rms_norm
+
+        results = layer.feed_forward(given, apart=True)
+        return add_results_rms_norm(x, results, layer.feed_forward.top_k, following, layer.eps)
+    return norm.add_rms_norm(x, layer.feed_forward(given), following, layer.eps)
 
 
 class Desk:

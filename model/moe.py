@@ -52,14 +52,17 @@ class MoE(nn.Module):
                 views[f"experts.{e}.{name}.weight"] = quant.each(stack, lambda part: part.data[e])  # noqa: B023 - called here
         return views | {f"shared_experts.{name}": view for name, view in self.shared.checkpoint().items()}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [T, D] -> [T, D]."""
+    def forward(self, x: Tensor, apart: bool = False) -> Tensor:
+        """x [T, D] -> [T, D]. apart, where `comes_apart`: what that is the sum of, as `moe_few_triton.results`."""
+        assert not apart or comes_apart(x)
         if backend.use_triton(x):
-            from kernels.moe_few_triton import TOKENS
             from kernels.moe_route_triton import route
 
-            if x.shape[0] <= TOKENS:
-                from kernels.moe_few_triton import mixture
+            if comes_apart(x):
+                if apart:
+                    from kernels.moe_few_triton import results as mixture
+                else:
+                    from kernels.moe_few_triton import mixture
             else:
                 from kernels.moe_grouped_triton import mixture
         else:
@@ -67,6 +70,15 @@ class MoE(nn.Module):
 
         weights, chosen = route(x, self.router, self.bias, self.top_k, self.renormalize, self.scaling)
         return mixture(x, weights, chosen, self.gate_up, self.down, (self.shared.gate_up, self.shared.down))
+
+
+def comes_apart(x: Tensor) -> bool:
+    """Whether the results of these tokens' experts can be had before they are added up: of a few on a GPU."""
+    if not backend.use_triton(x):
+        return False
+    from kernels.moe_few_triton import TOKENS
+
+    return x.shape[0] <= TOKENS
 
 
 def _matrices(form: Form, *shape: int) -> Weights:

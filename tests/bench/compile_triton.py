@@ -70,10 +70,13 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
             yield kda_pass_triton.join_kernel, join, {"num_warps": 8}, {}
         yield kda_decode_triton.decode_kernel, {"K": dim, "W": 4, "OVERLAP": True}, {"num_warps": dim // 32}, {}
     yield conv_triton.conv_kernel, {"W": 4, "TOKENS": 32, "CHANNELS": 128}, {"num_warps": 4}, {}
-    for width, rows, add, gate in ((2304, 1, True, False), (2304, 1, False, False), (128, 32, False, True)):
+    for width, rows, add, gate, results in (
+        (2304, 1, True, False, 0), (2304, 1, True, False, 8), (2304, 1, False, False, 0), (128, 32, False, True, 0),
+    ):  # fmt: skip
         block = triton.next_power_of_2(width)
-        constants = {"D": width, "BLOCK": block, "ROWS": rows, "ADD": add, "GATE": gate, "OVERLAP": True}
-        yield norm_triton.norm_kernel, constants, {"num_warps": 4}, {}
+        constants = {"D": width, "BLOCK": block, "ROWS": rows, "ADD": add, "GATE": gate, "RESULTS": results,
+                     "OVERLAP": True}  # fmt: skip
+        yield norm_triton.norm_kernel, constants, {"num_warps": 4}, {"other_ptr": "*fp32"} if results else {}
     for form, weight, scale, zero in (
         ("whole", "*bf16", "*bf16", "*bf16"), ("fp8", "*fp8e4nv", "*fp32", "*fp32"), ("int4", "*u8", "*bf16", "*bf16"),
     ):  # fmt: skip
