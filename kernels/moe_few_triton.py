@@ -45,7 +45,7 @@ def mixture(
 def results(
     x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Weights, down: Weights, shared: tuple[Weights, Weights]
 ) -> Tensor:
-    """What `mixture` adds up, float32 [T (top_k+1), D]: a row for each pair, then one for each token, the shared expert's.
+    """What `mixture` adds up, float32 [T (top_k+1), D]: a row for each pair, then the shared expert's for each token.
 
     Raises ValueError for more than 64 tokens, or for a shared expert of no whole pieces.
     """
