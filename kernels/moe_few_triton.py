@@ -63,8 +63,8 @@ def results(
         listed, filled = (torch.empty(slots + 1, dtype=torch.int32, device=x.device) for _ in range(2))
         pairs = torch.empty(slots, COLUMNS, dtype=torch.int32, device=x.device)
         _plan[(1,)](
-            chosen, listed, filled, pairs, tokens, slots, TOP_K=top_k, COLUMNS=COLUMNS,
-            BLOCK_T=max(COLUMNS, triton.next_power_of_2(tokens)), BLOCK_E=triton.next_power_of_2(experts),
+            chosen, listed, filled, pairs, tokens * top_k, slots, COLUMNS=COLUMNS, BLOCKS=triton.cdiv(tokens, COLUMNS),
+            BLOCK_P=max(32, triton.next_power_of_2(tokens * top_k)), BLOCK_E=max(32, triton.next_power_of_2(experts)),
             num_warps=4 if tokens <= 16 else 8, **together,
         )  # fmt: skip
     # A row for each pair, then for each token one as wide as the shared expert.
@@ -113,28 +113,30 @@ def _parts(weight: Weights) -> tuple[Tensor, Tensor, Tensor]:
 
 @triton.jit
 def _plan(
-    chosen_ptr, listed_ptr, filled_ptr, pairs_ptr, tokens, slots,
-    TOP_K: tl.constexpr, COLUMNS: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, OVERLAP: tl.constexpr,
+    chosen_ptr, listed_ptr, filled_ptr, pairs_ptr, pairs, slots,
+    COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_E: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """listed: each slot's expert, and at `slots` how many slots there are; filled: how many pairs a slot has; pairs
-    [slots, COLUMNS]: which, in the order of their tokens."""
+    [slots, COLUMNS]: which, in the order of their tokens. An expert has at most BLOCKS slots."""
     begin(OVERLAP)
-    t, e = tl.arange(0, BLOCK_T)[:, None], tl.arange(0, BLOCK_E)[None, :]
-    pair = tl.full([BLOCK_T, BLOCK_E], -1, tl.int32)
-    for k in tl.static_range(TOP_K):
-        chosen = tl.load(chosen_ptr + t * TOP_K + k, mask=t < tokens, other=-1).to(tl.int32)
-        pair = tl.where(chosen == e, t * TOP_K + k, pair)
-    is_pair = (pair >= 0).to(tl.int32)
-    count = tl.sum(is_pair, 0)
+    expert, pair = tl.arange(0, BLOCK_E), tl.arange(0, BLOCK_P)
+    chosen = tl.load(chosen_ptr + pair, mask=pair < pairs, other=0).to(tl.int32)
+    # Pairs are counted 16 at a time: a table of all pairs and experts is more than registers hold.
+    count, before = tl.zeros([16, BLOCK_E], tl.int32), tl.zeros([16, BLOCK_P], tl.int32)
+    for start in tl.range(0, pairs, 16):
+        other = start + tl.arange(0, 16)
+        its = tl.load(chosen_ptr + other, mask=other < pairs, other=-1).to(tl.int32)[:, None]
+        count += (its == expert[None, :]).to(tl.int32)
+        before += ((its == chosen[None, :]) & (other[:, None] < pair[None, :])).to(tl.int32)
+    count = tl.sum(count, 0)
     blocks = tl.cdiv(count, COLUMNS)
     slot = tl.cumsum(blocks, 0) - blocks
-    expert = tl.arange(0, BLOCK_E)
-    for block in tl.static_range(BLOCK_T // COLUMNS):
+    for block in tl.static_range(BLOCKS):
         tl.store(listed_ptr + slot + block, expert, mask=block < blocks)
         tl.store(filled_ptr + slot + block, tl.minimum(count - block * COLUMNS, COLUMNS), mask=block < blocks)
     tl.store(listed_ptr + slots, tl.sum(blocks, 0))
-    before = tl.cumsum(is_pair, 0) - is_pair  # of an expert's tokens
-    tl.store(pairs_ptr + slot[None, :] * COLUMNS + before, pair, mask=is_pair > 0)
+    place = tl.gather(slot, chosen, 0) * COLUMNS + tl.sum(before, 0)
+    tl.store(pairs_ptr + place, pair, mask=pair < pairs)
 
 
 @triton.jit

@@ -149,7 +149,8 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
                "b_desc": f"tensordesc<{weight[1:]}[{tiles['BLOCK_N']},{width}]>"}  # fmt: skip
         yield moe_grouped_triton._grouped, shape, options, types | own
     for tokens, warps in ((16, 4), (32, 8), (64, 8)):
-        shape = {"TOP_K": 8, "COLUMNS": moe_few_triton.COLUMNS, "BLOCK_T": tokens, "BLOCK_E": 256, "OVERLAP": True}
+        shape = {"COLUMNS": moe_few_triton.COLUMNS, "BLOCKS": tokens // moe_few_triton.COLUMNS,
+                 "BLOCK_P": 8 * tokens, "BLOCK_E": 256, "OVERLAP": True}  # fmt: skip
         yield moe_few_triton._plan, shape, {"num_warps": warps}, types | {"chosen_ptr": "*i64"}
     for form, weight in (("", "*bf16"), ("fp8", "*fp8e4nv"), ("int4", "*u8")):
         shape = {"PIECES": 1, "PLANNED": True, "OVERLAP": True, "FORM": form, "BLOCK_T": moe_few_triton.COLUMNS,
