@@ -73,6 +73,12 @@ def parse_reply(reply: str) -> Reply:
     return Reply(answer, tuple(said["quote"]), bool(answer or said["quote"]))
 
 
+def parse_so_far(raw: str) -> Reply:
+    """`parse_reply` of a reply still being written, less a last line that may become `Quote:` or `Answer:`."""
+    rest, _, last = raw.rpartition("\n")
+    return parse_reply(rest if any(label.startswith(last.strip()) for label in ("Quote:", "Answer:")) else raw)
+
+
 def _sections(reply: str) -> Iterator[tuple[str, str]]:
     """The reply as (label, content) in order; the label is `quote`, `answer`, or empty for words under neither."""
     label, at = "", 0

@@ -6,15 +6,28 @@ With --json a command prints exactly one JSON object on stdout; progress and err
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.commands import asking, documents, glancing, model, moving, people, reading, reporting, service, talking
+from app.commands import (
+    asking,
+    documents,
+    glancing,
+    model,
+    moving,
+    people,
+    reading,
+    reporting,
+    service,
+    several,
+    talking,
+)  # fmt: skip
 from app.commands.outcome import Run
-from app.errors import EXPLAINED
+from app.errors import EXPLAINED, OncereadError
 from app.home import Home, open_home
 from app.settings import FORMS, Settings, model_folder
 
@@ -34,17 +47,34 @@ def main(argv: Sequence[str] | None = None, page: Page | None = None) -> int:
             result, text, code = options.run(home, options, _stop_on_ctrl_c())
         finally:
             home.close()
+        _say(json.dumps(result, ensure_ascii=False) if options.json else text)
     except EXPLAINED as error:
         print(f"onceread: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("onceread: interrupted; what was saved is kept", file=sys.stderr)
         return 1
-    if options.json:
-        print(json.dumps(result, ensure_ascii=False))
-    elif text:
-        print(text)
+    except BrokenPipeError:  # who reads our output has seen enough, as `head` does: nothing is wrong
+        _silence()
+        return 1
     return code
+
+
+def _say(words: str) -> None:
+    """Print what a command gives. Raises OncereadError where that cannot be written, and BrokenPipeError."""
+    try:
+        if words:
+            print(words, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _silence()
+        raise OncereadError(f"the output cannot be written ({error.strerror})") from error
+
+
+def _silence() -> None:
+    """Let Python's last words to a standard output that takes none go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stop_on_ctrl_c() -> Callable[[], bool]:
@@ -81,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    for module in (reading, asking, talking, documents, glancing, moving, reporting, service, model, people):
+    for module in (reading, asking, talking, several, documents, glancing, moving, reporting, service, model, people):
         module.register(command)
     return parser
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from app.home import Home
 from app.naming import names
+from app.words import size
 from storage.snapshots import Eviction
 
 NAMED = 3
@@ -53,11 +54,7 @@ def _words(documents: Sequence[Named], one: str, several: str) -> str:
 def _listed(documents: Sequence[Named]) -> str:
     """`“A” (1.2 MB), “B” (3.0 MB) and 4 others (9.1 MB)`."""
     shown = documents if len(documents) <= NAMED + 1 else documents[:NAMED]
-    parts = [f"{name if name == SOMEBODYS else f'“{name}”'} ({_size(count)})" for name, count in shown]
+    parts = [f"{name if name == SOMEBODYS else f'“{name}”'} ({size(count)})" for name, count in shown]
     if rest := documents[len(shown) :]:
-        parts.append(f"{len(rest)} others ({_size(sum(count for _, count in rest))})")
+        parts.append(f"{len(rest)} others ({size(sum(count for _, count in rest))})")
     return " and ".join([*([", ".join(parts[:-1])] if parts[:-1] else []), parts[-1]])
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"

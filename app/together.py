@@ -37,7 +37,7 @@ class Together:
     stopped: bool = False
 
 
-def listed(home: Home, most: int) -> list[Together]:
+def listed(home: Home, most: int | None = None) -> list[Together]:
     """The latest answers, newest first."""
     return [_together(kept) for kept in home.composed.list(most)]
 
@@ -49,9 +49,13 @@ def get(home: Home, number: int) -> Together:
 
 def as_json(home: Home, number: int) -> str:
     """All that is known of an answer, as JSON. Raises NotFound, DatabaseDamaged."""
+    return json.dumps(facts(home, number), indent=2, ensure_ascii=False) + "\n"
+
+
+def facts(home: Home, number: int) -> dict[str, Any]:
+    """All that is known of an answer. Raises NotFound, DatabaseDamaged."""
     kept = home.composed.get(number)
-    facts = {"number": kept.id, "question": kept.question, "created_at": kept.created_at, **kept.facts}
-    return json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    return {"number": kept.id, "question": kept.question, "created_at": kept.created_at, **kept.facts}
 
 
 def markdown(home: Home, number: int) -> str:

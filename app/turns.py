@@ -1,9 +1,10 @@
 """Who may use the model now: one at a time, people asking in the order they came, and before documents being read."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,7 +15,7 @@ SIGNS = 4
 LOOK_SECONDS = 0.1
 """Between looks whether somebody asks in another process; one takes a millisecond."""
 
-WAITING = "waiting: somebody is asking in another process"
+WAITING = "waiting: somebody is asking"
 TELL_SECONDS = 1.0
 """Between two times that a reader is told so."""
 
@@ -31,7 +32,9 @@ class Turns:
 
     def __init__(self, folder: Path) -> None:
         """folder: where processes see one another's signs."""
+        self._folder = folder
         self._signs = [folder / f"asking-{number}.lock" for number in range(SIGNS)]
+        self._told = False
         self._looked = float("-inf")
         self._free = threading.Condition()
         self._busy = False
@@ -50,7 +53,7 @@ class Turns:
 
     @contextmanager
     def reading(self, on_wait: OnWait | None = None) -> Iterator[None]:
-        """Use the model when it is free and nobody waits to ask. on_wait: hears of askers in other processes."""
+        """Use the model when it is free and nobody waits to ask. on_wait: hears of askers, in any process."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._wait_for_others(on_wait or (lambda _: None))
             self._looked = time.monotonic()
@@ -80,13 +83,27 @@ class Turns:
     @contextmanager
     def _sign(self) -> Iterator[None]:
         """Hold a lock that other processes see, and that ends with this process. Without one the question is asked all
-        the same."""
+        the same; a folder that takes no locks is told of once."""
         with ExitStack() as held:
             for path in self._signs:
-                with suppress(OSError, NotImplementedError):  # taken (Timeout), or a folder that takes no locks
+                try:
                     held.enter_context(FileLock(path, blocking=False))
                     break
+                except Timeout:  # another asker's
+                    continue
+                except (OSError, NotImplementedError) as error:
+                    self._tell(error)
+                    break
             yield
+
+    def _tell(self, error: Exception) -> None:
+        if not self._told:
+            why = getattr(error, "strerror", None) or "its filesystem has no locks"
+            logging.getLogger(__name__).warning(
+                "No file in %s can be locked (%s): other programs that read here will not pause while you ask.",
+                self._folder, why,
+            )
+        self._told = True
 
 
 def _is_locked(path: Path) -> bool:

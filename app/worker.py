@@ -43,7 +43,6 @@ class Worker(Service):
         super().__init__("reading")
         self._home = home
         self._halted: set[str] = set()  # documents told to pause or cancel
-        self._waiting = ("", "")
 
     def submit(self, document_id: str) -> None:
         """Ask for a document to be read. One already waiting or being read stays where it is."""
@@ -77,11 +76,6 @@ class Worker(Service):
         """The job of a document, if it has one."""
         return self._home.jobs.get(document_id)
 
-    def waiting(self, document_id: str) -> str:
-        """Why the reading of a document stands still just now; empty if it does not."""
-        document, words = self._waiting
-        return words if document == document_id else ""
-
     def _halt(self, document_id: str) -> None:
         with self._changed:
             self._halted.add(document_id)
@@ -111,12 +105,11 @@ class Worker(Service):
         pace = Pace(job.pace)
 
         def note(progress: reading.Progress) -> None:
-            self._waiting = (job.document_id, progress.waiting)
             pace.note(progress.done, time.monotonic())
             seconds = time.monotonic() - started
             self._record(
                 replace(job, state="reading", done=progress.done, total=progress.total, seconds=seconds,
-                        pace=tuple(pace.points), error=None)
+                        pace=tuple(pace.points), error=None, waiting=progress.waiting)
             )  # fmt: skip
 
         try:

@@ -104,7 +104,7 @@ class Conversations:
 def _row(session: Session, id: int, owner: str | None) -> ConversationRow:
     row = session.get(ConversationRow, id)
     if row is None or owner not in (None, session.scalar(_owner_of(row.document_id))):
-        raise NotFound(f"no conversation {id}: leave it out to start a new one")
+        raise NotFound(f"no conversation {id}: `onceread show DOCUMENT` lists those of a document")
     return row
 
 

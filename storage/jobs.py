@@ -17,7 +17,8 @@ JobState = Literal["waiting", "reading", "paused", "done", "failed"]
 class ReadingJob:
     """How far the reading of a document is, in tokens. updated_at: seconds since 1970, set by `Jobs.put`.
 
-    pace: (tokens read, tokens a second on the way there) again and again, for a picture of the speed.
+    pace: (tokens read, tokens a second on the way there) again and again, for a picture of the speed. waiting: why
+    reading stands still, if it does.
     """
 
     document_id: str
@@ -28,6 +29,7 @@ class ReadingJob:
     seconds: float
     updated_at: float
     pace: tuple[tuple[int, float], ...] = ()
+    waiting: str = ""
 
     @classmethod
     def new(cls, document_id: str) -> "ReadingJob":
@@ -75,4 +77,5 @@ class Jobs:
 def _job(row: JobRow) -> ReadingJob:
     state = cast(JobState, row.state)
     pace = tuple((int(tokens), float(speed)) for tokens, speed in row.pace or ())
-    return ReadingJob(row.document_id, state, row.done, row.total, row.error, row.seconds, row.updated_at, pace)
+    return ReadingJob(row.document_id, state, row.done, row.total, row.error, row.seconds, row.updated_at, pace,
+                      row.waiting or "")

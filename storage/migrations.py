@@ -237,9 +237,14 @@ def _composed(connection: Connection) -> None:
     new.create_all(connection)
 
 
+def _what_is_done_now(connection: Connection) -> None:
+    _add(connection, "jobs", Column("waiting", Text))
+    _add(connection, "reports", Column("doing", Text))
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     _first_tables, _people, _pace, _outlines_and_origins, _blocks, _reports, _checksums, _more_checksums,
-    _composed,
+    _composed, _what_is_done_now,
 ]
 
 

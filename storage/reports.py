@@ -22,7 +22,10 @@ MANY = 500
 
 @dataclass(frozen=True)
 class Report:
-    """A job: what to ask of which documents (`spec`) and how far it is, in cells. Times are seconds since 1970."""
+    """A job: what to ask of which documents (`spec`) and how far it is, in cells. Times are seconds since 1970.
+
+    doing: what is being done for it now, in words, or why nothing is; empty while it does not run.
+    """
 
     id: str
     title: str
@@ -35,6 +38,7 @@ class Report:
     owner: str = ""
     created_at: float = 0.0
     updated_at: float = 0.0
+    doing: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,20 +83,21 @@ class Reports:
             session.merge(ReportRow(**facts))
             return Report(**facts)
 
-    def progress(self, id: str, done: int, failed: int, total: int) -> ReportState | None:
-        """Note how far a job is, and say what state it is in: somebody may have cancelled it. None if it is gone."""
+    def progress(self, id: str, done: int, failed: int, total: int, doing: str = "") -> ReportState | None:
+        """Note how far a job is and what is being done for it, and say what state it is in: somebody may have cancelled
+        it. None if it is gone."""
         with self._database.writing() as session:
             row = session.get(ReportRow, id)
             if row is None:
                 return None
-            row.done, row.failed, row.total, row.updated_at = done, failed, total, time.time()
+            row.done, row.failed, row.total, row.doing, row.updated_at = done, failed, total, doing, time.time()
             return cast(ReportState, row.state)
 
     def set_state(self, id: str, state: ReportState, error: str | None = None) -> None:
         """Say what state a job is in now. Raises NotFound."""
         self.get(id)
         with self._database.writing() as session:
-            changed = {"state": state, "error": error, "updated_at": time.time()}
+            changed = {"state": state, "error": error, "doing": "", "updated_at": time.time()}
             session.execute(update(ReportRow).where(ReportRow.id == id).values(**changed))
 
     def get(self, id: str) -> Report:
@@ -208,7 +213,7 @@ def _take(session: Session, claim: dict[str, Any], now: float) -> bool:
 
 def _report(row: ReportRow) -> Report:
     facts = {name: getattr(row, name) for name in Report.__dataclass_fields__}
-    return Report(**facts)
+    return Report(**facts | {"doing": row.doing or ""})
 
 
 def _cell(row: CellRow) -> Cell:

@@ -195,6 +195,7 @@ class JobRow(Base):
     seconds: Mapped[float]
     updated_at: Mapped[float]
     pace: Mapped[list[Any] | None]
+    waiting: Mapped[str | None] = mapped_column(Words)
 
 
 class ReportRow(Base):
@@ -211,6 +212,7 @@ class ReportRow(Base):
     error: Mapped[str | None] = mapped_column(Words)
     created_at: Mapped[float]
     updated_at: Mapped[float]
+    doing: Mapped[str | None] = mapped_column(Words)
     spec: Mapped[dict[str, Any]]
 
 

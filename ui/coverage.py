@@ -8,7 +8,8 @@ from app.coverage import Coverage
 from app.extract.ocr import languages
 from app.home import Home
 from app.library import Document, DocumentInfo
-from ui.markup import ago, button, count, dotted, facts, safe
+from app.words import ago, count
+from ui.markup import button, dotted, facts, safe
 
 NO_OCR = "OCR could read scanned pages: pip install 'onceread[ocr]', and the program tesseract."
 

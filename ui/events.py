@@ -10,12 +10,13 @@ from app import conversations
 from app.errors import EXPLAINED
 from app.extract.ocr import languages
 from app.preferences import Preferences
+from app.words import count
 from ui import intake, reading, reports, talk
 from ui.address import Address
 from ui.ask import Asked
 from ui.coverage import NO_OCR, ask_ocr
 from ui.intake import Taking
-from ui.markup import button, count, notice
+from ui.markup import button, notice
 from ui.shared import Site
 from ui.view import Changes, Pages
 

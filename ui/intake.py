@@ -14,7 +14,7 @@ from app.errors import EXPLAINED, OncereadError, ScannedSource, SourceError
 from app.home import Home
 from app.library import Document
 from app.roots import below_roots
-from ui.markup import count
+from app.words import count
 from ui.scans import Held, hold
 
 SAMPLE = Path(__file__).parent / "sample.txt"

@@ -7,10 +7,11 @@ from app.home import Home
 from app.library import DocumentInfo
 from app.naming import told_apart
 from app.roots import roots
+from app.words import ago, count, duration, size
 from app.worker import ReadingJob, Worker
 from ui.address import Address
 from ui.gate import LARGEST_UPLOAD
-from ui.markup import ago, button, count, dotted, duration, local, notice, safe, size
+from ui.markup import button, dotted, local, notice, safe
 from ui.reading import bar, is_unfinished, pace_words, percent
 
 STATES = {"waiting": "waiting", "paused": "paused", "failed": "stopped by an error"}
@@ -53,7 +54,7 @@ def listing(home: Home, worker: Worker, chosen: str) -> str:
     infos = [library.info(home, document) for document in documents]
     called = told_apart(documents)
     queue = "".join(
-        _job(info, job, called[info.document.id], worker.waiting(info.document.id))
+        _job(info, job, called[info.document.id])
         for info, job in _unfinished(home, infos)
     )
     together = sum(info.complete for info in infos) > 1
@@ -80,7 +81,7 @@ def _unfinished(home: Home, infos: list[DocumentInfo]) -> list[tuple[DocumentInf
     return sorted(left, key=lambda pair: (order[pair[1].state], pair[1].updated_at))
 
 
-def _job(info: DocumentInfo, job: ReadingJob, title: str, waiting: str) -> str:
+def _job(info: DocumentInfo, job: ReadingJob, title: str) -> str:
     id = info.document.id
     go = (
         button("pause", "Pause", id, hint=f"Pause reading {title}")
@@ -88,7 +89,7 @@ def _job(info: DocumentInfo, job: ReadingJob, title: str, waiting: str) -> str:
         else button("resume", "Go on", id, hint=f"Go on reading {title}")
     )
     stop = button("cancel", "Cancel", id, hint=f"Cancel reading {title}")
-    words = dotted([f"{percent(job):.0f} %" if job.total else "", *pace_words(job, waiting), STATES.get(job.state, "")])
+    words = dotted([f"{percent(job):.0f} %" if job.total else "", *pace_words(job), STATES.get(job.state, "")])
     return (
         f'<li><span class="or-card-title">{safe(title)}</span>{bar(job, f"{title}: read so far")}'
         f'<span class="or-card-facts">{safe(words)}</span><span class="or-small">{go}{stop}</span></li>'

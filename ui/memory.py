@@ -5,7 +5,8 @@ from functools import partial
 from itertools import pairwise
 
 from app.memory import Memory
-from ui.markup import count, safe, size
+from app.words import count, size
+from ui.markup import safe
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 200, 62, 28, 14, 14
 

@@ -6,8 +6,9 @@ from app import library, room
 from app.expected import Expected, expected
 from app.home import Home
 from app.library import DocumentInfo, Earlier
+from app.words import ago, count, duration, size
 from app.worker import ReadingJob, Worker
-from ui.markup import ago, button, count, dotted, duration, facts, notice, safe, size
+from ui.markup import button, dotted, facts, notice, safe
 
 UNFINISHED = ("waiting", "reading")
 LASTING = '<p class="or-quiet">Reading goes on when this page is closed, and after a restart of Onceread.</p>'
@@ -48,10 +49,10 @@ def tokens_per_second(pace: Sequence[tuple[int, float]]) -> float | None:
     return len(late) / sum(1 / speed for speed in late) if late else None
 
 
-def pace_words(job: ReadingJob, waiting: str) -> list[str]:
+def pace_words(job: ReadingJob) -> list[str]:
     """`812 tokens/s`, `2 min left`, as far as they are known; or why it stands still."""
-    if job.state == "reading" and waiting:
-        return [waiting]
+    if job.state == "reading" and job.waiting:
+        return [job.waiting]
     pace = tokens_per_second(job.pace)
     if job.state != "reading" or not pace or not job.total:
         return []
@@ -76,7 +77,7 @@ def panel(home: Home, worker: Worker, info: DocumentInfo) -> str:
         return _offer(expected(home, info), info)
     before = [other.document_id for other in worker.queue()]
     at = before.index(info.document.id) if info.document.id in before else 0
-    return _progress(job, at, worker.waiting(info.document.id))
+    return _progress(job, at)
 
 
 def earlier_version(earlier: Earlier | None) -> str:
@@ -128,12 +129,12 @@ def _room(cost: Expected) -> str:
     return f'<p class="or-quiet">{safe(room.sentence(room.will_be_let_go(cost.evicts)))}</p>'
 
 
-def _progress(job: ReadingJob, before: int, waiting: str) -> str:
+def _progress(job: ReadingJob, before: int) -> str:
     words = dotted(
         [
             WORDS[job.state],
             f"{job.done:,} of {count(job.total, 'token')}" if job.total else "",
-            *pace_words(job, waiting),
+            *pace_words(job),
             f"{count(before, 'document')} before it" if job.state == "waiting" and before else "",
         ]
     )

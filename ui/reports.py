@@ -6,7 +6,8 @@ from app.naming import told_apart
 from app.reports.background import Background, new_job, written
 from app.reports.job import Job
 from app.reports.template import load, shipped
-from ui.markup import ago, button, count, dotted, link, notice, safe
+from app.words import ago, count
+from ui.markup import button, dotted, link, notice, safe
 
 UNFINISHED = ("waiting", "running")
 MOST_ROWS = 50
@@ -47,10 +48,10 @@ def panel(home: Home) -> str:
     return f'<div class="or-reports">{_form(home)}</div>'
 
 
-def listing(home: Home, background: Background) -> str:
+def listing(home: Home) -> str:
     """The jobs with their cells, newest first."""
     newest = sorted(home.reports.list(), key=lambda job: -job.created_at)
-    jobs = "".join(_job(home, job.id, background.doing(job.id)) for job in newest)
+    jobs = "".join(_job(home, job.id) for job in newest)
     listed = jobs or '<p class="or-quiet">Reports you start are listed here. They go on when this page is closed.</p>'
     return f'<div class="or-reports"><h2 class="or-side-title">Reports</h2>{listed}</div>'
 
@@ -78,7 +79,7 @@ def _template(name: str) -> str:
     return f'<option value="{safe(name)}">{safe(template.title)} ({safe(asked)} a document)</option>'
 
 
-def _job(home: Home, id: str, doing: str) -> str:
+def _job(home: Home, id: str) -> str:
     job = home.reports.get(id)
     files = {path.suffix.removeprefix("."): path.name for path in written(job)} if job.state == "done" else {}
     opened = f'<a class="or-button or-primary" target="_blank" href="/open/report/{safe(id)}">Open</a>' if files else ""
@@ -91,7 +92,7 @@ def _job(home: Home, id: str, doing: str) -> str:
     forget = button("report-remove", "Remove", id, style="or-link",
                     ask={"title": f"Remove “{job.title}”?", "confirm": "Remove", "danger": True})  # fmt: skip
     state = {"waiting": "waiting", "running": "being made", "done": "done"}.get(job.state, job.state)
-    facts = dotted([state, doing if job.state == "running" else "", f"{job.done} of {count(job.total, 'cell')}",
+    facts = dotted([state, job.doing if job.state == "running" else "", f"{job.done} of {count(job.total, 'cell')}",
                     f"{job.failed} failed" if job.failed else "", ago(job.created_at)])  # fmt: skip
     percent = 100 * job.done / max(job.total, 1)
     return (

@@ -3,8 +3,9 @@
 from app.about import about
 from app.home import Home
 from app.preferences import MOST_TOKENS, Preferences
+from app.words import size
 from ui import top
-from ui.markup import facts, local, safe, size
+from ui.markup import facts, local, safe
 
 KEYS = (
     ("/", "go to the question"), ("Enter", "ask"), ("Shift Enter", "a new line"), ("Esc", "stop the answer"),

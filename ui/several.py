@@ -12,9 +12,10 @@ from app.preferences import Preferences
 from app.several import Cited, Composed
 from app.together import Together
 from app.turns import Line
+from app.words import ago, count
 from ui.address import Address
 from ui.ask import FAULT
-from ui.markup import ago, button, count, dotted, link, markdown, notice, safe
+from ui.markup import button, dotted, link, markdown, notice, safe
 from ui.talk import place_words
 
 MOST = 50

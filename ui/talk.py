@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.citations import parse_reply
+from app.citations import parse_so_far
 from app.home import Home
 from app.session import Conversation
-from ui.markup import button, count, dotted, duration, link, markdown, safe
+from app.words import count, duration
+from ui.markup import button, dotted, link, markdown, safe
 
 Facts = Mapping[str, Any]
 """What is saved with an answer: the fields of `app.session.Answer` as plain values, and the model's fingerprint."""
@@ -73,7 +74,7 @@ def live(question: str, raw: str, waiting: str) -> str:
 
     waiting: what is going on while there is no reply yet.
     """
-    reply = parse_reply(_without_half_a_label(raw))
+    reply = parse_so_far(raw)
     quotes = "".join(f'<li class="or-quote"><q>{safe(quote)}</q></li>' for quote in reply.quotes)
     return _question(question) + _answer(
         f'{markdown(reply.answer)}<span class="or-cursor" aria-hidden="true"></span>',
@@ -117,12 +118,6 @@ def place_words(place: Facts, several_files: bool = False) -> str:
     else:
         spot = f"line {first}" if first == last or not last else f"lines {first} to {last}"
     return ", ".join(part for part in (str(place["path"]) if several_files and place.get("path") else "", spot) if part)
-
-
-def _without_half_a_label(raw: str) -> str:
-    """The reply so far, less a last line that may become `Quote:` or `Answer:` with the next words."""
-    rest, _, last = raw.rpartition("\n")
-    return rest if any(label.startswith(last.strip()) for label in ("Quote:", "Answer:")) else raw
 
 
 def _onward(turns: int, last: bool) -> str:

@@ -11,11 +11,12 @@ from app.library import Document, DocumentInfo
 from app.memory import memory
 from app.naming import names
 from app.session import Conversation
+from app.words import count, duration, size
 from ui import coverage, reading, reports, settings, several, source, talk, top
 from ui import library as shelf
 from ui import memory as drawn
 from ui.address import Address
-from ui.markup import button, count, dotted, duration, link, local, notice, safe, size
+from ui.markup import button, dotted, link, local, notice, safe
 from ui.shared import Site
 
 Changes = dict[str, Any]
@@ -66,7 +67,7 @@ class Pages:
     def results(self, view: str) -> str:
         """What comes of the form, as it comes."""
         if view == "reports":
-            return reports.listing(self.home, self.site.reports)
+            return reports.listing(self.home)
         return several.result(self.home, self.site.several.latest(self.person)) if view == "several" else ""
 
     def progress(self, query: str | None) -> Changes:

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import asdict
 
 from app import session, several
+from app.citations import parse_so_far
 from app.commands.outcome import Command, Outcome, Stop
 from app.commands.reading import ReadingBar
 from app.commands.words import citation_facts, place
@@ -53,20 +54,25 @@ def ask(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
         ids = [document.id, *(home.documents.find(name).id for name in options.also)]
         return _ask_several(home, ids, options, sampling, stop)
     answer: session.Answer | None = None
+    raw = shown = ""
     with ReadingBar() as bar:
         for piece in session.ask(
             home, document.id, options.question, options.conversation, sampling, stop, bar, evidence=options.evidence
         ):
             if isinstance(piece, session.Answer):
                 answer = piece
-            elif not options.json:
-                print(piece, end="", flush=True)
+                continue
+            raw += piece
+            said = parse_so_far(raw).answer
+            if not options.json and said.startswith(shown):
+                print(said[len(shown) :], end="", flush=True)
+                shown = said
     assert answer is not None  # ask's last item is the answer
     facts = asdict(answer) | {
         "citations": [citation_facts(citation) for citation in answer.citations],
         "nearest": [citation_facts(citation) for citation in answer.nearest],
     }
-    lines = ["", ""]
+    lines = ["" if answer.answer == shown else answer.answer]
     if len(answer.sentences) > 1:
         lines += [f"{claim.text} {''.join(f'[{n}]' for n in claim.citations)}".rstrip() for claim in answer.sentences]
     for number, citation in enumerate(answer.citations, 1):
@@ -100,4 +106,6 @@ def _ask_several(home: Home, ids: list[str], options: argparse.Namespace, sampli
         "seconds_to_first_token": made.answers[0].seconds_to_first_token,
     }
     quotes = [f"[{n}] {cited.title}: {place(cited.citation)}" for n, cited in enumerate(made.citations, 1)]
-    return facts, "\n".join([made.answer, "", *quotes]), 0
+    gone = "not kept, for one of the documents was removed meanwhile"
+    kept = f"kept: `onceread several show {made.number}`" if made.number else gone
+    return facts, "\n".join([made.answer, "", *quotes, f"({kept})"]), 0

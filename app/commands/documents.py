@@ -6,10 +6,11 @@ from typing import Any
 
 from app import library
 from app.commands.outcome import Command, Outcome, Stop
-from app.commands.words import size
 from app.coverage import in_words
 from app.home import Home
 from app.naming import names
+from app.words import count, size
+from storage.jobs import ReadingJob
 
 
 def register(command: Command) -> None:
@@ -25,11 +26,14 @@ def list_documents(home: Home, _options: argparse.Namespace, _stop: Stop) -> Out
     """`onceread list`: the library."""
     infos = [library.info(home, document) for document in home.documents.list()]
     called = names(home)
+    jobs = {job.document_id: job for job in home.jobs.list()}
     lines = [
         f"{info.document.id}  {_read_so_far(info):>22}  {size(info.state_bytes):>9}  {called[info.document.id]}"
+        f"{_at_work(info, jobs.get(info.document.id))}"
         for info in infos
     ]
-    return {"documents": [_facts(info) for info in infos]}, "\n".join(lines) or "The library is empty.", 0
+    facts = [_facts(info, jobs.get(info.document.id)) for info in infos]
+    return {"documents": facts}, "\n".join(lines) or "The library is empty.", 0
 
 
 def show(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
@@ -37,15 +41,17 @@ def show(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
     info = library.info(home, home.documents.find(options.document))
     document = info.document
     conversations = home.conversations.list(document.id)
+    job = home.jobs.get(document.id)
     parts = [asdict(segment) for segment in document.segments]
     text = "\n".join(
         [
             f"{document.title}  [{document.id}]",
-            f"{document.kind}, {document.chars:,} characters in {len(parts):,} parts, {_read_so_far(info)}, "
-            f"state {size(info.state_bytes)}, {len(conversations)} conversations",
+            f"{document.kind}, {count(document.chars, 'character')} in {count(len(parts), 'part')}, "
+            f"{_read_so_far(info)}, state {size(info.state_bytes)}{_at_work(info, job)}",
+            *(f"conversation {talk.id}: {talk.title}" for talk in conversations),
         ]
     )
-    facts = _facts(info) | {
+    facts = _facts(info, job) | {
         "parts": parts,
         "conversations": [{"id": talk.id, "title": talk.title} for talk in conversations],
     }
@@ -62,7 +68,15 @@ def remove(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
     return facts, f"Removed {info.document.title}; {size(info.state_bytes)} of state freed.", 0
 
 
-def _facts(info: library.DocumentInfo) -> dict[str, Any]:
+def _at_work(info: library.DocumentInfo, job: ReadingJob | None) -> str:
+    """What the page's background reader does with a document, or why it does nothing."""
+    if job is None or job.state == "done" or info.complete:
+        return ""
+    states = {"waiting": "waits to be read", "reading": "being read"}
+    return f"  ({job.waiting or job.error or states.get(job.state, job.state)})"
+
+
+def _facts(info: library.DocumentInfo, job: ReadingJob | None) -> dict[str, Any]:
     document = info.document
     return {
         "document": document.id,
@@ -75,6 +89,7 @@ def _facts(info: library.DocumentInfo) -> dict[str, Any]:
         "complete": info.complete,
         "state_bytes": info.state_bytes,
         "evicted": asdict(info.evicted) if info.evicted else None,
+        "job": {"state": job.state, "waiting": job.waiting, "error": job.error} if job else None,
         "skipped": [asdict(skip) for skip in document.skipped],
     }
 

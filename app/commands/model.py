@@ -5,8 +5,8 @@ from typing import Any
 
 from app.about import about, memory_plan
 from app.commands.outcome import Command, Outcome, Stop
-from app.commands.words import size
 from app.home import Home
+from app.words import size
 
 
 def register(command: Command) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from app import portable
 from app.commands.outcome import Command, Outcome, Stop
-from app.commands.words import size
 from app.home import Home
+from app.words import size
 
 
 def register(command: Command) -> None:

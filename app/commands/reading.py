@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from app import library, reading, room
 from app.commands.outcome import Command, Outcome, Stop
-from app.commands.words import duration, size
 from app.coverage import in_words
 from app.errors import OncereadError, ReadingStopped, ScannedSource
 from app.home import Home
+from app.words import duration, size
 
 _OCR: dict[str, Any] = {
     "nargs": "?", "const": "eng", "metavar": "LANGUAGE",

@@ -9,13 +9,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app.commands.outcome import Command, Outcome, Stop
-from app.commands.words import duration, size
 from app.errors import OncereadError
 from app.home import Home
 from app.reports.cluster import run_on_cluster
 from app.reports.job import Progress, create
 from app.reports.run import ReportResult, run
 from app.reports.template import load, shipped
+from app.words import count, duration, size
 from storage.reports import Report
 
 
@@ -71,12 +71,13 @@ def report(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
 def _in_words(result: ReportResult) -> str:
     counts = f"{result.done} asked, {result.reused} reused, {result.failed} failed"
     missing = f", {result.missing} not asked yet" if result.missing else ""
-    lines = [f"{result.cells} cells: {counts}{missing}; {result.needs_review} need a person", *result.problems]
+    wanting = f"{result.needs_review} need{'s' * (result.needs_review == 1)} a person"
+    lines = [f"{count(result.cells, 'cell')}: {counts}{missing}; {wanting}", *result.problems]
     if result.rest:
         rest = result.rest
         lines.append(
-            f"the other {rest.documents} documents: {rest.cells} cells, {rest.tokens:,} tokens, about "
-            f"{duration(rest.seconds_estimate)}, state {size(rest.state_bytes)}"
+            f"the other {count(rest.documents, 'document')}: {count(rest.cells, 'cell')}, "
+            f"{count(rest.tokens, 'token')}, about {duration(rest.seconds_estimate)}, state {size(rest.state_bytes)}"
         )
     if result.state == "stopped":
         lines.append(f"go on with: onceread report --resume {result.job}")
@@ -107,11 +108,12 @@ def _facts(job: Report) -> dict[str, object]:
     return {
         "job": job.id, "title": job.title, "state": job.state, "cells": job.total, "done": job.done,
         "failed": job.failed, "documents": job.spec["documents"], "folder": job.spec["folder"], "error": job.error,
-        "updated": job.updated_at,
+        "updated": job.updated_at, "doing": job.doing if job.state == "running" else "",
     }
 
 
 def _line(job: Report) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.updated_at))
-    count = f"{job.done}/{job.total} cells"
-    return f"{job.id}  {job.state:>9}  {count:>14}  {when}  {job.title}  {job.spec['folder']}"
+    cells = f"{job.done}/{job.total} cells"
+    doing = f"  ({job.doing})" if job.state == "running" and job.doing else ""
+    return f"{job.id}  {job.state:>9}  {cells:>14}  {when}  {job.title}  {job.spec['folder']}{doing}"

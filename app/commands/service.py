@@ -13,9 +13,16 @@ def register(command: Command) -> None:
     """Add the commands."""
     parser = command("serve", serve, "open the page")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--port", type=port, default=7860)
     parser.add_argument("--sign-in", action="store_true", help="people sign in, as always beyond loopback")
     command("check", check, "verify every saved state")
+
+
+def port(words: str) -> int:
+    """A number that a port can have. Raises ArgumentTypeError."""
+    if not words.isascii() or not words.isdigit() or not 0 < int(words[:6]) < 65_536:
+        raise argparse.ArgumentTypeError(f"{words!r} is no port: give a number from 1 to 65535")
+    return int(words)
 
 
 def serve(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:

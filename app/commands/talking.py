@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from app import conversations
-from app.commands.outcome import Command, Outcome, Stop
+from app.commands.outcome import Command, Outcome, Stop, write
 from app.errors import OncereadError
 from app.home import Home
 from app.session import Answer
@@ -56,11 +56,5 @@ def conversation(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome
 
 
 def _export(home: Home, id: int, path: Path) -> Outcome:
-    if path.suffix not in (".md", ".json"):
-        raise OncereadError(f"{path} ends in neither .md nor .json: which form is wanted?")
-    content = conversations.markdown(home, id) if path.suffix == ".md" else conversations.as_json(home, id)
-    try:
-        path.write_text(content, "utf-8")
-    except OSError as error:
-        raise OncereadError(f"{path} cannot be written ({error.strerror})") from error
+    write(path, {".md": conversations.markdown, ".json": conversations.as_json}, home, id)
     return {"conversation": id, "file": str(path)}, f"conversation {id} is in {path}", 0

@@ -1,4 +1,4 @@
-"""Sizes, times and places in words, the same in every command."""
+"""Quotes and their places in words, the same in every command."""
 
 from dataclasses import asdict
 from typing import Any
@@ -24,18 +24,3 @@ def place(citation: Citation) -> str:
     lines = f"line {first}" if first == last else f"lines {first}–{last}"
     similar = " (similar to what the model wrote)" if citation.match == "similar" else ""
     return f"“{citation.quote}”: {found.path}{page}, {lines}{similar}"
-
-
-def size(count: float) -> str:
-    """Bytes, in the unit that suits them."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, or minutes and seconds."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

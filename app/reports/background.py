@@ -8,7 +8,7 @@ from pathlib import Path
 from app.errors import EXPLAINED
 from app.home import Home
 from app.reports import files, run
-from app.reports.job import Progress, create
+from app.reports.job import create
 from app.reports.template import load
 from app.service import Service
 from storage.reports import Report
@@ -26,18 +26,12 @@ class Background(Service):
     def __init__(self, home: Home) -> None:
         super().__init__("reports")
         self._home = home
-        self._doing = ("", "")
 
     def submit(self, home: Home, id: str) -> None:
         """Put a job in the queue, also one that was stopped, cancelled or failed. home: as its owner sees it."""
         home.reports.set_state(id, "waiting")
         with self._changed:
             self._changed.notify_all()
-
-    def doing(self, id: str) -> str:
-        """What is being done for a job just now, in words; empty if nothing is."""
-        job, words = self._doing
-        return words if job == id else ""
 
     def _run(self) -> None:
         while True:
@@ -61,12 +55,8 @@ class Background(Service):
 
     def _do(self, job: Report) -> None:
         home = self._home.of(job.owner) if job.owner else self._home
-
-        def note(progress: Progress) -> None:
-            self._doing = (job.id, progress.doing)
-
         try:
-            result = run.run(home, job, note, should_stop=lambda: self._stopping)
+            result = run.run(home, job, should_stop=lambda: self._stopping)
         except EXPLAINED:
             return  # the job's row says it
         except Exception:  # a fault of ours: the job's row says it too, the log has its traceback, the thread lives on

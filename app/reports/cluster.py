@@ -161,10 +161,10 @@ class _Driver:
         answered = home.cells.get(keys)
         done = sum(key in answered for key in keys)
         failed = sum(cell.state == "failed" for cell in answered.values())
+        titles = ", ".join(self._job.title(document) for _, document in self._at_work.values())
         if self._on_progress:
-            titles = ", ".join(self._job.title(document) for _, document in self._at_work.values())
             self._on_progress(Progress(done, self._job.total, titles))
-        state = home.reports.progress(self._job.report.id, done, failed, self._job.total)
+        state = home.reports.progress(self._job.report.id, done, failed, self._job.total, titles)
         if self._should_stop() and state == "running":
             home.reports.set_state(self._job.report.id, "stopped")
             return True

@@ -284,7 +284,7 @@ class Run:
         failed = sum(cell.state == "failed" for cell in self.answered.values())
         try:
             self.claims.alive()
-            state = self.home.reports.progress(self.job.report.id, done, failed, self.job.total)
+            state = self.home.reports.progress(self.job.report.id, done, failed, self.job.total, self._waiting or doing)
             self.cancelled = state in (None, "cancelled", "stopped")
         except StorageError as error:
             self.trouble = f"the job's progress could not be saved: {error}"

@@ -7,16 +7,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app import cli
+from app import cli, library
 from app.commands.reading import ReadingBar
+from app.home import Home
 from app.reading import Progress
 from app.settings import Settings
 from app.turns import WAITING
+from model.engine import Engine
+from storage.jobs import ReadingJob
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +160,8 @@ def test_damage_is_found_by_check(capsys: pytest.CaptureFixture[str], book: Path
         (["show", "nothing"], "no document"),
         (["model", "nowhere"], "nowhere is no folder"),
         (["report", "nowhere.yaml", "nothing", "-o", "out"], "no document"),
+        (["conversation", "show", "7"], "`onceread show DOCUMENT` lists"),
+        (["several", "show", "7"], "no answer 7"),
         (["serve"], "start it with `onceread serve`"),
         (["read", "nowhere.txt", "--device", "abacus"], "abacus"),
     ],
@@ -170,8 +178,10 @@ def test_sampling_out_of_range_is_one_line(capsys: pytest.CaptureFixture[str], b
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["read"], ["ask", "book"], ["report", "a.yaml", "b"], ["report", "-o", "x"]]
-)
+    "arguments",
+    [[], ["fly"], ["read"], ["ask", "book"], ["report", "a.yaml", "b"], ["report", "-o", "x"], ["several", "show"],
+     ["serve", "--port", "99999"], ["serve", "--port", "x"], ["serve", "--port", "-1"], ["serve", "--port", "0"]],
+)  # fmt: skip
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         cli.main(arguments)
@@ -186,7 +196,7 @@ def test_ctrl_c_while_reading_saves_and_goes_on(
     long.write_text("\n".join(f"{n} {text}" for n in range(3)), "utf-8")
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW_READ, "read", str(long)],
-        cwd=Path(__file__).parents[2], env=os.environ, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True,
     )
     assert process.stderr is not None
     seen = ""
@@ -225,11 +235,11 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_command_starts_quickly() -> None:
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "ui.start", "list"], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-m", "ui.start", "list"], check=True, cwd=ROOT)
     assert time.perf_counter() - started < 20
     done = subprocess.run(
         [sys.executable, "-c", "import sys, ui.start; print('gradio' in sys.modules, 'transformers' in sys.modules)"],
-        check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2],
+        check=True, capture_output=True, text=True, cwd=ROOT,
     )
     assert done.stdout.split() == ["False", "False"]
 
@@ -255,3 +265,63 @@ def test_the_bar_says_why_it_stands_still(capsys: pytest.CaptureFixture[str]) ->
         bar(Progress(20, 100, 5.0, 16.0))
     shown = capsys.readouterr().err
     assert shown.index(WAITING) < shown.rindex("reading")
+
+
+def test_an_answer_is_shown_without_its_labels_and_named_by_show(
+    capsys: pytest.CaptureFixture[str], book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = run(capsys, "read", book)["document"]
+    quote = book.read_text("utf-8").split(".")[0]
+    reply = f'Quote: "{quote}"\nAnswer: the miller'
+    monkeypatch.setattr(Engine, "generate", lambda self, state, *_: (
+        self.next_logits(state, _[0]), iter(self.tokenizer.encode(reply)))[1])  # fmt: skip
+    assert cli.main(["ask", "book", "Who ran the mill?"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"the miller\n[1] “{quote}”: book.txt, line 1\n")
+    assert cli.main(["show", document]) == 0
+    assert "\nconversation 1: Who ran the mill?\n" in capsys.readouterr().out
+
+
+def test_answers_about_several_documents_are_listed_shown_exported_and_removed(
+    capsys: pytest.CaptureFixture[str], book: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("The lamp burns oil.", "utf-8")
+    for path in (book, other):
+        run(capsys, "read", path)
+    assert run(capsys, "several", "list") == {"answers": []}
+    assert cli.main(["ask", "book", "Who ran the mill?", "--also", "other", "--max-tokens", "5"]) == 0
+    assert "(kept: `onceread several show 1`)" in capsys.readouterr().out
+    (kept,) = run(capsys, "several", "list")["answers"]
+    assert (kept["number"], kept["question"], len(kept["documents"])) == (1, "Who ran the mill?", 2)
+    assert cli.main(["several", "list"]) == 0
+    assert "   1  Who ran the mill?  (book, other; just now)" in capsys.readouterr().out
+    assert run(capsys, "several", "show", "1").keys() >= {"question", "answer", "citations", "documents"}
+    assert run(capsys, "several", "export", "1", "-o", tmp_path / "one.md")["number"] == 1
+    assert (tmp_path / "one.md").read_text("utf-8").startswith("# Who ran the mill?")
+    assert "neither .md nor .json" in fail(capsys, "several", "export", "1", "-o", tmp_path / "one.txt")
+    assert run(capsys, "several", "remove", "1") == {"number": 1}
+    assert run(capsys, "several", "list") == {"answers": []}
+
+
+def test_list_says_what_the_page_does_with_a_document(
+    capsys: pytest.CaptureFixture[str], home: Home, book: Path
+) -> None:
+    document = library.add(home, [book])
+    home.jobs.put(replace(ReadingJob.new(document.id), state="reading", waiting=WAITING))
+    assert cli.main(["list"]) == 0
+    assert capsys.readouterr().out.endswith(f"  book  ({WAITING})\n")
+    (listed,) = run(capsys, "list")["documents"]
+    assert listed["job"] == {"state": "reading", "waiting": WAITING, "error": None}
+
+
+def test_output_that_nobody_takes_is_no_traceback() -> None:
+    command = [sys.executable, "-m", "ui.start", "list"]
+    ours, theirs = os.pipe()
+    os.close(ours)  # as `head` does when it has seen enough
+    with os.fdopen(theirs, "w") as unread, Path("/dev/full").open("w") as full:
+        seen = subprocess.run(command, stdout=unread, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        lost = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert (seen.returncode, seen.stderr) == (1, "")
+    assert lost.returncode == 1
+    assert lost.stderr == "onceread: the output cannot be written (No space left on device)\n"

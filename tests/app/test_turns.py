@@ -1,5 +1,8 @@
 """Asking goes before reading, and only one uses the model at a time."""
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -87,13 +90,26 @@ def test_a_reader_hears_why_it_waits_and_when_it_goes_on(tmp_path: Path, monkeyp
     assert set(told[:-2]) == {module.WAITING}
 
 
-def test_more_askers_than_signs_and_a_folder_without_locks(tmp_path: Path) -> None:
+def test_more_askers_than_signs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with ExitStack() as held:
         for _ in range(SIGNS + 2):
             held.enter_context(Turns(tmp_path).asking())
-    turns = Turns(tmp_path / "is not there")
-    with turns.asking():
-        pass
+    assert caplog.messages == []
+
+
+def test_a_folder_without_locks_is_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(_file: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    turns = Turns(tmp_path)
+    for _ in range(2):
+        with turns.asking():
+            pass
+    (line,) = caplog.messages
+    assert line.startswith(f"No file in {tmp_path} can be locked (No locks available): other programs that read here ")
     thread, had = begin_reading(turns)
     thread.join(10)
     assert had == [0]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app import library, reading
 from app.home import Home
+from app.words import size
 from app.worker import Worker
 from storage.jobs import ReadingJob
 from tests.ui.test_markup import Shown
@@ -49,7 +50,7 @@ def test_the_page_says_for_a_while_whose_state_made_room(home: Home, worker: Wor
     assert "make room" not in shelf.listing(home, worker, "")
     home.settings = replace(home.settings, max_state=int(1.5 * taken))
     reading.read(home, second.id)
-    words = f"To make room, the saved state of “ONE” ({taken / 1e6:.1f} MB) was removed: its text and"
+    words = f"To make room, the saved state of “ONE” ({size(taken)}) was removed: its text and"
     assert words in Shown(shelf.listing(home, worker, "")).text
     with home.database.engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE evictions SET evicted_at = evicted_at - {shelf.TOLD_SECONDS + 1}")

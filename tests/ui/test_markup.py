@@ -1,13 +1,11 @@
 """Escaping and numbers."""
 
-import time
 from html.parser import HTMLParser
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ui.markup import ALLOWED, ago, button, count, duration, markdown, notice, safe, size
+from ui.markup import ALLOWED, button, markdown, notice, safe
 
 
 class Shown(HTMLParser):
@@ -49,27 +47,6 @@ def test_notice_is_escaped_and_an_error_is_announced() -> None:
     assert notice("") == ""
 
 
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (27_800_000, "27.8 MB"), (999_999, "1.0 MB"), (8.5e9, "8.5 GB")],
-)
-def test_size(number: float, words: str) -> None:
-    assert size(number) == words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.04, "0.0 s"), (0.62, "0.6 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min"), (125, "2 min 5 s"),
-     (600, "10 min"), (3_599, "60 min"), (3_600, "1 h"), (12_000, "3 h 20 min")],
-)  # fmt: skip
-def test_duration(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
-
-
-def test_count() -> None:
-    assert (count(1, "page"), count(12_388, "token"), count(0, "page")) == ("1 page", "12,388 tokens", "0 pages")
-
-
 HOSTILE = [
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "![a](http://evil.example/x.png)", "<!--",
     "[a](javascript:alert(1))", "<http://evil.example>", "http://evil.example", "<svg/onload=alert(1)>",
@@ -90,10 +67,3 @@ def test_markdown_is_shown_as_meant() -> None:
     assert markdown("It is **so**:\n\n- one\n- two").startswith("<p>It is <strong>so</strong>:</p>\n<ul>\n<li>one</li>")
     assert Shown(markdown("a < b && c > d")).text.strip() == "a < b && c > d"
     assert Shown(markdown("if x_1 <b> y")).text.strip() == "if x_1 <b> y"
-
-
-def test_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "time", lambda: 1_000_000_000.0)
-    passed = [(0, "just now"), (-5, "just now"), (300, "5 min ago"), (7200, "2 h ago"), (3 * 86400, "3 days ago")]
-    assert [ago(1e9 - seconds) for seconds, _ in passed] == [words for _, words in passed]
-    assert ago(1e9 - 86400 * 100).endswith("2001")

@@ -59,9 +59,9 @@ def test_speed_is_of_late_and_weighs_by_time() -> None:
 
 def test_progress_in_words(home: Home, worker: Worker, info: DocumentInfo) -> None:
     at = replace(job(info, "reading", 250), pace=((250, 50.0),))
-    assert "Reading · 250 of 1,000 tokens · 50 tokens/s · 15 s left" in Shown(reading._progress(at, 0, "")).text
-    waiting = Shown(reading._progress(job(info, "waiting", 0), 2, "")).text
-    standing = Shown(reading._progress(at, 0, "waiting: somebody asks")).text
+    assert "Reading · 250 of 1,000 tokens · 50 tokens/s · 15 s left" in Shown(reading._progress(at, 0)).text
+    waiting = Shown(reading._progress(job(info, "waiting", 0), 2)).text
+    standing = Shown(reading._progress(replace(at, waiting="waiting: somebody asks"), 0)).text
     assert "Reading · 250 of 1,000 tokens · waiting: somebody asks" in standing
     assert "Waiting for its turn · 0 of 1,000 tokens · 2 documents before it" in waiting
 

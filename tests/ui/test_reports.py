@@ -52,13 +52,13 @@ def test_a_report_from_the_form_to_its_files(site: Site, home: Home, document: s
     while reports.any_busy(ann):
         assert time.monotonic() < end, ann.reports.get(id)
         time.sleep(0.1)
-    shown = Shown(reports.listing(ann, site.reports))
+    shown = Shown(reports.listing(ann))
     assert "done" in shown.text
     assert "b" not in shown.tags
     assert written(ann.reports.get(id))
-    assert f"/open/report/{id}" in reports.listing(ann, site.reports)
-    assert id not in reports.listing(bob, site.reports)
+    assert f"/open/report/{id}" in reports.listing(ann)
+    assert id not in reports.listing(bob)
     with pytest.raises(NotFound):
         reports.act(bob, site.reports, id, "report-remove")
     reports.act(ann, site.reports, id, "report-remove")
-    assert id not in reports.listing(ann, site.reports)
+    assert id not in reports.listing(ann)

@@ -90,14 +90,14 @@ def test_a_report_that_stands_still_says_why(
     home: Home, worker: Background, documents: Callable[..., list[str]], template: Path
 ) -> None:
     job = background.new_job(home, template, documents("One text."))
-    assert worker.doing(job.id) == ""
+    assert job.doing == ""
     reading.read(home, job.spec["documents"][0])
     with asker(home.settings.home) as asking:
         worker.submit(home, job.id)
-        wait_for(lambda: worker.doing(job.id) == WAITING)
+        wait_for(lambda: home.reports.get(job.id).doing == WAITING)
         asking.communicate()
     wait_for(lambda: home.reports.get(job.id).state == "done")
-    assert worker.doing(job.id) == ""
+    assert home.reports.get(job.id).doing == ""
 
 
 def test_a_lost_job_is_taken_up_and_a_running_one_is_not(
