@@ -6,7 +6,7 @@ import torch
 from kernels import conv
 from tests.kernels.device import DEVICE, ON_GPU
 
-LENGTHS = [1, 2, 3, 4, 31, 32, 33, 70] + ([4097, 131_072] if ON_GPU else [])
+LENGTHS = [1, 2, 3, 4, 31, 32, 33, 70, 96] + ([4097, 131_072] if ON_GPU else [])
 
 
 @pytest.mark.parametrize("tokens", LENGTHS)
