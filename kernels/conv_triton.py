@@ -49,9 +49,10 @@ def conv_kernel(
         # What the last token reads besides the oldest input is the next tail.
         for tap in tl.static_range(1, W):
             place = tokens - 1 - first + (tap - (W - 1))
-            last = tl.load(x_ptr + place.to(tl.int64) * STRIDE + c, mask=(c < WIDTH) & (first + place >= 0), other=0.0)
-            kept = tail_ptr + (place + (W - 1)) * WIDTH + c
-            last += tl.load(kept, mask=(c < WIDTH) & (first + place < 0), other=0.0)
+            if first + place >= 0:
+                last = tl.load(x_ptr + place.to(tl.int64) * STRIDE + c, mask=c < WIDTH, other=0.0)
+            else:
+                last = tl.load(tail_ptr + (place + (W - 1)) * WIDTH + c, mask=c < WIDTH, other=0.0)
             tl.store(next_ptr + (tap - 1) * WIDTH + c, last, mask=c < WIDTH)
 
 

@@ -69,7 +69,8 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
             join = {"K": dim, "V": dim, "SLICE": columns}
             yield kda_pass_triton.join_kernel, join, {"num_warps": 8}, {}
         yield kda_decode_triton.decode_kernel, {"K": dim, "W": 4, "OVERLAP": True}, {"num_warps": dim // 32}, {}
-    constants = {"WIDTH": 12_288, "STRIDE": 12_576, "W": 4, "TOKENS": conv_triton.TOKENS, "CHANNELS": conv_triton.CHANNELS}
+    constants = {"WIDTH": 12_288, "STRIDE": 12_576, "W": 4, "TOKENS": conv_triton.TOKENS,
+                 "CHANNELS": conv_triton.CHANNELS}  # fmt: skip
     yield conv_triton.conv_kernel, constants, {"num_warps": 4}, {}
     for width, rows, add, gate, results in (
         (2304, 1, True, False, 0), (2304, 1, True, False, 8), (2304, 1, False, False, 0), (128, 32, False, True, 0),
