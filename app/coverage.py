@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from app.extract.codebase import INDEX
 from app.extract.paged import DRAWN
 
 NOTE = "note: "
@@ -49,7 +50,7 @@ class Coverage:
 
 def coverage(paths: Iterable[str], pages: int | None, skipped: Iterable[tuple[str, str]]) -> Coverage:
     """The report of a text with parts from `paths`, by the (path, reason) pairs of what is not in it and the notes."""
-    read = set(paths)
+    read = set(paths) - {INDEX}  # which is ours, no file of theirs
     of_pages: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     of_parts: dict[str, list[str]] = defaultdict(list)
     guessed: dict[str, int] = defaultdict(int)

@@ -101,10 +101,10 @@ def key_terms(home: Home, document_id: str, most: int = 12) -> list[Term]:
 
 def questions(home: Home, document_id: str) -> list[str]:
     """Questions worth asking, made of the document's own names and headings; none from a text that has neither."""
-    names = [f"Who or what is {term.term}?" for term in key_terms(home, document_id, ASKED // 2)]
-    titled = [s.title for s in outline(home, document_id) if len(Asked.of(s.title).words) > 1]
-    headed = [f"What does the document say about {_plain(title)}?" for title in titled[:ASKED]]
-    return [*names, *headed][:ASKED]
+    titled = [_plain(s.title) for s in outline(home, document_id) if len(Asked.of(s.title).words) > 1]
+    headed = [f"What does the document say about {title}?" for title in titled if title][:ASKED]
+    terms = key_terms(home, document_id, max(ASKED // 2, ASKED - len(headed)))
+    return [*(f"Who or what is {term.term}?" for term in terms), *headed][:ASKED]
 
 
 def _headings(text: str) -> list[tuple[int, str, int]]:
@@ -138,7 +138,11 @@ def _mean(words: set[str], share: dict[str, float]) -> float:
 
 
 def _plain(title: str) -> str:
-    """A heading without its number, as it would stand in a sentence."""
-    number = r"^\s*(?:chapter|part|section)?\s*(?:[\divxlc]+[.:)]+|\d+)?\s*(?:[-—–:]\s*)?"
-    title = re.sub(number, "", title, flags=re.IGNORECASE) or title
+    """A heading without its number, as it would stand in a sentence; empty if it is nothing else."""
+    spelt = r"(?:one|two|three|four|five|six|seven|eight|nine|ten)\b"
+    number = (
+        rf"^\s*(?:(?:chapter|part|section)\s+(?:{spelt}|[\divxlc]+\b)[.:)]*"
+        r"|(?:chapter|part|section)?\s*(?:(?:[\divxlc]+[.:)]+)+\d*|\d+)?)\s*(?:[-—–:]\s*)?"
+    )
+    title = re.sub(number, "", title, flags=re.IGNORECASE)
     return title.capitalize() if title.isupper() else title

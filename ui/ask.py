@@ -94,7 +94,9 @@ class Asking:
             asked.finished.wait(max(0.0, until - time.monotonic()))
 
     def _note_resume(self, home: Home, answer: Answer) -> None:
-        """Keep how long the document took to resume, if it did resume."""
+        """Keep how long the document took to resume, if it did resume and nothing was read beside it."""
+        if any(job.state == "reading" for job in home.jobs.list()):
+            return
         if answer.tokens_generated and answer.tokens_reused == home.documents.get(answer.document).tokens:
             home.documents.set_resume_seconds(answer.document, answer.seconds_to_first_token)
 

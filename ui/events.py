@@ -186,7 +186,7 @@ class Events:
             offer = button("ocr", "Read by OCR", token, ask=ask_ocr(words))
         elif taking.scans:
             told.append(NO_OCR)
-        return notice(" ".join(told), "error" if taking.errors else "done", offer)
+        return notice(". ".join(line.removesuffix(".") for line in told), "error" if taking.errors else "done", offer)
 
     def _shown(self, pages: Pages, query: str, request: gr.Request) -> Iterator[Changes]:
         """The page of an address, and the answer under way there as it grows."""

@@ -22,7 +22,7 @@ TOLD_SECONDS = 3600.0
 PASTE = {
     "title": "Paste a text",
     "fields": [
-        {"name": "title", "label": "Title"},
+        {"name": "title", "label": "Title (else its first words)", "optional": True},
         {"name": "text", "label": "Text", "lines": 10},
     ],
     "confirm": "Add it",
@@ -124,6 +124,8 @@ def state_of(info: DocumentInfo, worker: Worker) -> str:
     if info.complete:
         return "read"
     job = worker.status(info.document.id)
+    if (job is None or job.state == "done") and info.tokens_read and info.document.tokens:
+        return f"{100 * info.tokens_read / info.document.tokens:.0f} % read"
     if job is None or job.state == "done":
         return "made room for others: read it again to ask" if info.evicted else "not read yet"
     if job.state == "reading":

@@ -2,6 +2,7 @@
 model wrote passes `safe` or `markdown`."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
@@ -68,7 +69,15 @@ def notice(line: str, kind: str = "error", action: str = "") -> str:
     close = local("dismiss", "×", style="or-close", hint="Close this message") if kind != "busy" else ""
     if not line:
         return ""
-    return f'<p class="or-notice or-{safe(kind)}" role="{role}"><span>{safe(line)}</span>{action}{close}</p>'
+    said = safe(_sentence(line))
+    return f'<p class="or-notice or-{safe(kind)}" role="{role}"><span>{said}</span>{action}{close}</p>'
+
+
+def _sentence(line: str) -> str:
+    """An error's line, which in a terminal stands behind the command's name, as a sentence. File names stay."""
+    words = re.match(r"[a-z]+(-[a-z]+)? (?![^:]*\.\w+: )", line)
+    line = line[:1].upper() + line[1:] if words else line
+    return line if line.endswith((".", "!", "?", "…")) else f"{line}."
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

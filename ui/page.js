@@ -25,7 +25,7 @@ export function attach(element, trigger) {
   keepFocus(element);
 }
 
-// The server makes a part anew while something in it has the focus: the same button gets it back.
+// The server makes a part anew while something in it has the focus: the same button gets it back, or the one in its place.
 function keepFocus(element) {
   let last = null;
   element.addEventListener('focusin', (event) => { last = event.target.dataset || null; });
@@ -33,7 +33,8 @@ function keepFocus(element) {
   new MutationObserver(() => {
     if (!last?.do || document.activeElement !== document.body) return;
     const twin = `[data-do="${CSS.escape(last.do)}"][data-item="${CSS.escape(last.item || '')}"]`;
-    one(twin, element)?.focus({ preventScroll: true });
+    const beside = `[data-do][data-item="${CSS.escape(last.item || '')}"]`; // Pause became Go on
+    (one(twin, element) || one(beside, element))?.focus({ preventScroll: true });
   }).observe(element, { childList: true, subtree: true });
 }
 
@@ -44,8 +45,8 @@ function ask({ title, words, fields = [], confirm, danger }) {
     node.append(...children);
     return node;
   };
-  const inputs = fields.map(({ name, label, value = '', lines, kind = 'text', choices }) => {
-    const common = { name, required: true, value };
+  const inputs = fields.map(({ name, label, value = '', lines, kind = 'text', choices, optional }) => {
+    const common = { name, required: !optional, value, ...(optional || lines ? {} : { pattern: '.*\\S.*', title: 'Not only blanks' }) };
     let input;
     if (choices) {
       input = make('select', { name }, ...choices.map((choice) => make('option', { value: choice, textContent: choice })));

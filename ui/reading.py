@@ -112,7 +112,7 @@ def _offer(cost: Expected, info: DocumentInfo) -> str:
 
 def _why(info: DocumentInfo) -> str:
     if info.tokens_read:
-        return f"{count(info.tokens_read, 'token')} of it are read already."
+        return "What was read of it is saved; reading goes on from there."
     if info.evicted:
         when = ago(info.evicted.evicted_at)
         return (
@@ -139,7 +139,7 @@ def _progress(job: ReadingJob, before: int) -> str:
         ]
     )
     going = {"waiting": "pause", "reading": "pause", "paused": "resume", "failed": "resume"}[job.state]
-    labels = {"paused": "Resume", "failed": "Try again"}
+    labels = {"paused": "Go on", "failed": "Try again"}
     go = button(going, labels.get(job.state, "Pause"), style="or-primary" if going == "resume" else "")
     return (
         f'<section class="or-panel" aria-label="Reading">{bar(job, "Read so far")}'

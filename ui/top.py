@@ -33,7 +33,7 @@ def parameters(home: Home) -> str:
 
 def what_it_is(home: Home) -> str:
     """Which model runs, in a sentence."""
-    name, device = home.settings.model_name, home.engine.device
+    name, device = home.settings.model_name, str(home.engine.device).upper()
     return f"The model in use is {name}, with {parameters(home)} parameters, on {device}."
 
 

@@ -29,7 +29,7 @@ _WIDTH = 0.45
 _DEEPEST = 12
 _MOST_BOOKMARKS = 5_000
 
-DAMAGED = "it is broken or cut short: get a whole copy of it ({})"
+DAMAGED = "it is broken or cut short: get a whole copy of it"
 LOCKED = "it is encrypted: save a copy without the password and read that"
 
 
@@ -75,7 +75,7 @@ def _open(data: bytes) -> tuple[PdfReader, list[str]]:
     except (Unreadable, MemoryError):
         raise
     except Exception as error:
-        raise Unreadable(DAMAGED.format(one_line(error))) from error
+        raise Unreadable(f"{DAMAGED} ({one_line(error)})") from error
     return reader, complaints
 
 

@@ -102,7 +102,8 @@ def open_pdf(data: bytes) -> Any:
     except PdfiumError as error:
         if "password" in str(error).lower():
             raise Unreadable(LOCKED) from error
-        raise Unreadable(DAMAGED.format(one_line(error))) from error
+        empty = "success" in str(error).lower()  # as PDFium puts it: nothing is wrong but that there is no page
+        raise Unreadable("it has no pages" if empty else DAMAGED) from error
     if not 0 < count <= PAGE_LIMIT:
         raise Unreadable("it has no pages" if not count else f"it has more than {PAGE_LIMIT:,} pages")
     return document

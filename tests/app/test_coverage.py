@@ -1,6 +1,11 @@
 """The coverage report: what is missing, by reason."""
 
 from app.coverage import Coverage, Gap, coverage, in_words
+from app.extract.codebase import INDEX
+
+
+def test_the_index_of_files_is_no_file_of_theirs() -> None:
+    assert coverage([INDEX, "a.py", "b.py"], None, []).files == 2
 
 
 def test_nothing_is_missing() -> None:

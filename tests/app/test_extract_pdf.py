@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pypdf import PdfWriter
 
+from app.extract import pdfium
 from app.extract.parts import Unreadable
 from app.extract.pdf import pages, survey, told_title
 
@@ -81,6 +82,16 @@ def test_cut_short(share: float) -> None:
 
 def test_no_pdf() -> None:
     assert "broken or cut short" in refused(b"just words, named .pdf")
+
+
+def test_no_pages() -> None:
+    out = io.BytesIO()
+    PdfWriter().write(out)
+    assert refused(out.getvalue()) == "it has no pages"
+    with pytest.raises(Unreadable, match=r"^it has no pages$"):
+        pdfium.open_pdf(out.getvalue())
+    with pytest.raises(Unreadable, match=r"get a whole copy of it$"):  # PDFium's own reason says no more
+        pdfium.open_pdf(b"just words, named .pdf")
 
 
 def test_a_damaged_page_does_not_lose_the_others() -> None:

@@ -67,6 +67,19 @@ def test_questions_come_from_the_documents_own_words(home: Home, book: str) -> N
     assert len(asked) <= overview.ASKED
 
 
+@pytest.mark.parametrize(
+    ("heading", "words"),
+    [("CHAPTER II.", ""), ("Chapter One", ""), ("Part 3: The flood", "The flood"), ("CHAPTER IV. THE MILL", "The mill"),
+     ("2.1 Two mills", "Two mills"), ("Civil war", "Civil war"), ("CHAPTER III", "")],
+)  # fmt: skip
+def test_a_heading_is_asked_about_without_its_number(heading: str, words: str) -> None:
+    assert overview._plain(heading) == words
+
+
+def test_nothing_is_asked_about_a_number(home: Home, book: str) -> None:
+    assert not any("document say about" in question for question in overview.questions(home, book))
+
+
 def test_files_are_parts_where_there_are_several(home: Home, tmp_path: Path) -> None:
     for name in ("a.py", "b.py"):
         (tmp_path / "src" / name).parent.mkdir(exist_ok=True)

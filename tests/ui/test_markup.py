@@ -2,6 +2,7 @@
 
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,9 +43,19 @@ def test_a_button_is_one_element_whatever_it_is_called(label: str, item: str, wo
 
 
 def test_notice_is_escaped_and_an_error_is_announced() -> None:
-    assert '<p class="or-notice or-error" role="alert"><span>&lt;b&gt;no&lt;/b&gt;</span>' in notice("<b>no</b>")
+    assert '<p class="or-notice or-error" role="alert"><span>&lt;b&gt;no&lt;/b&gt;.</span>' in notice("<b>no</b>")
     assert 'role="status"' in notice("wait", "busy")
     assert notice("") == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("the question is empty: type it", "The question is empty: type it."), ("Saved.", "Saved."),
+     ("notes.txt: the file is empty", "notes.txt: the file is empty."), ("top-p is a number", "Top-p is a number."),
+     ("my own notes.txt: the file is empty", "my own notes.txt: the file is empty.")],
+)  # fmt: skip
+def test_a_notice_is_a_sentence_and_leaves_names_as_they_are(line: str, said: str) -> None:
+    assert Shown(notice(line)).text.startswith(said)
 
 
 HOSTILE = [

@@ -99,7 +99,7 @@ def test_an_error_keeps_the_question(site: Running, tab: Page, tmp_path: Path, m
     tab.get_by_role("button", name="Read it").click()
     monkeypatch.setattr(Engine, "generate", broken)
     ask(tab, "Who was the keeper?")
-    expect(tab.locator("#notice [role=alert]")).to_contain_text("the model <is> out of order")
+    expect(tab.locator("#notice [role=alert]")).to_contain_text("The model <is> out of order.")
     expect(tab.locator("#question textarea")).to_have_value("Who was the keeper?")
     expect(tab.get_by_role("button", name="Ask", exact=True)).to_be_enabled()
 
@@ -172,6 +172,27 @@ def test_forms_fit_a_phone(site: Running, tab: Page, width: int, tmp_path: Path)
         expect(tab.locator("#other form")).to_be_visible()
         assert tab.evaluate(TOO_WIDE) == []
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_who_uses_the_keyboard_keeps_their_place(site: Running, tab: Page, tmp_path: Path) -> None:
+    site.worker.stop()  # so that the job waits
+    tab.goto(site.url)
+    add(tab, write(tmp_path, "lamp.txt", "The lamp burns oil."))
+    tab.get_by_role("button", name="Read it").press("Enter")
+    tab.locator("#reading").get_by_role("button", name="Pause").press("Enter")
+    expect(tab.locator("#reading").get_by_role("button", name="Go on")).to_be_focused()
+
+
+def test_a_pasted_text_needs_no_title_and_a_new_name_is_not_blank(site: Running, tab: Page) -> None:
+    tab.goto(site.url)
+    tab.get_by_role("button", name="Paste text").click()
+    tab.get_by_label("Text", exact=True).fill("The lamp burns oil.")
+    tab.get_by_role("button", name="Add it").click()
+    expect(tab.locator("#document h2")).to_have_text("The lamp burns oil.")
+    tab.get_by_role("button", name="Rename").click()
+    tab.get_by_label("Title").fill("   ")
+    tab.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    expect(tab.get_by_role("dialog")).to_be_visible()
 
 
 def test_scroll_bars_and_boxes_are_dark_in_the_dark(site: Running, tab: Page) -> None:

@@ -102,7 +102,7 @@ def test_a_document_removed_while_it_is_asked_is_said(home: Home, ids: list[str]
     library.remove(home, ids[1])
     gate.set()
     assert asked.finished.wait(60)
-    assert "no document" in Shown(several.result(home, asked)).text
+    assert "No document" in Shown(several.result(home, asked)).text
     assert home.composed.list() == []
 
 
