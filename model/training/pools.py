@@ -17,7 +17,7 @@ from model.training.data import rows
 FILES = {"qa-squad-train": 0.34, "qa-shifts": 0.26, "qa-fairytale": 0.22, "qa-textbook": 0.08, "qa-misc": 0.06,
          "qa-code": 0.04}
 """Question files and how often a passage comes from each."""
-WRITTEN = 0.6
+WRITTEN = 0.12
 """The same for questions of `writing`, where there are any."""
 LONGEST_ANSWER = 160
 
@@ -50,7 +50,8 @@ class Pools:
             if not found:
                 del self.shares[name]  # a writer that found nothing
             for context, group in found.items():
-                self.by_doc[group[0]["doc"]].append(context)
+                for doc in dict.fromkeys(row["doc"] for row in group):
+                    self.by_doc[doc].append(context)
         self.negatives: dict[str, list[Row]] = defaultdict(list)
         for n, row in enumerate(rows(folder / "qa-negatives.jsonl.zst")):
             if not (limit and n >= limit):

@@ -127,6 +127,17 @@ def test_written_questions_are_drawn_from(tmp_path: Path) -> None:
     assert any(turn.source == "written-1" for _ in range(50) for turn in builder.draw().turns)
 
 
+def test_two_writers_may_ask_about_one_passage(tmp_path: Path) -> None:
+    row = {"id": "written-1", "doc": "Clegg, 11", "context": "Anne Clegg had a blue coat.", "unanswerable": False,
+           "question": "What colour was the coat of Anne Clegg?", "answers": ["blue"]}
+    files = [tmp_path / "qa-written-11.jsonl.zst", tmp_path / "qa-written-12.jsonl.zst"]
+    writing.save(iter([row]), files[0])
+    writing.save(iter([row | {"id": "written-2", "doc": "Clegg, 12"}]), files[1])
+    pools = Pools(corpus(tmp_path), random.Random(1), written=files)
+    assert pools.by_doc["Clegg, 11"] == pools.by_doc["Clegg, 12"] == [row["context"]]
+    assert {"Clegg, 11", "Clegg, 12"} <= pools.names.keys()
+
+
 def test_it_writes_until_its_time_is_over() -> None:
     found = list(writing.write(teacher(), [("harlow", BOOK[:1200])], TOKENIZER, random.Random(1), 0.01, 1))
     assert found == []  # random weights ask nothing that can be kept
