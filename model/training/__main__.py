@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,15 @@ def trained_student(folder: Path) -> Student:
     return student
 
 
+def with_ends(plan: dict[str, Any], now: float, until: float) -> dict[str, Any]:
+    """A plan whose phases that take a `part` of the time from `now` to `until` (Unix times) know when they end."""
+    phases, gone = [], 0.0
+    for phase in plan["phases"]:
+        gone += phase.get("part", 0.0)
+        phases.append(phase | ({"until": now + gone * (until - now)} if "part" in phase else {}))
+    return plan | {"phases": phases}
+
+
 def train(args: argparse.Namespace) -> None:
     """Run a plan."""
     torch._dynamo.config.recompile_limit = 64
@@ -136,7 +146,7 @@ def train(args: argparse.Namespace) -> None:
     if device == "cuda":
         autotuning_triton.limit()
     together = ranks.join(device)
-    plan = json.loads(args.plan.read_text())
+    plan = with_ends(json.loads(args.plan.read_text()), time.time(), args.until)
     master = teacher.load(args.gguf, device, torch.bfloat16)
     student = to_training(load_student(args.folder), device)
     if device == "cuda":
@@ -221,6 +231,8 @@ def main() -> None:
     parser.add_argument("--lessons", type=int, default=60_000, help="write: how many to learn from")
     parser.add_argument("--batch", type=int, default=512, help="write: questions asked side by side")
     parser.add_argument("--step-tokens", type=int, default=32_768, help="write: tokens of a step")
+    parser.add_argument("--until", type=float, default=time.time() + 3600,
+                        help="train: when phases end that take a part of the time (a Unix time; default: in an hour)")
     parser.add_argument("--every", type=int, default=10, help="write: which of squad1's rows the copy is scored on")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
