@@ -25,7 +25,7 @@ from model.sampling import Sampling
 from model.training import autotuning_triton, data, evaluate, export, ranks, tasks, teacher, writing
 from model.training import convert as conversion
 from model.training.drawing import Builder
-from model.training.loop import Run, to_training
+from model.training.loop import Run, to_training, with_ends
 from model.training.loss import compile_rows
 from model.training.packing import make_pack
 from model.training.pools import Pools
@@ -126,15 +126,6 @@ def trained_student(folder: Path) -> Student:
     state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
     student.load_state_dict({**state["buffers"], **state["optimizer"]["masters"]})
     return student
-
-
-def with_ends(plan: dict[str, Any], now: float, until: float) -> dict[str, Any]:
-    """A plan whose phases that take a `part` of the time from `now` to `until` (Unix times) know when they end."""
-    phases, gone = [], 0.0
-    for phase in plan["phases"]:
-        gone += phase.get("part", 0.0)
-        phases.append(phase | ({"until": now + gone * (until - now)} if "part" in phase else {}))
-    return plan | {"phases": phases}
 
 
 def train(args: argparse.Namespace) -> None:

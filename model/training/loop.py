@@ -226,6 +226,15 @@ class Run:
                   seconds=time.perf_counter() - began)
 
 
+def with_ends(plan: dict[str, Any], now: float, until: float) -> dict[str, Any]:
+    """A plan whose phases that take a `part` of the time from `now` to `until` (Unix times) know when they end."""
+    phases, gone = [], 0.0
+    for phase in plan["phases"]:
+        gone += phase.get("part", 0.0)
+        phases.append(phase | ({"until": now + gone * (until - now)} if "part" in phase else {}))
+    return plan | {"phases": phases}
+
+
 def to_training(student: Student, device: str, dtype: torch.dtype = torch.bfloat16) -> Student:
     """The student on its device in its computing dtype; decay parameters and router buffers stay float32."""
     student = student.to(device)

@@ -1,5 +1,6 @@
 """A run stopped after a phase and taken up again ends where one run would have; losses have the right gradients."""
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,12 +9,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model.training.loop import Run, learning_rate
+from model.training.loop import Run, learning_rate, with_ends
 from model.training.loss import ce_loss, kl_loss
 from model.training.optimizer import orthogonal
 from model.training.teacher import Teacher
 from tests.model.training import tiny
 
+TRAINING = Path(__file__).parents[3] / "model" / "training"
 BASE: dict[str, Any] = {"tokens": 32, "length": 16, "files": ["books-*.npy"], "seed": 0, "log_every": 1, "steps": 1,
                         "lr": [1e-2, 1e-2], "warmup": 0.0}
 PHASES: list[dict[str, Any]] = [{"name": "one", "kind": "distill", "muon": True},
@@ -80,3 +82,20 @@ def test_orthogonal_updates_have_singular_values_near_one() -> None:
 def test_learning_rate_warms_up_and_falls() -> None:
     values = [learning_rate(x, [1.0, 0.1], 0.1) for x in (0.0, 0.1, 0.55, 1.0)]
     assert values == pytest.approx([0.0, 1.0, 0.55, 0.1])
+
+
+def test_phases_end_after_their_parts() -> None:
+    phases = [{"name": "a", "part": 0.25}, {"name": "b", "steps": 3}, {"name": "c", "part": 0.5}]
+    plan = {"defaults": {"seed": 1}, "phases": phases}
+    ends = with_ends(plan, 1000.0, 1400.0)
+    assert [phase.get("until") for phase in ends["phases"]] == [1100.0, None, 1300.0]
+    assert ends["defaults"] == {"seed": 1}
+    assert "until" not in plan["phases"][0]
+
+
+@pytest.mark.parametrize("name", ["plan.json", "next.json"])
+def test_a_plan_in_the_tree_says_how_long_each_phase_takes(name: str) -> None:
+    plan = json.loads((TRAINING / name).read_text())
+    for phase in plan["phases"]:
+        assert {"part", "seconds", "steps", "race"} & phase.keys(), phase["name"]
+    assert sum(phase.get("part", 0.0) for phase in plan["phases"]) in (0.0, pytest.approx(1.0))
