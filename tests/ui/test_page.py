@@ -195,6 +195,18 @@ def test_a_pasted_text_needs_no_title_and_a_new_name_is_not_blank(site: Running,
     expect(tab.get_by_role("dialog")).to_be_visible()
 
 
+def test_the_plots_words_are_whole_on_a_phone(site: Running, tab: Page, tmp_path: Path) -> None:
+    document = library.add(site.home, [write(tmp_path, "lamp.txt", "The lamp burns oil. " * 900)])
+    reading.read(site.home, document.id)
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.goto(f"{site.url}?document={document.id}")
+    tab.get_by_text("Memory", exact=True).click()
+    expect(tab.locator(".or-figure svg").first).to_be_visible()
+    expect(tab.locator(".or-figure svg").first).to_have_css("overflow", "visible")
+    lefts = tab.locator(".or-figure text").evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().left)")
+    assert min(lefts) > 0
+
+
 def test_scroll_bars_and_boxes_are_dark_in_the_dark(site: Running, tab: Page) -> None:
     tab.emulate_media(color_scheme="dark")
     tab.goto(site.url)
