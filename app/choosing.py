@@ -77,6 +77,11 @@ class Asked:
         return Asked(content, kind, of_code, of_code and not {"file", "files", "module", "where"}.isdisjoint(words))
 
 
+def has_content(words: str) -> bool:
+    """Whether any of these words is more than a common one, as "the" is."""
+    return any(word.lower() not in _COMMON for word in _WORD.findall(words))
+
+
 def is_answer_in_code(asked: Asked, line: str) -> bool:
     """Whether a line defines, or calls, what a question of that kind asks for."""
     wanted = {stem(word) for word in asked.words}

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from app import answers
-from app.choosing import Asked, stem
+from app.choosing import Asked, has_content, stem
 from app.citations import Citation, at
 from app.errors import OncereadError
 from app.home import Home
@@ -92,7 +92,8 @@ def key_terms(home: Home, document_id: str, most: int = 12) -> list[Term]:
     first: dict[str, int] = {}
     for found in _NAME.finditer(places.text):
         term = " ".join(found[0].split()).removesuffix("'s").removesuffix("’s")
-        if Asked.of(term).words[0].capitalize() == term.split()[0].capitalize() or " " in term:
+        begins = Asked.of(term).words[0].capitalize() == term.split()[0].capitalize()
+        if has_content(term) and (begins or " " in term):
             counts[term] += 1
             first.setdefault(term, found.start())
     often = [(term, count) for term, count in counts.most_common() if count > 1 and len(term) > 2][:most]

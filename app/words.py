@@ -3,6 +3,13 @@
 import time
 
 BYTES_UNITS = ("B", "kB", "MB", "GB", "TB")
+KINDS = {"pdf": "PDF", "epub": "EPUB", "docx": "Word document", "html": "web page", "collection": "several files"}
+"""Kinds of documents whose own names are not words."""
+
+
+def kind(name: str) -> str:
+    """A document's kind: `PDF`, `several files`, `text`."""
+    return KINDS.get(name, name)
 
 
 def count(number: int, noun: str) -> str:

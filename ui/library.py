@@ -7,7 +7,7 @@ from app.home import Home
 from app.library import DocumentInfo
 from app.naming import told_apart
 from app.roots import roots
-from app.words import ago, count, duration, size
+from app.words import ago, count, duration, kind, size
 from app.worker import ReadingJob, Worker
 from ui.address import Address
 from ui.gate import LARGEST_UPLOAD
@@ -100,7 +100,7 @@ def _card(info: DocumentInfo, worker: Worker, title: str, chosen: bool) -> str:
     document = info.document
     what = dotted(
         [
-            document.kind,
+            kind(document.kind),
             count(document.pages, "page") if document.pages else "",
             count(document.tokens, "token") if document.tokens else count(document.chars, "character"),
         ]

@@ -29,13 +29,20 @@ def _answers(chosen: Preferences) -> str:
          "Only the likeliest words that together have this probability."),
         ("seed", "Seed", chosen.seed, 'min="0" step="1"', "The same seed gives the same answer again."),
         ("max_tokens", "Longest answer", chosen.max_tokens, f'min="1" max="{MOST_TOKENS}" step="1"', "In tokens."),
-        ("evidence", "Evidence", chosen.evidence, 'min="-1" max="20" step="1"',
-         "Passages of the text shown to the model beside its memory; -1: as suits the model, 0: none."),
     )  # fmt: skip
     inputs = "".join(
         f'<label>{safe(label)}<input type="number" name="{name}" value="{safe(value)}" {limits} required>'
         f"<small>{safe(hint)}</small></label>"
         for name, label, value, limits, hint in fields
+    )
+    amounts = {-1: "as suits the model", 0: "none", 1: "one passage"} | {n: f"{n} passages" for n in range(2, 21)}
+    choices = "".join(
+        f'<option value="{n}"{" selected" if n == chosen.evidence else ""}>{words}</option>'
+        for n, words in amounts.items()
+    )
+    inputs += (
+        f'<label>Evidence<select name="evidence">{choices}</select>'
+        "<small>Passages of the text shown to the model beside its memory.</small></label>"
     )
     return (
         '<section><h2>Answers</h2><form data-do="prefer" class="or-form">'

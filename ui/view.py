@@ -11,7 +11,7 @@ from app.library import Document, DocumentInfo
 from app.memory import memory
 from app.naming import names
 from app.session import Conversation
-from app.words import count, duration, size
+from app.words import count, duration, kind, size
 from ui import coverage, reading, reports, settings, several, source, talk, top
 from ui import library as shelf
 from ui import memory as drawn
@@ -138,7 +138,7 @@ class Pages:
         resumes = f"resumes in {duration(document.resume_seconds)}" if document.resume_seconds else ""
         line = dotted(
             [
-                document.kind,
+                kind(document.kind),
                 count(document.pages, "page") if document.pages else "",
                 count(document.tokens, "token") if document.tokens else "",
                 f"{size(info.state_bytes)} of state" if info.complete else "",

@@ -9,7 +9,7 @@ from app.commands.outcome import Command, Outcome, Stop
 from app.coverage import in_words
 from app.home import Home
 from app.naming import names
-from app.words import count, size
+from app.words import count, kind, size
 from storage.jobs import ReadingJob
 
 
@@ -46,7 +46,7 @@ def show(home: Home, options: argparse.Namespace, _stop: Stop) -> Outcome:
     text = "\n".join(
         [
             f"{document.title}  [{document.id}]",
-            f"{document.kind}, {count(document.chars, 'character')} in {count(len(parts), 'part')}, "
+            f"{kind(document.kind)}, {count(document.chars, 'character')} in {count(len(parts), 'part')}, "
             f"{_read_so_far(info)}, state {size(info.state_bytes)}{_at_work(info, job)}",
             *(f"conversation {talk.id}: {talk.title}" for talk in conversations),
         ]

@@ -61,6 +61,12 @@ def test_key_terms_say_how_often_and_where_first(home: Home, book: str) -> None:
     assert "The" not in terms
 
 
+def test_a_common_word_is_no_term_though_a_full_stop_has_no_space_behind_it(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "run.txt"
+    path.write_text("We met Harlow.The mill stood.The mill fell, said Harlow.The end.", "utf-8")
+    assert [term.term for term in overview.key_terms(home, library.add(home, [path]).id)] == ["Harlow"]
+
+
 def test_questions_come_from_the_documents_own_words(home: Home, book: str) -> None:
     asked = overview.questions(home, book)
     assert "Who or what is Anna Reed?" in asked

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from app.words import ago, count, duration, size
+from app.words import ago, count, duration, kind, size
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,7 @@ def test_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     passed = [(0, "just now"), (-5, "just now"), (300, "5 min ago"), (7200, "2 h ago"), (3 * 86400, "3 days ago")]
     assert [ago(1e9 - seconds) for seconds, _ in passed] == [words for _, words in passed]
     assert ago(1e9 - 86400 * 100).endswith("2001")
+
+
+def test_kind() -> None:
+    assert [kind(name) for name in ("pdf", "collection", "notebook")] == ["PDF", "several files", "notebook"]
