@@ -1,4 +1,4 @@
-"""The page under use (the tiny model): memory over many questions, and twenty browsers asking at once.
+"""The page under use: memory over many questions (the tiny model), and twenty browsers asking `mini` at once.
 
 It ends by itself, whatever hangs: `MOST_SECONDS`.
 """
@@ -48,7 +48,9 @@ def run() -> Iterator[str]:
         document = library.add(home, [Path(folder) / "bees.txt"]).id
         reading.read(home, document)
         yield from _memory(home, document)
+        home.close()
         yield ""
+        home = Home(Settings(Path(folder) / "served", Settings.from_environment().model, "cpu"))
         yield _browsers(home, Path(folder) / "bees.txt")
         home.close()
     faulthandler.cancel_dump_traceback_later()
