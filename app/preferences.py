@@ -10,6 +10,8 @@ from model.sampling import Sampling
 
 MOST_TOKENS = 4096
 """The longest answer that can be chosen."""
+MOST_EVIDENCE = 20
+"""Most passages that can be chosen to be shown."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,10 @@ class Preferences:
             raise OncereadError("the temperature is a number from 0 to 2 (0: always the likeliest word)")
         if not 0 < chosen.get("top_p", 1.0) <= 1:
             raise OncereadError("top-p is a number above 0 and up to 1 (1: any word may be chosen)")
-        if not -1 <= chosen.get("evidence", -1) <= 20:
-            raise OncereadError("evidence is a whole number of passages up to 20 (-1: as suits the model, 0: none)")
+        if not -1 <= chosen.get("evidence", -1) <= MOST_EVIDENCE:
+            raise OncereadError(
+                f"evidence is a whole number of passages up to {MOST_EVIDENCE} (-1: as suits the model, 0: none)"
+            )
         if not 0 <= chosen.get("seed", 0) < 2**31:
             raise OncereadError("the seed is a whole number from 0 to 2,147,483,647")
         return Preferences(**chosen)

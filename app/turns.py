@@ -114,7 +114,7 @@ def _is_locked(path: Path) -> bool:
     except Timeout:
         return True
     except (OSError, NotImplementedError):
-        return False  # a folder that takes no locks: nobody can hold one there
+        return False  # a folder that takes no locks, as whoever asks there has been told by `_tell`
     return False
 
 

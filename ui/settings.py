@@ -2,7 +2,7 @@
 
 from app.about import about
 from app.home import Home
-from app.preferences import MOST_TOKENS, Preferences
+from app.preferences import MOST_EVIDENCE, MOST_TOKENS, Preferences
 from app.words import size
 from ui import top
 from ui.markup import facts, local, safe
@@ -35,7 +35,8 @@ def _answers(chosen: Preferences) -> str:
         f"<small>{safe(hint)}</small></label>"
         for name, label, value, limits, hint in fields
     )
-    amounts = {-1: "as suits the model", 0: "none", 1: "one passage"} | {n: f"{n} passages" for n in range(2, 21)}
+    passages = {n: f"{n} passages" for n in range(2, MOST_EVIDENCE + 1)}
+    amounts = {-1: "as suits the model", 0: "none", 1: "one passage"} | passages
     choices = "".join(
         f'<option value="{n}"{" selected" if n == chosen.evidence else ""}>{words}</option>'
         for n, words in amounts.items()
