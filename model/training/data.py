@@ -78,9 +78,10 @@ class Windows:
 
 
 class Conversations:
-    """Task samples (see tasks.py) packed first-fit into rows of `tokens`; the rest of a row is one ignored sequence."""
+    """Task samples (see tasks.py) packed first-fit into rows of `tokens`; the rest of a row is one ignored sequence.
+    Samples longer than `longest` are left out."""
 
-    def __init__(self, files: list[Path], tokens: int, seed: int, device: str) -> None:
+    def __init__(self, files: list[Path], tokens: int, seed: int, device: str, longest: int | None = None) -> None:
         loaded = [np.load(f) for f in files]
         self.ids, self.reply, lengths = (np.concatenate([d[k] for d in loaded]) for k in ("ids", "reply", "lengths"))
         self.starts = np.concatenate(([0], np.cumsum(lengths)))
@@ -90,7 +91,7 @@ class Conversations:
         open_bins: list[tuple[int, list[int]]] = []
         for i in order.tolist():
             need = int(lengths[i])
-            if need > tokens:
+            if need > min(tokens, longest or tokens):
                 continue
             for at, (room, members) in enumerate(open_bins):
                 if room >= need:

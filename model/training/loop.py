@@ -1,11 +1,11 @@
 """The training loop: phases of one plan, one after another in one process, so that kernels are compiled once.
 
-A phase is a dict: `name`, `kind` (align, distill, text or tune), `lr` [start, end], `warmup` (share of the phase),
-`steps`, `seconds`, `until` (a Unix time) or `part` (of the run's time), `tokens` a step, `length` of text windows,
-`files` (glob patterns of token arrays or task files), `seed`, `muon`, `grid` (train against the stored grid),
-`fresh_moments`, `mix` (several sources: each a dict that overrides the phase's keys, with its `share` of the steps),
-`needs` and `wait` (files to wait for), `race` (options to choose from). A checkpoint is written after each phase and
-every `save_every` steps; `run` goes on from the last one. Under torchrun every rank takes batches of its own (see
+A phase is a dict: `name`, `kind` (align, distill, text, tune, or judge: see `judge`), `lr` [start, end], `warmup`
+(share of the phase), `steps`, `seconds`, `until` (a Unix time) or `part` (of the run's time), `tokens` a step, `length`
+of text windows, `files` (glob patterns of token arrays or task files), `seed`, `muon`, `grid` (train against the stored
+grid), `fresh_moments`, `mix` (several sources: each a dict that overrides the phase's keys, with its `share` of the
+steps), `needs` and `wait` (files to wait for), `race` (options to choose from). A checkpoint is written after a phase
+and every `save_every` steps; `run` goes on from the last one. Under torchrun every rank takes batches of its own (see
 `ranks`), so a step reads `tokens` a rank.
 """
 
@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.training.data import Conversations, Windows
-from model.training.loss import ce_loss, kl_loss
+from model.training.judge import REACH, kept, known, learned
+from model.training.loss import ce_loss, kl_loss, task_loss
 from model.training.mix import Mix
 from model.training.optimizer import Optimizer
 from model.training.packing import Pack
@@ -33,6 +34,8 @@ from model.training.student import Student, balance
 from model.training.teacher import Teacher
 
 Batch = tuple[Tensor, Pack, Tensor]
+Losses = dict[str, Tensor]
+JUDGE = "judge.pt"
 
 
 def align_loss(student: Student, teacher: Teacher, spans: list[tuple[int, int]], batch: Batch) -> Tensor:
@@ -66,6 +69,15 @@ def text_loss(student: Student, batch: Batch) -> Tensor:
     return loss.detach()
 
 
+def tune_loss(student: Student, judge: Teacher, batch: Batch) -> Losses:
+    """Mean losses over a packed row of task samples (see `task_loss`); gradients are ready."""
+    target = judge(batch[0], batch[1])
+    loss, means = task_loss(student(batch[0], batch[1]), student.embed, batch[2], target, judge.embed,
+                            known(batch[0], batch[1]))
+    loss.backward()
+    return {"tune": means["ce"], "tune_kl": means["reply"], "tune_before": means["before"]}
+
+
 def learning_rate(progress: float, lr: list[float], warmup: float) -> float:
     """Linear warm-up over a share of the phase, then a cosine from lr[0] to lr[1]. progress in [0, 1]."""
     if progress < warmup:
@@ -82,6 +94,7 @@ class Run:
                  evaluate: Callable[[Student], dict[str, Any]] | None = None, ranks: Ranks | None = None) -> None:
         self.plan, self.folder, self.device, self.spans = plan, folder, device, spans
         self.teacher, self.student, self.evaluate = teacher, student, evaluate
+        self.judge = kept(teacher, folder / JUDGE) or teacher
         self.ranks = ranks or Ranks()
         self.done, self.step = 0, 0
         self.optimizer: Optimizer | None = None
@@ -126,6 +139,10 @@ class Run:
         while self.done < len(self.plan["phases"]):
             phase = {**self.plan.get("defaults", {}), **self.plan["phases"][self.done]}
             self.wait_for(phase)
+            if phase["kind"] == "judge":
+                self.learn(phase)
+                self.done += 1
+                continue
             if saved and phase.get("fresh_moments") and self.step == 0:
                 saved = {**saved, "first": {}, "second": {}, "steps": 0}
             if "race" in phase:
@@ -139,6 +156,13 @@ class Run:
             self.save()
             if self.evaluate and phase.get("evaluate", True) and self.ranks.first:
                 self.note(phase=phase["name"], **self.evaluate(self.student))
+
+    def learn(self, phase: dict[str, Any]) -> None:
+        """Have a copy of the teacher learn the task samples; it is their teacher from now on."""
+        batches = Conversations(self.files(phase), phase["tokens"], phase["seed"], self.device, longest=REACH)
+        seconds = max(phase["until"] - time.time(), 1.0) if "until" in phase else phase["seconds"]
+        self.judge = kept(self.teacher, self.folder / JUDGE) or learned(
+            self.teacher, batches, self.folder / JUDGE, seconds, phase["lr"], self.ranks, self.note)
 
     def start(self, phase: dict[str, Any], saved: dict[str, Any] | None) -> None:
         """An optimizer for a phase, from a saved state where there is one."""
@@ -173,16 +197,23 @@ class Run:
 
     def source(self, phase: dict[str, Any]) -> Windows | Conversations:
         """Where a phase's batches come from."""
-        files = sorted(f for p in phase["files"] for f in self.folder.glob(p) if ".part." not in f.name)
+        files = self.files(phase)
         if phase["kind"] == "tune":
             return Conversations(files, phase["tokens"], phase["seed"], self.device)
         return Windows(files, phase["length"], phase["tokens"], phase["seed"], self.device)
 
-    def loss(self, kind: str, batch: Batch) -> Tensor:
-        """One forward and backward pass of a kind."""
+    def files(self, phase: dict[str, Any]) -> list[Path]:
+        """A phase's files that are there and whole."""
+        return sorted(f for p in phase["files"] for f in self.folder.glob(p) if ".part." not in f.name)
+
+    def loss(self, kind: str, batch: Batch) -> Losses:
+        """One forward and backward pass of a kind: its losses by name."""
+        if kind == "tune":
+            return tune_loss(self.student, self.judge, batch)
         if kind == "align":
-            return align_loss(self.student, self.teacher, self.spans, batch)
-        return distill_loss(self.student, self.teacher, batch) if kind == "distill" else text_loss(self.student, batch)
+            return {kind: align_loss(self.student, self.teacher, self.spans, batch)}
+        found = distill_loss(self.student, self.teacher, batch) if kind == "distill" else text_loss(self.student, batch)
+        return {kind: found}
 
     def shared(self) -> list[Tensor]:
         """What the ranks average after each step: gradients, and how the experts were used."""
@@ -206,7 +237,8 @@ class Run:
                 break
             part, source, index = mix.at(self.step)
             batch = source.step(index * self.ranks.world + self.ranks.rank)
-            recent.setdefault(part["kind"], []).append(self.loss(part["kind"], batch))
+            for name, loss in self.loss(part["kind"], batch).items():
+                recent.setdefault(name, []).append(loss)
             lr = learning_rate(progress, phase["lr"], phase.get("warmup", 0.03)) * self.chosen["scale"]
             self.ranks.average(self.shared())
             norm = self.optimizer.step(lr, clip=1e9 if phase["kind"] == "align" else 1.0)

@@ -52,7 +52,7 @@ def join(device: str) -> Ranks:
     if world == 1:
         return Ranks()
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())  # a rank may see its own only
     distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     return Ranks(distributed.get_rank(), world, distributed.new_group(backend="gloo"))
 

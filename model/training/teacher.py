@@ -142,6 +142,12 @@ class Teacher(nn.Module):
             layer.project = torch.compile(layer.project)
             layer.finish = torch.compile(layer.finish)
 
+    def twin(self) -> Teacher:
+        """A frozen copy of the weights, nothing compiled: a deep copy's compiled parts would still be this one's."""
+        other = Teacher(len(self.layers), *self.embed.shape).to(self.embed.device, self.embed.dtype)
+        other.load_state_dict(self.state_dict())
+        return other
+
     def hidden_states(self, ids: Tensor, pack: Pack) -> list[Tensor]:
         """The residual stream before every layer and after the last: layers + 1 tensors [T, C]."""
         x = F.embedding(ids, self.embed)

@@ -5,8 +5,8 @@ export PYTHONUNBUFFERED=1 TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp/triton} TRIT
 mkdir -p "$TRITON_CACHE_DIR"
 if compgen -G '.triton/cache.tgz*' >/dev/null; then cat .triton/cache.tgz* | tar xz -C "$TRITON_CACHE_DIR"; fi
 if compgen -G '.whl/*.whl' >/dev/null; then
-    "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .whl/*.whl
-    export PYTHONPATH=/tmp/site
+    "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "${SITE:=/tmp/site}" .whl/*.whl
+    export PYTHONPATH=$SITE
 fi
 
 step() { # NAME SECONDS COMMAND …: its output goes to $out/NAME.log, its verdict here
@@ -17,6 +17,7 @@ step() { # NAME SECONDS COMMAND …: its output goes to $out/NAME.log, its verdi
 }
 
 keep_cache() { # Triton's cache goes home, for the next machine: in parts, since a file may have 16 MiB
+    [ -z "${LANE:-}" ] || return 0  # one of several calls at once: the script that makes them keeps it
     tar cz -C "$TRITON_CACHE_DIR" . | split -b 15m - "$out/cache.tgz." && echo "[cache] $(du -ch "$out"/cache.tgz.* | tail -1)"
 }
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from model.training.loop import Run, learning_rate, with_ends
-from model.training.loss import ce_loss, kl_loss
+from model.training.loss import ce_loss, kl_loss, task_loss
 from model.training.optimizer import orthogonal
 from model.training.teacher import Teacher
 from tests.model.training import tiny
@@ -70,6 +70,25 @@ def test_head_losses_match_autograd(kind: str) -> None:
     assert torch.allclose(mine, true, atol=1e-5)
     gradients = [torch.autograd.grad(loss, (hidden, embed)) for loss in (mine, true)]
     for a, b in zip(*gradients, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_task_losses_match_autograd() -> None:
+    torch.manual_seed(3)
+    hidden, embed = torch.randn(7, 8, requires_grad=True), torch.randn(11, 8, requires_grad=True)
+    other, other_embed = torch.randn(7, 8), torch.randn(11, 8)
+    target = torch.tensor([-1, -1, 3, 0, -1, -1, 5])
+    known = torch.tensor([True, True, True, True, False, True, False])
+    mine, means = task_loss(hidden, embed, target, other, other_embed, known)
+    log, theirs = (hidden @ embed.T).log_softmax(-1), (other @ other_embed.T).log_softmax(-1)
+    kl = (theirs.exp() * (theirs - log)).sum(-1)
+    ce = -log.gather(1, target.clamp_min(0)[:, None])[:, 0]
+    before, replies = kl[[0, 1, 5]].mean(), kl[[2, 3]].mean()
+    true = 0.5 * before + 0.5 * replies + (0.5 * ce[2] + 0.5 * ce[3] + ce[6]) / 3
+    assert torch.allclose(mine, true, atol=1e-5)
+    for name, value in {"ce": ce[[2, 3, 6]].mean(), "reply": replies, "before": before}.items():
+        assert torch.allclose(means[name], value, atol=1e-5), name
+    for a, b in zip(*(torch.autograd.grad(loss, (hidden, embed)) for loss in (mine, true)), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
 
 
