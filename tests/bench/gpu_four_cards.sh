@@ -16,8 +16,8 @@ lane() { # CARD COMMAND …
 call=tests/bench/gpu_engine_call.sh
 lane 0 bash $call
 lane 1 env UNTESTED=1 bash -c "bash $call --weights fp8 --parts short,many,long; bash $call --weights int4 --parts short,many,long"
-lane 2 bash -c "test ! -e .carry/anchors.py || timeout 90 $python .carry/anchors.py ceilings kda hf
-    timeout 60 $python -m tests.bench moe; timeout 60 $python -m tests.bench kda; timeout 60 $python -m tests.bench mla"
+lane 2 bash -c "test ! -e .carry/anchors.py || timeout 90 $python .carry/anchors.py ceilings hf
+    timeout 60 $python -m tests.bench moe"
 lane 3 env UNTESTED=1 bash $call --parts resume --tokens 1040000
 wait
 unset LANE; keep_cache
