@@ -7,7 +7,7 @@ decides: by how much more it would rather begin its reply with the not-found sen
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 import torch
@@ -21,16 +21,18 @@ from model.state import ModelState
 def decide(home: Home, state: ModelState, prepared: Prepared) -> tuple[ModelState, Prepared, int]:
     """Settle how the reply to a prepared question begins, if the model has a say in it.
 
-    Returns the state that has read the question (as far as that was needed), what is now prepared, and how many of its
-    `ids` that state has read. Raises ModelError.
+    Returns the state that has read the question and how its reply begins in any case, what is now prepared, and how
+    many of its `ids` that state has read; of a question that is refused, the given state and 0. Raises ModelError.
     """
     if not has_a_say(home, prepared):
         return state, prepared, 0
-    after, logits = home.engine.next_logits(state, prepared.ids[: prepared.asked])
-    prepared = begin(home, logits, prepared)
+    ids = ids_to_decide(home, prepared)
+    begun, (asked, shared) = home.engine.logits_at(state, ids, [prepared.asked, len(ids)])
+    prepared = begin(home, asked, prepared)
     if prepared.whole:
-        return after, prepared, prepared.asked
-    return after, choose(home, *home.engine.next_logits(after, shared_ids(home, prepared)), prepared), prepared.asked
+        return state, prepared, 0
+    (chosen,) = choose(home, state, [Begun(begun, shared, prepared)])
+    return begun, chosen, len(ids)
 
 
 def has_a_say(home: Home, prepared: Prepared) -> bool:
@@ -51,16 +53,35 @@ def begin(home: Home, logits: torch.Tensor, prepared: Prepared) -> Prepared:
     return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
 
 
-def shared_ids(home: Home, prepared: Prepared) -> Sequence[int]:
-    """The tokens that the openings of all candidates begin with: to be read before one is chosen."""
-    openings = _openings(home, prepared)
-    return openings[0][: told_apart(openings)[0]]
+@dataclass(frozen=True)
+class Begun:
+    """A question that was read with what all its candidates' openings begin with: the state then, and the logits
+    [vocabulary] of what follows."""
+
+    state: ModelState
+    logits: torch.Tensor
+    prepared: Prepared
 
 
-def choose(home: Home, begun: ModelState, logits: torch.Tensor, prepared: Prepared) -> Prepared:
-    """The candidate that is quoted: `begun` is the state after the `shared_ids`, logits [vocabulary] what follows."""
+def ids_to_decide(home: Home, prepared: Prepared) -> Sequence[int]:
+    """What is read before anything is decided: the question, and what the openings of all candidates begin with. Read
+    together they are one pass through the model instead of two."""
     openings = _openings(home, prepared)
-    likely = home.engine.likelihoods(begun, logits, told_apart(openings)[1])
+    return (*prepared.ids[: prepared.asked], *openings[0][: told_apart(openings)[0]])
+
+
+def choose(home: Home, shared: ModelState, begun: Sequence[Begun]) -> list[Prepared]:
+    """Each question with the candidate that is quoted. shared: the state that all of them went on from."""
+    openings = [_openings(home, each.prepared) for each in begun]
+    beginnings = [told_apart(each)[1] for each in openings]
+    states, logits = [each.state for each in begun], [each.logits for each in begun]
+    likely = home.engine.likelihoods(shared, states, logits, beginnings)
+    together = zip(begun, openings, likely, strict=True)
+    return [_chosen(home, one.prepared, ids, totals) for one, ids, totals in together]
+
+
+def _chosen(home: Home, prepared: Prepared, openings: Sequence[Sequence[int]], likely: Sequence[float]) -> Prepared:
+    """The candidate whose fit and log-probability together are largest."""
     fits = [(home.aids.fit or 0.0) * candidate.fit for candidate in prepared.candidates]
     best = max(range(len(openings)), key=lambda n: fits[n] + likely[n])
     chosen = prepared.candidates[best]

@@ -6,7 +6,7 @@ Rows may differ in length; one that has ended is dropped. This is the plain form
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -86,11 +86,13 @@ class Rows:
 
 
 @device_errors()
-def read(model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState]) -> Tensor:
+def read(
+    model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState], keep: bool = True
+) -> Tensor:
     """Read a question into each of `states`, which went on from `shared` by any number of tokens.
 
-    questions: int64 [T] of any lengths. Returns the hidden states [N, D] of all their tokens, one question's behind the
-    other's.
+    questions: int64 [T] of any lengths. keep: the states move on; otherwise they stay as they are, and may be the same.
+    Returns the hidden states [N, D] of all their tokens, one question's behind the other's.
     """
     ends = torch.tensor([question.shape[0] for question in questions]).cumsum(0).tolist()
     spans = [slice(end - question.shape[0], end) for question, end in zip(questions, ends, strict=True)]
@@ -102,14 +104,14 @@ def read(model: Transformer, questions: Sequence[Tensor], shared: ModelState, st
         if isinstance(before, MLAState):
             assert isinstance(layer.attention, MLA)
             own = [state.layers[n] for state in states]
-            x = x + _read_mla(layer.attention, given, before, [s for s in own if isinstance(s, MLAState)], spans)
+            x = x + _read_mla(layer.attention, given, before, [s for s in own if isinstance(s, MLAState)], spans, keep)
         else:
             assert isinstance(layer.attention, KDA)
             kept = [state.layers[n] for state in states]
-            x = x + _read_kda(layer.attention, given, [s for s in kept if isinstance(s, KDAState)], spans)
+            x = x + _read_kda(layer.attention, given, [s for s in kept if isinstance(s, KDAState)], spans, keep)
         x = x + layer.feed_forward(norm.rms_norm(x, layer.feed_forward_norm, layer.eps))
     for state, question in zip(states, questions, strict=True):
-        state.tokens += question.shape[0]
+        state.tokens += question.shape[0] if keep else 0
     return norm.rms_norm(x, model.norm, model.config.eps)
 
 
@@ -165,17 +167,19 @@ def _mla(layer: MLA, x: Tensor, rows: MLARows, seen: Tensor) -> Tensor:
     return layer.join(mla.unabsorb(o, up, layer.nope), x.dtype)
 
 
-def _read_kda(layer: KDA, x: Tensor, states: Sequence[KDAState], spans: Sequence[slice]) -> Tensor:
+def _read_kda(layer: KDA, x: Tensor, states: Sequence[KDAState], spans: Sequence[slice], keep: bool) -> Tensor:
     """`KDA.forward` for the tokens of every row, x [N, D] -> [N, D]: all of them meet the matrices at once."""
     qkv, raw, gate, beta = layer.project(x)
     outs = [
-        layer.read(qkv[span], raw[span], gate[span], beta[span], state)
+        layer.read(qkv[span], raw[span], gate[span], beta[span], state if keep else replace(state))
         for span, state in zip(spans, states, strict=True)
     ]
     return layer.join(torch.cat(outs))
 
 
-def _read_mla(layer: MLA, x: Tensor, shared: MLAState, states: Sequence[MLAState], spans: Sequence[slice]) -> Tensor:
+def _read_mla(
+    layer: MLA, x: Tensor, shared: MLAState, states: Sequence[MLAState], spans: Sequence[slice], keep: bool
+) -> Tensor:
     """`MLA.forward` for the tokens of every row, x [N, D] -> [N, D]: all of them meet the shared pages at once."""
     q, latents, up = layer.project(x)
     past = layer.attend_past(q, up, list(shared.pages()))
@@ -184,7 +188,8 @@ def _read_mla(layer: MLA, x: Tensor, shared: MLAState, states: Sequence[MLAState
         shared_past = (past[0][:, span], past[1][:, span]) if past else None
         own = torch.cat([state.rows(shared.tokens), latents[span]])
         outs.append(layer.attend_new(q[:, span], own, up, shared_past))
-        state.append(latents[span])
+        if keep:
+            state.append(latents[span])
     return layer.join(torch.cat(outs, 1), x.dtype)
 
 

@@ -26,6 +26,9 @@ CHUNK, TRITON_CHUNK = 2048, 16_384
 multiples of it counted from the document's start, so that reading stopped at one and taken up later multiplies the same
 matrices and ends in the same bits."""
 
+LOGITS = 256
+"""Tokens whose logits are held at once: 200 kB each for mini, 650 kB for the 48B."""
+
 Brought = list[tuple[int, int | None]]
 """What a step of many rows brought: a row's token, or None at its end."""
 
@@ -104,26 +107,43 @@ class Engine:
 
     def next_logits(self, state: ModelState, ids: Sequence[int]) -> tuple[ModelState, torch.Tensor]:
         """Read `ids` (at least one) and give the float32 logits [vocabulary] of the token that follows."""
+        state, logits = self.logits_at(state, ids, [len(ids)])
+        return state, logits[0]
+
+    def logits_at(
+        self, state: ModelState, ids: Sequence[int], places: Sequence[int]
+    ) -> tuple[ModelState, torch.Tensor]:
+        """Read `ids` and give the float32 logits [places, vocabulary] of what follows the first n of them, for each n
+        (at least 1) of `places`, which ascend."""
         if not ids:
             raise ValueError("at least one token is needed to predict the next")
+        begun, left, rows = state.tokens, list(places), []
         for after, hidden in self._chunks(state, ids):
-            state, last = after, hidden[-1:]
-        return state, self.model.logits(last)[0]
+            first = after.tokens - begun - hidden.shape[0]  # tokens read before this chunk
+            here = [n for n in left if n <= first + hidden.shape[0]]
+            rows += [hidden[n - first - 1] for n in here]
+            state, left = after, left[len(here) :]
+        return state, self.model.logits(torch.stack(rows))
 
     @torch.no_grad()
     def likelihoods(
-        self, state: ModelState, logits: torch.Tensor, continuations: Sequence[Sequence[int]]
-    ) -> list[float]:
-        """The log-probability of each continuation (one token or more) of a state, whose next logits are given."""
-        first = logits.log_softmax(-1)
-        totals = [float(first[ids[0]]) for ids in continuations]
-        longer = [n for n, ids in enumerate(continuations) if len(ids) > 1]
-        if longer:
-            read = [self._tensor(continuations[n][:-1]) for n in longer]
-            hidden = batch.read(self.model, read, state, [state.fork() for _ in longer])
-            following = self.model.logits(hidden).log_softmax(-1).split([len(ids) for ids in read])
-            for n, each in zip(longer, following, strict=True):
-                totals[n] += float(each.gather(1, self._tensor(continuations[n][1:])[:, None]).sum())
+        self, shared: ModelState, bases: Sequence[ModelState], logits: Sequence[torch.Tensor],
+        continuations: Sequence[Sequence[Sequence[int]]],
+    ) -> list[list[float]]:
+        """The log-probability of each continuation (one token or more) of each of `bases`, which went on from `shared`
+        and whose next logits are given."""
+        first = [each.log_softmax(-1) for each in logits]
+        totals = [[float(row[ids[0]]) for ids in each] for row, each in zip(first, continuations, strict=True)]
+        longer = [(b, n) for b, each in enumerate(continuations) for n, ids in enumerate(each) if len(ids) > 1]
+        for group in _groups([continuations[b][n][1:] for b, n in longer], self.chunk):
+            some = [continuations[b][n] for b, n in longer[group]]
+            before = [bases[b] for b, _ in longer[group]]
+            hidden = batch.read(self.model, [self._tensor(ids[:-1]) for ids in some], shared, before, keep=False)
+            wanted = self._tensor([id for ids in some for id in ids[1:]])[:, None]
+            parts = zip(hidden.split(LOGITS), wanted.split(LOGITS), strict=True)
+            found = torch.cat([self.model.logits(x).log_softmax(-1).gather(1, next) for x, next in parts])
+            for (b, n), each in zip(longer[group], found.split([len(ids) - 1 for ids in some]), strict=True):
+                totals[b][n] += float(each.sum())
         return totals
 
     @torch.no_grad()
@@ -160,25 +180,28 @@ class Engine:
         bases: Sequence[ModelState],
         questions: Sequence[Sequence[int]],
         should_stop: Callable[[], bool] = lambda: False,
+        places: Sequence[Sequence[int]] | None = None,
     ) -> Generator[Brought, None, list[tuple[ModelState, torch.Tensor]]]:
         """Read a question after each of `bases`, which went on from `shared`, many side by side in a step.
 
-        Yields nothing brought after each step, when the model is free for others. Returns what `next_logits` gives for
-        each; fewer at `should_stop`.
+        places: of each question those that its logits are wanted at, by default its end. Yields nothing brought after
+        each step, when the model is free for others. Returns what `logits_at` gives for each; fewer at `should_stop`.
         """
+        places = [[len(ids)] for ids in questions] if places is None else places
         read: list[tuple[ModelState, torch.Tensor]] = []
         for group in _groups(questions, self.chunk):
             if should_stop():
                 break
-            before, some = bases[group], questions[group]
+            before, some, at = bases[group], questions[group], places[group]
             if len(some) == 1:
-                read.append(self.next_logits(before[0], some[0]))
+                read.append(self.logits_at(before[0], some[0], at[0]))
             else:
                 self._check_length(max(base.tokens + len(ids) for base, ids in zip(before, some, strict=True)))
                 states = [base.fork() for base in before]
                 hidden = batch.read(self.model, [self._tensor(ids) for ids in some], shared, states)
-                last = torch.stack([each[-1] for each in hidden.split([len(ids) for ids in some])])
-                read += zip(states, self.model.logits(last), strict=True)
+                each = zip(hidden.split([len(ids) for ids in some]), at, strict=True)
+                logits = self.model.logits(torch.cat([rows[[n - 1 for n in wanted]] for rows, wanted in each]))
+                read += zip(states, logits.split([len(wanted) for wanted in at]), strict=True)
             yield []
         return read
 
@@ -204,7 +227,7 @@ class Engine:
         read = yield from self.read_many(state, bases, questions, should_stop)
         if not read or len(read) < len(questions):
             return
-        states, following = [after for after, _ in read], Next.of(torch.stack([logits for _, logits in read]))
+        states, following = [after for after, _ in read], Next.of(torch.cat([logits for _, logits in read]))
         del read  # the rows take the states over
         with self.side_by_side(state, states, max(0, *limits)) as rows:
             yield from self._write(rows, following, samplings, limits, should_stop)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from app.answers import Generation, Prepared
-from app.deciding import begin, choose, has_a_say, shared_ids
+from app.deciding import Begun, begin, choose, has_a_say, ids_to_decide
 from app.home import Home
 from app.turns import OnWait
 from model.engine import Brought
@@ -62,24 +62,21 @@ def _steps(
     """Decide how the replies of these numbers begin, in place, and write them: what each step brought."""
     engine, bases, rest = home.engine, {}, {n: decided[n].ids for n in numbers}
     open_ones = [n for n in numbers if has_a_say(home, decided[n])]
-    asked = [decided[n].ids[: decided[n].asked] for n in open_ones]
-    read = yield from engine.read_many(state, [state] * len(asked), asked, should_stop)
-    for n, (after, logits) in zip(open_ones, read, strict=False):
-        bases[n], decided[n] = after, begin(home, logits, decided[n])
-    yield [(n, None) for n in open_ones if decided[n].whole]
+    ids = [ids_to_decide(home, decided[n]) for n in open_ones]
+    places = [[decided[n].asked, len(each)] for n, each in zip(open_ones, ids, strict=True)]
+    read = yield from engine.read_many(state, [state] * len(ids), ids, should_stop, places)
+    begun = {}
+    for n, (after, (asked, shared)) in zip(open_ones, read, strict=False):
+        decided[n] = begin(home, asked, decided[n])
+        begun[n] = Begun(after, shared, decided[n])
+    yield [(n, None) for n in begun if decided[n].whole]
     if len(read) < len(open_ones):
         return
-    open_ones = [n for n in open_ones if not decided[n].whole]
-    shared = [shared_ids(home, decided[n]) for n in open_ones]
-    begun = yield from engine.read_many(state, [bases[n] for n in open_ones], shared, should_stop)
-    for n, (behind, logits) in zip(open_ones, begun, strict=False):
-        if should_stop():
-            return
-        decided[n] = choose(home, behind, logits, decided[n])
-        rest[n] = decided[n].ids[decided[n].asked :]
-        yield []
-    if len(begun) < len(open_ones):
-        return
+    begun = {n: each for n, each in begun.items() if not decided[n].whole}
+    for (n, each), chosen in zip(begun.items(), choose(home, state, list(begun.values())), strict=True):
+        decided[n], bases[n] = chosen, each.state
+        rest[n] = chosen.ids[each.state.tokens - state.tokens :]
+    yield []
     going = [n for n in numbers if not decided[n].whole]
     steps = engine.generate_many(
         state, [rest[n] for n in going], [decided[n].sampling for n in going], should_stop,

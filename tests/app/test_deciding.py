@@ -49,13 +49,14 @@ def test_a_heavy_weight_leaves_the_choice_to_the_words(home: Home, document: str
 def test_without_any_weight_the_likeliest_beginning_is_quoted(home: Home, document: str) -> None:
     prepared, state, decided, read = decide(home, document, Aids(2, True, fit=0.0))
     engine = home.engine
-    assert state.tokens - reading.read_state(home, document)[1].tokens == read == prepared.asked
+    before = reading.read_state(home, document)[1]
     openings = [engine.tokenizer.encode(candidate.opening) for candidate in prepared.candidates]
     shared, beginnings = deciding.told_apart(openings)
+    assert state.tokens - before.tokens == read == prepared.asked + shared
     likely = {}
     for candidate, ids, beginning in zip(prepared.candidates, openings, beginnings, strict=True):
-        total, after = 0.0, state
-        _, logits = engine.next_logits(reading.read_state(home, document)[1], prepared.ids[: prepared.asked])
+        total = 0.0
+        after, logits = engine.next_logits(before, prepared.ids[: prepared.asked])
         for token in ids[: shared + len(beginning)]:
             total += float(logits.log_softmax(-1)[token])
             after, logits = engine.next_logits(after, [token])

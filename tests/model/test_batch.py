@@ -131,7 +131,7 @@ def test_questions_read_side_by_side_leave_the_states_they_leave_alone(
 def test_rows_go_on_from_where_each_is(endless: Engine) -> None:
     shared = endless.read(endless.empty(), ids(30))
     asked = [ids(20, seed=1), ids(3, seed=2), ids(1, seed=3)]
-    reading = endless.read_many(shared, [shared] * 3, asked)
+    reading = endless.read_many(shared, [shared] * 3, asked, places=[[7, 20], [3], [1]])
     read: list[tuple[state.ModelState, torch.Tensor]] = []
     while not read:
         try:
@@ -141,7 +141,8 @@ def test_rows_go_on_from_where_each_is(endless: Engine) -> None:
     for (after, logits), each in zip(read, asked, strict=True):
         alone, expected = endless.next_logits(shared, each)
         assert after.tokens == alone.tokens
-        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(logits[-1], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(read[0][1][0], endless.next_logits(shared, asked[0][:7])[1], rtol=1e-4, atol=1e-4)
     bases, rest = [*(after for after, _ in read), shared], [ids(n, seed=9) for n in (2, 6, 1, 4)]
     replies = gather(endless.generate_many(shared, rest, [Sampling(max_tokens=6)] * 4, bases=bases), 4)
     whole = [before + after for before, after in zip([*asked, []], rest, strict=True)]

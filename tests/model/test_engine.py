@@ -94,6 +94,30 @@ def test_stopping_at_a_chunks_end_gives_the_same_bits(
     assert torch.equal(engine.next_logits(pieces, question)[1], engine.next_logits(whole, question)[1])
 
 
+def test_logits_can_be_had_at_any_places(endless: Engine) -> None:
+    document, question = endless.read(endless.empty(), ids(50)), ids(70, seed=1)
+    after, logits = endless.logits_at(document, question, [1, 13, 14, 15, 60, 70])  # a chunk ends behind 14 and 46
+    for n, row in zip([1, 13, 14, 15, 60, 70], logits, strict=True):
+        torch.testing.assert_close(row, endless.next_logits(document, question[:n])[1], rtol=1e-4, atol=1e-4)
+    assert after.tokens == 120
+
+
+def test_continuations_of_many_states_are_as_likely_as_each_alone(endless: Engine) -> None:
+    shared = endless.read(endless.empty(), ids(50))
+    bases, logits = zip(*(endless.next_logits(shared, ids(n, seed=n)) for n in (4, 17)), strict=True)
+    before = [kept(base) for base in bases]
+    continuations = [[[5], [6, 7, 8], [6, 7, 9]], [[10, 11], [12]]]
+    found = endless.likelihoods(shared, bases, logits, continuations)
+    for base, first, each, totals in zip(bases, logits, continuations, found, strict=True):
+        for continuation, total in zip(each, totals, strict=True):
+            expected, now, following = 0.0, base, first
+            for token in continuation:
+                expected += float(following.log_softmax(-1)[token])
+                now, following = endless.next_logits(now, [token])
+            assert abs(total - expected) < 1e-3
+    assert all(same(kept(base), each) for base, each in zip(bases, before, strict=True))
+
+
 def test_chunks_end_at_multiples_counted_from_the_start(tiny_engine: Engine) -> None:
     begun = tiny_engine.read(tiny_engine.empty(), ids(CHUNK + 7))
     assert [after.tokens for after in tiny_engine.read_chunks(begun, ids(70))] == [64, 96, 109]
