@@ -7,6 +7,7 @@ Rows may differ in length; one that has ended is dropped. This is the plain form
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -87,32 +88,47 @@ class Rows:
 
 @device_errors()
 def read(
-    model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState], keep: bool = True
+    model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState],
+    since: Sequence[int] | None = None, keep: bool = True,
 ) -> Tensor:
     """Read a question into each of `states`, which went on from `shared` by any number of tokens.
 
     questions: int64 [T] of any lengths. keep: the states move on; otherwise they stay as they are, and may be the same.
-    Returns the hidden states [N, D] of all their tokens, one question's behind the other's.
+    Returns the hidden states [N, D] of their tokens, one question's behind the other's; of each from token `since` on,
+    by default of all.
     """
-    ends = torch.tensor([question.shape[0] for question in questions]).cumsum(0).tolist()
-    spans = [slice(end - question.shape[0], end) for question, end in zip(questions, ends, strict=True)]
+    spans = _spans([question.shape[0] for question in questions])
+    tails = [slice(s.start + first, s.stop) for s, first in zip(spans, since or [0] * len(spans), strict=True)]
     x = F.embedding(torch.cat(list(questions)), model.embedding)
     for n, layer in enumerate(model.layers):
         assert isinstance(layer, Layer)
         given = norm.rms_norm(x, layer.attention_norm, layer.eps)
-        before = shared.layers[n]
+        before, own = shared.layers[n], [state.layers[n] for state in states]
+        wanted = tails if n + 1 == len(model.layers) else spans
         if isinstance(before, MLAState):
             assert isinstance(layer.attention, MLA)
-            own = [state.layers[n] for state in states]
-            x = x + _read_mla(layer.attention, given, before, [s for s in own if isinstance(s, MLAState)], spans, keep)
+            kept = [s for s in own if isinstance(s, MLAState)]
+            attended = _read_mla(layer.attention, given, before, kept, spans, wanted, keep)
         else:
             assert isinstance(layer.attention, KDA)
-            kept = [state.layers[n] for state in states]
-            x = x + _read_kda(layer.attention, given, [s for s in kept if isinstance(s, KDAState)], spans, keep)
+            attended = _read_kda(layer.attention, given, [s for s in own if isinstance(s, KDAState)], spans, keep)
+            attended = _rows(attended, wanted)
+        x = _rows(x, wanted) + attended
         x = x + layer.feed_forward(norm.rms_norm(x, layer.feed_forward_norm, layer.eps))
     for state, question in zip(states, questions, strict=True):
         state.tokens += question.shape[0] if keep else 0
     return norm.rms_norm(x, model.norm, model.config.eps)
+
+
+def _spans(lengths: Sequence[int]) -> list[slice]:
+    """Where stretches of these lengths stand, one behind the other."""
+    ends = accumulate(lengths)
+    return [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+
+
+def _rows(x: Tensor, spans: Sequence[slice]) -> Tensor:
+    """Stretches of x [N, D], one behind the other."""
+    return x if sum(s.stop - s.start for s in spans) == x.shape[0] else torch.cat([x[span] for span in spans])
 
 
 def _ids(model: Transformer, tokens: Sequence[int]) -> Tensor:
@@ -178,16 +194,19 @@ def _read_kda(layer: KDA, x: Tensor, states: Sequence[KDAState], spans: Sequence
 
 
 def _read_mla(
-    layer: MLA, x: Tensor, shared: MLAState, states: Sequence[MLAState], spans: Sequence[slice], keep: bool
+    layer: MLA, x: Tensor, shared: MLAState, states: Sequence[MLAState], spans: Sequence[slice],
+    wanted: Sequence[slice], keep: bool,
 ) -> Tensor:
-    """`MLA.forward` for the tokens of every row, x [N, D] -> [N, D]: all of them meet the shared pages at once."""
+    """`MLA.forward` for the tokens of every row, x [N, D] -> [M, D], of those `wanted`, the ends of `spans`: all of
+    them meet the shared pages at once."""
     q, latents, up = layer.project(x)
+    q = _rows(q.transpose(0, 1), wanted).transpose(0, 1)
     past = layer.attend_past(q, up, list(shared.pages()))
     outs = []
-    for state, span in zip(states, spans, strict=True):
-        shared_past = (past[0][:, span], past[1][:, span]) if past else None
+    for state, span, place in zip(states, spans, _spans([s.stop - s.start for s in wanted]), strict=True):
+        shared_past = (past[0][:, place], past[1][:, place]) if past else None
         own = torch.cat([state.rows(shared.tokens), latents[span]])
-        outs.append(layer.attend_new(q[:, span], own, up, shared_past))
+        outs.append(layer.attend_new(q[:, place], own, up, shared_past))
         if keep:
             state.append(latents[span])
     return layer.join(torch.cat(outs, 1), x.dtype)

@@ -102,7 +102,7 @@ class Engine:
 
     def read_chunks(self, state: ModelState, ids: Sequence[int]) -> Iterator[ModelState]:
         """Read `ids` chunk by chunk; yields the state after each. Fork what is to outlive the next step."""
-        for after, _ in self._chunks(state, ids):
+        for after, _ in self._chunks(state, ids, len(ids)):
             yield after
 
     def next_logits(self, state: ModelState, ids: Sequence[int]) -> tuple[ModelState, torch.Tensor]:
@@ -114,16 +114,14 @@ class Engine:
         self, state: ModelState, ids: Sequence[int], places: Sequence[int]
     ) -> tuple[ModelState, torch.Tensor]:
         """Read `ids` and give the float32 logits [places, vocabulary] of what follows the first n of them, for each n
-        (at least 1) of `places`, which ascend."""
+        (at least 1) of `places`, which ascend: the nearer they are to the end, the less is computed."""
         if not ids:
             raise ValueError("at least one token is needed to predict the next")
-        begun, left, rows = state.tokens, list(places), []
-        for after, hidden in self._chunks(state, ids):
-            first = after.tokens - begun - hidden.shape[0]  # tokens read before this chunk
-            here = [n for n in left if n <= first + hidden.shape[0]]
-            rows += [hidden[n - first - 1] for n in here]
-            state, left = after, left[len(here) :]
-        return state, self.model.logits(torch.stack(rows))
+        since, hidden = places[0] - 1, []
+        for after, rows in self._chunks(state, ids, since):
+            hidden.append(rows)
+            state = after
+        return state, self.model.logits(torch.cat(hidden)[[n - 1 - since for n in places]])
 
     @torch.no_grad()
     def likelihoods(
@@ -198,9 +196,11 @@ class Engine:
             else:
                 self._check_length(max(base.tokens + len(ids) for base, ids in zip(before, some, strict=True)))
                 states = [base.fork() for base in before]
-                hidden = batch.read(self.model, [self._tensor(ids) for ids in some], shared, states)
-                each = zip(hidden.split([len(ids) for ids in some]), at, strict=True)
-                logits = self.model.logits(torch.cat([rows[[n - 1 for n in wanted]] for rows, wanted in each]))
+                since = [wanted[0] - 1 for wanted in at]
+                hidden = batch.read(self.model, [self._tensor(ids) for ids in some], shared, states, since)
+                tails = hidden.split([len(ids) - first for ids, first in zip(some, since, strict=True)])
+                each = zip(tails, since, at, strict=True)
+                logits = self.model.logits(torch.cat([x[[n - 1 - first for n in wanted]] for x, first, wanted in each]))
                 read += zip(states, logits.split([len(wanted) for wanted in at]), strict=True)
             yield []
         return read
@@ -274,14 +274,17 @@ class Engine:
             following = rows.step([token for _, token in going])
 
     @torch.no_grad()
-    def _chunks(self, state: ModelState, ids: Sequence[int]) -> Iterator[tuple[ModelState, torch.Tensor]]:
-        """Read `ids` into a fork of `state`; yields it with the chunk's hidden states [T, D] after each chunk."""
+    def _chunks(
+        self, state: ModelState, ids: Sequence[int], since: int
+    ) -> Iterator[tuple[ModelState, torch.Tensor]]:
+        """Read `ids` into a fork of `state`; yields it after each chunk, with hidden states [<= T, D] of its tokens,
+        those among the first `since` of all left out."""
         state = state.fork()
         self._check_length(state.tokens + len(ids))
         done = 0
         while done < len(ids):
             piece = ids[done : done + self.chunk - state.tokens % self.chunk]
-            hidden = self.model(self._tensor(piece), state)
+            hidden = self.model(self._tensor(piece), state, min(max(since - done, 0), len(piece)))
             done += len(piece)
             yield state, hidden
 

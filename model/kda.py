@@ -44,10 +44,10 @@ class KDA(nn.Module):
             "o_proj.weight": self.output.data,
         }
 
-    def forward(self, x: Tensor, state: KDAState) -> Tensor:
-        """x [T, D] -> [T, D]; `state` moves on by T tokens."""
+    def forward(self, x: Tensor, state: KDAState, since: int = 0) -> Tensor:
+        """x [T, D] -> [T - since, D], of the tokens from `since` on; `state` moves on by T tokens."""
         read = self._read_one if x.shape[0] == 1 and backend.use_triton(x) else self.read
-        return self.join(read(*self.project(x), state))
+        return self.join(read(*self.project(x), state)[since:])
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x [T, D] -> qkv [T, 3 H K], the raw gate of the state and that of the output [T, H, K], beta [T, H]."""

@@ -42,9 +42,12 @@ class MLA(nn.Module):
             "o_proj.weight": self.output.data,
         }
 
-    def forward(self, x: Tensor, state: MLAState) -> Tensor:
-        """x [T, D] -> [T, D]; `state` gains T rows of latents."""
-        q, rows, up = self.project(x)
+    def forward(self, x: Tensor, state: MLAState, since: int = 0) -> Tensor:
+        """x [T, D] -> [T - since, D], of the tokens from `since` on; `state` gains T rows of latents."""
+        q, rows, up = self.project(x, since)
+        if not q.shape[1]:
+            state.append(rows)
+            return x[since:]
         if x.shape[0] == 1 and backend.use_triton(x):  # in its page before it is asked for: one kernel sees all
             state.append(rows)
             past = self.attend_past(q, up, list(state.pages()))
@@ -54,9 +57,10 @@ class MLA(nn.Module):
         state.append(rows)
         return self.join(o, x.dtype)
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x [T, D] -> queries [H, T, nope+P], latents [T, R+P], and the map from latents to keys and values."""
-        q = linear(x, self.query).unflatten(-1, (self.heads, self.width)).transpose(0, 1)
+    def project(self, x: Tensor, since: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """x [T, D] -> queries of the tokens from `since` on [H, T - since, nope+P], latents [T, R+P], and the map from
+        latents to keys and values."""
+        q = linear(x[since:], self.query).unflatten(-1, (self.heads, self.width)).transpose(0, 1)
         latent, shared = linear(x, self.down).split([self.rank, self.width - self.nope], -1)
         rows = torch.cat([norm.rms_norm(latent, self.latent_norm, LATENT_EPS), shared], -1)
         return q, rows, self.up.unflatten(0, (self.heads, -1))  # the map: [H, nope+V, R]

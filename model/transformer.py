@@ -29,10 +29,12 @@ class Layer(nn.Module):
         self.attention_norm = nn.Parameter(torch.empty(config.hidden))
         self.feed_forward_norm = nn.Parameter(torch.empty(config.hidden))
 
-    def forward(self, x: Tensor, state: KDAState | MLAState) -> Tensor:
-        """x [T, D] -> [T, D]; `state` moves on by T tokens."""
-        attended = self.attention(norm.rms_norm(x, self.attention_norm, self.eps), state)
-        x, normed = norm.add_rms_norm(x, attended, self.feed_forward_norm, self.eps)
+    def forward(self, x: Tensor, state: KDAState | MLAState, since: int = 0) -> Tensor:
+        """x [T, D] -> [T - since, D], of the tokens from `since` on; `state` moves on by T tokens."""
+        attended = self.attention(norm.rms_norm(x, self.attention_norm, self.eps), state, since)
+        if since == x.shape[0]:
+            return x[since:]
+        x, normed = norm.add_rms_norm(x[since:], attended, self.feed_forward_norm, self.eps)
         return x + self.feed_forward(normed)
 
 
@@ -48,13 +50,15 @@ class Transformer(nn.Module):
         self.head = self.embedding if config.tied else Weight(torch.empty(config.vocab_size, config.hidden))
 
     @device_errors()
-    def forward(self, ids: Tensor, state: ModelState) -> Tensor:
-        """ids int64 [T] -> hidden [T, D] after the final norm; `state`, which the caller owns, moves on by T tokens."""
+    def forward(self, ids: Tensor, state: ModelState, since: int = 0) -> Tensor:
+        """ids int64 [T] -> hidden [T - since, D] after the final norm, of the tokens from `since` on; `state`, which
+        the caller owns, moves on by T tokens. For those before `since` the last layer does only what its state needs.
+        """
         x = F.embedding(ids, self.embedding)
-        for layer, layer_state in zip(self.layers, state.layers, strict=True):
-            x = layer(x, layer_state)
+        for n, (layer, layer_state) in enumerate(zip(self.layers, state.layers, strict=True), 1):
+            x = layer(x, layer_state, since if n == len(self.layers) else 0)
         state.tokens += ids.shape[0]
-        return norm.rms_norm(x, self.norm, self.config.eps)
+        return norm.rms_norm(x, self.norm, self.config.eps) if len(x) else x
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [T, D] -> float32 logits [T, vocabulary]."""

@@ -118,6 +118,12 @@ def test_questions_read_side_by_side_leave_the_states_they_leave_alone(
         states = [shared.fork() for _ in said]
         hidden = batch.read(tiny_engine.model, [torch.tensor(each) for each in said], shared, states)
         logits = tiny_engine.model.logits(torch.stack([each[-1] for each in hidden.split(lengths)]))
+        again, since = [shared.fork() for _ in said], [length // 2 for length in lengths]
+        tails = batch.read(tiny_engine.model, [torch.tensor(each) for each in said], shared, again, since)
+    expected = torch.cat([each[first:] for each, first in zip(hidden.split(lengths), since, strict=True)])
+    torch.testing.assert_close(tails, expected, rtol=1e-4, atol=1e-4)
+    for one, other in zip(states, again, strict=True):
+        assert all(torch.equal(one.to_tensors()[name], tensor) for name, tensor in other.to_tensors().items())
     for each, state_after, found in zip(said, states, logits, strict=True):
         alone, expected = tiny_engine.next_logits(shared, each)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

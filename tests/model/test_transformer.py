@@ -9,6 +9,8 @@ from kernels import moe
 from model.engine import Engine
 from model.state import ModelState
 from model.transformer import Transformer
+from tests import checkpoints
+from tests.bench import synthetic
 
 
 def ids(count: int) -> torch.Tensor:
@@ -59,6 +61,23 @@ def test_on_meta_takes_no_memory(tiny_engine: Engine) -> None:
     assert all(parameter.is_meta for parameter in model.parameters())
     shapes = {name: parameter.shape for name, parameter in tiny_engine.model.named_parameters()}
     assert {name: parameter.shape for name, parameter in model.named_parameters()} == shapes
+
+
+@pytest.mark.parametrize("last", ["mla", "kda"])
+@pytest.mark.parametrize("since", [0, 1, 60, 99, 100])
+def test_the_last_layer_leaves_out_what_nobody_wants_and_its_state_is_the_same(last: str, since: int) -> None:
+    attention = {"mla": {"kda_layers": [1, 2, 3], "full_attn_layers": [4]},
+                 "kda": {"kda_layers": [1, 2, 4], "full_attn_layers": [3]}}[last]
+    keys = checkpoints.CONFIG | {"num_hidden_layers": 4}
+    keys["linear_attn_config"] = checkpoints.CONFIG["linear_attn_config"] | attention
+    model = synthetic.model(keys, torch.float32)
+    whole, some = (ModelState.empty(model.config, torch.float32, torch.device("cpu")) for _ in range(2))
+    expected = model(ids(100), whole)[since:]
+    found = model(ids(100), some, since)
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    ours, theirs = some.to_tensors(), whole.to_tensors()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 130])
