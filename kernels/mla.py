@@ -110,12 +110,13 @@ def _sum(weights: Tensor, dtype: torch.dtype) -> Tensor:
 def expand(latents: Tensor, kv_up: Tensor, nope: int) -> tuple[Tensor, Tensor]:
     """Keys and values of every head from cached latents.
 
-    latents [S, R+P], kv_up [H, nope+V, R] -> (k [H, S, nope+P], v [H, S, V]).
+    latents [S, R+P], kv_up [H, nope+V, R] -> (k [H, S, nope+P], v [H, S, V]), each in memory of its own: a product with
+    a slice would copy it for each group of queries.
     """
     rank = kv_up.shape[-1]
     both = torch.matmul(latents[:, :rank], kv_up.transpose(-1, -2))  # [H, S, nope+V]
     shared = latents[None, :, rank:].expand(both.shape[0], -1, -1)
-    return torch.cat([both[..., :nope], shared], -1), both[..., nope:]
+    return torch.cat([both[..., :nope], shared], -1), both[..., nope:].contiguous()
 
 
 def attend_expanded(

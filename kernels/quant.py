@@ -19,6 +19,9 @@ BLOCK = 128
 GROUP = 64
 """Numbers of a row that share an int4 scale and zero."""
 
+ROWS = 512
+"""Rows of a stored matrix worked on at once: their intermediates stay in a processor's cache."""
+
 FP8_MAX = 448.0
 """The largest e4m3 number."""
 
@@ -69,8 +72,13 @@ class Grid:
 
     def values(self, dtype: torch.dtype = torch.bfloat16) -> Tensor:
         """The matrix back: computed in float32 and rounded to `dtype`."""
-        values = self.levels.unflatten(1, (-1, self.group)).float()
-        return values.mul_(self.scale.float()[..., None]).add_(self.zero.float()[..., None]).flatten(1).to(dtype)
+        values = torch.empty(self.q.shape[0], self.q.shape[1] * 8 // self.bits, dtype=dtype, device=self.q.device)
+        for start in range(0, len(values), ROWS):
+            part = self.rows(start, start + ROWS)
+            wide = part.levels.unflatten(1, (-1, part.group)).float()
+            wide.mul_(part.scale.float()[..., None]).add_(part.zero.float()[..., None])
+            values[start : start + ROWS] = wide.flatten(1)
+        return values
 
 
 Weights = Tensor | Fp8 | Int4

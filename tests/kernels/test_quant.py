@@ -82,3 +82,15 @@ def test_there_is_no_room_for_odd_rows_in_4_bits() -> None:
     with pytest.raises(ValueError, match="no multiple of 128"):
         quant.empty("int4", 2, 192)
     assert quant.parts(quant.empty("fp8", 200, 192))[1].shape == (2, 2)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_stored_matrix_comes_back_whole_though_it_is_worked_on_in_blocks_of_rows(bits: int) -> None:
+    rows, levels, scale, zero = 2 * quant.ROWS + 30, 2**bits, 0.5, -3.0
+    whole = torch.randint(0, levels, (rows, 128), generator=torch.Generator().manual_seed(bits), dtype=torch.uint8)
+    q = whole[:, 0::2] | (whole[:, 1::2] << 4) if bits == 4 else whole
+    per_row = torch.arange(rows)[:, None].expand(-1, 2).bfloat16()
+    grid = quant.Grid(q, torch.full((rows, 2), scale).bfloat16(), zero * per_row, bits)
+    expected = (whole.float() * scale + grid.zero.float().repeat_interleave(64, 1)).bfloat16()
+    assert torch.equal(grid.values(), expected)
+    assert grid.values(torch.float32).dtype == torch.float32
