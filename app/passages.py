@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from langchain_text_splitters import RecursiveCharacterTextSplitter
-
 
 @dataclass(frozen=True)
 class Place:
@@ -110,6 +108,8 @@ def split(text: str, size: int = 1_000) -> list[Passage]:
 
     The passages follow each other without a gap: joined, they are the text.
     """
+    from langchain_text_splitters import RecursiveCharacterTextSplitter  # long to import, and a question needs none
+
     splitter = RecursiveCharacterTextSplitter(
         chunk_size=size, chunk_overlap=0, strip_whitespace=False, keep_separator="start"
     )

@@ -26,8 +26,6 @@ FAILURES, WINDOW = 5, 60.0
 
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _HASHER = PasswordHasher()
-_NOBODY = _HASHER.hash(secrets.token_hex())
-"""Checked for a name that is not there, so that it takes as long as one that is."""
 
 
 class WrongPassword(OncereadError):
@@ -61,6 +59,8 @@ class Doors:
 
     def __init__(self, home: Home) -> None:
         self._home = home
+        # Checked for a name that is not there, so that it takes as long as one that is.
+        self._nobody = _HASHER.hash(secrets.token_hex())
         self._failures: dict[str, deque[float]] = defaultdict(deque)
         self._one_at_a_time = threading.Lock()  # a check takes 64 MB and a core: many at once would be an attack
 
@@ -72,7 +72,7 @@ class Doors:
             if wait > 0:
                 raise TooManyTries(wait)
             person = self._home.people.get(name)
-            if not _fits(person.password if person else _NOBODY, password) or person is None:
+            if not _fits(person.password if person else self._nobody, password) or person is None:
                 for kind in kinds:
                     self._failures[kind].append(time.monotonic())
                 raise WrongPassword("the name or the password is wrong")

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from app.errors import SourceError
-from app.extract.pdfium import open_pdf
 
 _DOTS_PER_POINT = 300 / 72
 _MOST_DOTS = 40_000_000
@@ -44,6 +43,8 @@ def check_ocr(language: str) -> None:
 def pages(data: bytes, numbers: Sequence[int], language: str) -> Iterator[tuple[int, str, bool, str | None, list[str]]]:
     """As `pdf.pages`, but what is drawn on them."""
     import pytesseract
+
+    from app.extract.pdfium import open_pdf  # long to import, and only those who read scans need it
 
     document = open_pdf(data)
     for number in numbers:

@@ -5,18 +5,25 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 
 from app.errors import OncereadError
-from app.reports import markdown, tables, web
+from app.reports import markdown, web
 from app.reports.report import Finished
 
 WRITERS: dict[str, Callable[[Finished], str | bytes]] = {
     "report.md": markdown.write,
     "report.html": web.write,
-    "report.csv": tables.csv_text,
-    "report.xlsx": tables.workbook,
+    "report.csv": lambda report: _tables().csv_text(report),
+    "report.xlsx": lambda report: _tables().workbook(report),
     "report.json": lambda report: everything(report),
 }
+
+
+def _tables() -> ModuleType:
+    from app.reports import tables  # long to import, and no other command needs it
+
+    return tables
 
 
 def everything(report: Finished) -> str:

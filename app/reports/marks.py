@@ -1,12 +1,16 @@
 """YAML that remembers on which line each of its parts stands, checked against a JSON schema in words for people."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from jsonschema import Draft202012Validator, ValidationError
 
 from app.errors import TemplateError
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 Path = tuple[str | int, ...]
 """The way from the top to a part: keys and list positions (from 0)."""
@@ -43,6 +47,8 @@ class Marked:
 
     def check(self, schema: dict[str, Any]) -> None:
         """Raises TemplateError for the first part, by line, that the schema forbids."""
+        from jsonschema import Draft202012Validator  # long to import, and a question needs none
+
         problems = [problem for error in Draft202012Validator(schema).iter_errors(self.data)
                     for problem in _in_words(error)]
         if problems:

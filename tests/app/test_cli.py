@@ -237,11 +237,14 @@ def test_the_command_starts_quickly() -> None:
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "ui.start", "list"], check=True, cwd=ROOT)
     assert time.perf_counter() - started < 20
+    code = "import gc, sys, ui.start; ui.start.main(); print(gc.isenabled(), *sys.modules, file=sys.stderr)"
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, ui.start; print('gradio' in sys.modules, 'transformers' in sys.modules)"],
-        check=True, capture_output=True, text=True, cwd=ROOT,
+        [sys.executable, "-c", code, "list"], check=True, capture_output=True, text=True, cwd=ROOT
     )
-    assert done.stdout.split() == ["False", "False"]
+    collecting, *modules = done.stderr.split()
+    assert collecting == "True"
+    assert "torch" in modules
+    assert {"gradio", "transformers", "openpyxl", "jsonschema", "langchain_text_splitters"}.isdisjoint(modules)
 
 
 def test_people_are_added_and_given_what_nobody_owns(
