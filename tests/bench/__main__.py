@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="+", choices=BENCHES)
     parser.add_argument("--inputs", type=int, help="fuzz: how many damaged files")
-    parser.add_argument("--tokens", type=int, help="latents, mini, reports, resume: how long the text is")
+    parser.add_argument("--tokens", type=int, help="engine, latents, mini, reports, resume: how long the text is")
     parser.add_argument("--rows", type=int, help="answers, latents: questions of each reading set")
     parser.add_argument("--lengths", help="answers: of the made-up texts, in tokens (1000,4000)")
     parser.add_argument("--texts", metavar="FOLDER", help="reports: ten whole books (.txt), not the openings of some")

@@ -35,6 +35,9 @@ LAYERS, EXPERTS, WEIGHTS = (27, 256, "bf16") if ON_GPU else (4, 16, "bf16")
 PARTS = "short,many,long,stages,parity,resume"
 """Besides `million`, which takes four minutes by itself."""
 
+TOKENS = 0
+"""Of the document that `resume` reads, if not its own choice."""
+
 SMALL: dict[str, int] = {} if ON_GPU else {
     "hidden_size": 256, "intermediate_size": 384, "moe_intermediate_size": 128, "vocab_size": 512,
     "num_attention_heads": 2, "kv_lora_rank": 64,
@@ -63,7 +66,7 @@ def run() -> Iterator[str]:
     yield from synthetic.spread(engine.model, tokens(2 * UNIT))
     parts: dict[str, Callable[[Engine], Iterator[str]]] = {
         "short": short, "many": many, "long": long, "stages": engine_stages.run, "parity": engine_parity.run,
-        "resume": engine_resume.run, "million": million,
+        "resume": lambda engine: engine_resume.run(engine, TOKENS), "million": million,
     }  # fmt: skip
     stopped: list[str] = []
     for name in PARTS.split(","):

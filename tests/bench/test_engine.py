@@ -8,7 +8,7 @@ import torch
 from model.config import KimiConfig
 from model.engine import Engine
 from model.transformer import Transformer
-from tests.bench import engine, engine_parity, engine_stages, synthetic
+from tests.bench import engine, engine_parity, engine_resume, engine_stages, synthetic
 
 
 def test_operations_are_those_counted_for_the_real_shape() -> None:
@@ -66,3 +66,19 @@ def test_a_part_that_fails_does_not_lose_those_behind_it(monkeypatch: pytest.Mon
         lines.extend(line for line in engine.run())
     assert lines.index("a row") < lines.index("another row")
     assert any("short stopped" in line and "RuntimeError: out of something" in line for line in lines)
+
+
+def test_every_token_of_a_text_is_compared() -> None:
+    built = engine.build(2, 4, "bf16")
+    ids = engine.tokens(40).tolist()
+    found = engine_parity.said(built, ids)
+    assert found.logits.shape[0] == found.experts.shape[1] == 40
+    last = built.next_logits(built.empty(), ids)[1]
+    assert torch.allclose(found.logits[-1], last.cpu().flatten(), atol=1e-4)
+
+
+def test_a_document_of_the_length_asked_for_is_read_saved_and_taken_up() -> None:
+    lines = list(engine_resume.run(engine.build(4, 4, "bf16"), 300))
+    assert lines[0].split()[1].startswith("3")
+    assert sum("from the saved state" in line for line in lines) == 3
+    assert any("read and saved" in line for line in lines)
