@@ -1,4 +1,4 @@
-"""`moe.mixture` on a GPU for one to 32 tokens: the chosen experts stream by once, at the speed of memory (Triton).
+"""`moe.mixture` on a GPU for one to 64 tokens: the chosen experts stream by once, at the speed of memory (Triton).
 
 Time goes into bytes of weights: at one token 9 experts' 127 MB in bf16 at the 48B shape. So a program multiplies a
 slice of one expert's rows with the tokens that chose it, eight at a time; the tensor cores have time to spare.
@@ -22,8 +22,8 @@ from kernels.kda_chunk_triton import dot
 from kernels.launch_triton import begin, overlap
 from kernels.quant import Fp8, Int4, Weights
 
-TOKENS, MOST = 32, 64
-"""Tokens that go this way, and that can: a plan is made by one program."""
+TOKENS = 64
+"""Tokens that go this way: a plan is made by one program."""
 
 COLUMNS = 8
 """Tokens of a slot: the width of the tensor cores' right operand."""
@@ -53,7 +53,7 @@ def results(
     top_k = chosen.shape[1]
     experts, _, inner = quant.shape(down)
     pieces = quant.shape(shared[1])[1] // inner
-    if tokens > MOST or pieces * inner != quant.shape(shared[1])[1]:
+    if tokens > TOKENS or pieces * inner != quant.shape(shared[1])[1]:
         raise ValueError(f"{tokens} tokens and a shared expert {pieces} experts wide do not go this way")
     x = x.contiguous()
     slots = most_slots(tokens, top_k, experts)

@@ -120,7 +120,7 @@ def few_or_grouped(engine: Engine) -> Iterator[str]:
         each, chosen = route(x, layer.router, layer.bias, layer.top_k, layer.renormalize, layer.scaling)
         took = []
         for module in (moe_few_triton, moe_grouped_triton):
-            if module is moe_few_triton and tokens > moe_few_triton.MOST:
+            if module is moe_few_triton and tokens > moe_few_triton.TOKENS:
                 took.append(math.nan)
                 continue
             shared = (layer.shared.gate_up, layer.shared.down)

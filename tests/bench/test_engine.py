@@ -79,6 +79,6 @@ def test_every_token_of_a_text_is_compared() -> None:
 
 def test_a_document_of_the_length_asked_for_is_read_saved_and_taken_up() -> None:
     lines = list(engine_resume.run(engine.build(4, 4, "bf16"), 300))
-    assert lines[0].split()[1].startswith("3")
+    assert 300 <= int(lines[0].split()[1]) < 500
     assert sum("from the saved state" in line for line in lines) == 3
     assert any("read and saved" in line for line in lines)

@@ -27,7 +27,7 @@ def layer() -> MoE:
     return layer.requires_grad_(False)
 
 
-@pytest.mark.parametrize("tokens", [1, 5, 32, 33, 200])
+@pytest.mark.parametrize("tokens", [1, 5, 33, 64, 65, 200])
 def test_triton_is_the_reference(layer: MoE, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(tokens, 32, generator=torch.Generator(DEVICE).manual_seed(tokens), device=DEVICE)
     monkeypatch.setenv("ONCEREAD_KERNELS", "reference")
