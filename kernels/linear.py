@@ -90,7 +90,7 @@ def pack(grids: Sequence[Grid]) -> Packed | None:
 
 def _digits(grid: Grid) -> list[tuple[Tensor, Tensor]]:
     """The digits of a grid's rows, which are a multiple of 16 and few: their integers take eight times their bytes."""
-    levels, scale, zero = grid.levels.to(torch.int32), grid.scale.float(), grid.zero.float()
+    levels, scale, zero = grid.levels, grid.scale.float(), grid.zero.float()
     digits = []
     for shift in range(0, grid.bits, 4):
         # The kernel counts a digit's levels from the eighth; the grid's lowest value goes with the last digit.
@@ -98,7 +98,7 @@ def _digits(grid: Grid) -> list[tuple[Tensor, Tensor]]:
         lowest = 8 * unit + (zero if shift + 4 == grid.bits else 0)
         scale_zero = torch.stack([unit, lowest], -1).transpose(0, 1).contiguous().to(grid.scale.dtype)
         digit = levels if grid.bits == 4 else (levels >> shift) & 15
-        digits.append((torch.ops.aten._convert_weight_to_int4pack_for_cpu(digit, 1), scale_zero))
+        digits.append((torch.ops.aten._convert_weight_to_int4pack_for_cpu(digit.to(torch.int32), 1), scale_zero))
     return digits
 
 
