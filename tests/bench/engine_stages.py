@@ -10,7 +10,8 @@ from torch.profiler import ProfilerActivity, profile
 from kernels import moe_few_triton
 from kernels.linear import Weight
 from model.engine import Engine
-from model.transformer import Transformer
+from model.mla import MLA
+from model.transformer import Layer, Transformer
 from tests.bench.timing import copy_speed, graphed_milliseconds, matmul_speed
 from tests.kernels.device import ON_GPU
 
@@ -88,10 +89,16 @@ def stage_of(kernel: str) -> str:
 
 
 def operations(model: Transformer, tokens: int, past: int) -> dict[str, float]:
-    """Floating-point operations of a chunk's stages. The expansion of latents counts with the matrices it is one of."""
-    config = model.config
-    layers, mla = config.layers - len(config.dense_layers), len(config.mla_layers)
+    """Floating-point operations of a chunk's stages while a document is read: of the last layer only what its state
+    needs. The expansion of latents counts with the matrices it is one of."""
+    config, last = model.config, model.layers[-1]
+    assert isinstance(last, Layer)
+    working = set(range(config.layers - 1))
+    layers, mla = len(working - set(config.dense_layers)), len(working & set(config.mla_layers))
+    idle = [last.attention.output, *([last.attention.query] if isinstance(last.attention, MLA) else [])]
+    idle += [x for x in last.feed_forward.parameters() if isinstance(x, Weight) and x.dim() == 2]
     whole = sum(x.numel() for x in model.parameters() if isinstance(x, Weight) and x.dim() == 2)
+    whole -= sum(x.numel() for x in idle)
     shared = 3 * config.hidden * config.shared_inner * layers
     heads = config.heads * (config.nope + config.shared + config.value_dim)
     expansion = config.rank * config.heads * (config.nope + config.value_dim)
