@@ -13,7 +13,7 @@ from app.choosing import Asked, is_answer_in_code
 from app.citations import Citation, at, cite, parse_reply
 from app.claims import Claim, claims
 from app.dialogue import Exchange, question_ids
-from app.evidence import Found, asks_of_the_whole, find, in_context, is_foreign, near_words, shown
+from app.evidence import Found, asks_of_the_whole, chosen, find, in_context, is_foreign, near_words, shown
 from app.home import Home
 from app.passages import Passage, Places
 from model.sampling import Sampling
@@ -129,13 +129,14 @@ def prepare(
         return Prepared(document_id, question, ids, len(ids), sampling=sampling)
     places = places_of(home, document_id)
     look_up = look_up or in_context(question, [exchange.question for exchange in earlier])
-    found = find(home, document_id, places, look_up)
+    found = find(home, document_id, places, look_up, home.aids.excerpt)
     nearest = tuple(one.sentence for one in found[:NEAREST])
     if home.aids.choose_quotes and is_foreign(look_up, found):
         return Prepared(
             document_id, question, (), opening=prompts.NOT_FOUND, whole=True, nearest=nearest, sampling=sampling
         )
-    passages = tuple(one.passage for one in found[:count])
+    best = chosen(found, count)
+    passages = tuple(one.passage for one in best)
     asked = tuple(question_ids(home.engine, earlier, question, shown(places, passages), read=read))
     prepared = Prepared(
         document_id, question, asked, len(asked), evidence=passages, nearest=nearest, sampling=sampling,
@@ -143,7 +144,7 @@ def prepare(
     )
     if not found or not home.aids.choose_quotes:
         return prepared
-    candidates = _candidates(places, found[:count], Asked.of(look_up))
+    candidates = quotable(places, best, Asked.of(look_up))
     opening = candidates[0].opening
     return replace(
         prepared, ids=(*asked, *home.engine.tokenizer.encode(opening)), opening=opening,
@@ -151,7 +152,7 @@ def prepare(
     )
 
 
-def _candidates(places: Places, found: Sequence[Found], asked: Asked) -> tuple[Candidate, ...]:
+def quotable(places: Places, found: Sequence[Found], asked: Asked) -> tuple[Candidate, ...]:
     """The sentences of the evidence that fit best, best first, each wording once."""
     fitting = sorted((one for each in found for one in each.sentences), key=lambda scored: -scored[0])
     if asked.of_code:  # what a line of code does, its form says better than any likelihood

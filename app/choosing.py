@@ -1,9 +1,11 @@
 """Which sentence answers a question, by its words alone: for a model too small to choose its quote itself.
 
 A sentence is the better the more of the question's content words it holds, each counted by how rare it is in the
-document (inverse document frequency); words of the same beginning, words in the same order, what kind of thing is
-asked for (a number, a time, a name) and the rank of its passage decide between equals. The weights were set on SQuAD
-and FairytaleQA training questions: the right sentence of a whole article is first for 70 % (the overlap alone: 68 %).
+document (inverse document frequency), and the more of them it holds together with its neighbours; words of the same
+beginning, words in the same order, what kind of thing is asked for (a number, a time, a name) and the rank of its
+passage decide between equals. The weights are those of a logistic regression among the sentences of eight passages, of
+3,100 training questions of SQuAD, SQuADShifts and FairytaleQA, rounded. The right sentence of a whole article is first
+for 71 % of SQuAD's questions, among the first three for 86 % (`python -m tests.bench evidence`).
 """
 
 import math
@@ -117,22 +119,24 @@ class Chooser:
         }
         self._total = sum(self._weights.values()) or 1.0
 
-    def score(self, sentence: str, rank: float = 0.0) -> float:
-        """How well a sentence fits. rank: its passage's BM25 as a share of the best one's."""
+    def score(self, sentence: str, rank: float = 0.0, context: str = "") -> float:
+        """How well a sentence fits. rank: its passage's BM25 as a share of the best one's. context: the sentence with
+        its neighbours."""
         words = [word.lower() for word in _WORD.findall(sentence)]
         stems = [stem(word) for word in words]
         return (
-            self.cover(stems)
-            + self._alike(set(stems))
+            0.6 * self.cover(stems)
+            + 0.6 * self.cover_of(context or sentence)
+            + 0.15 * self._alike(set(stems))
             + 0.3 * _common_order(self._order, [s for s in stems if s in self._weights]) / len(self._order or "?")
-            + 0.3 * rank
-            + 0.1 * self._has_kind(sentence, words, stems)
-            - 0.3 * (len(words) < 6 and not self.asked.of_code)
+            + 0.4 * rank
+            + 0.15 * self._has_kind(sentence, words, stems)
+            - 0.15 * (len(words) < 6 and not self.asked.of_code)
         )
 
     def cover(self, stems: Iterable[str]) -> float:
         """The share of the question's weight that these stems hold, from 0 to 1."""
-        return sum(self._weights.get(each, 0.0) for each in set(stems)) / self._total
+        return math.fsum(self._weights.get(each, 0.0) for each in set(stems)) / self._total  # in any order the same
 
     def cover_of(self, text: str) -> float:
         """`cover` of a text's words."""
@@ -142,7 +146,7 @@ class Chooser:
         """The share of the weight whose words only begin like one of the stems."""
         beginnings = {each[:5] for each in stems if len(each) > 4}
         missing = {w: v for w, v in self._weights.items() if w not in stems and len(w) > 5}
-        return sum(weight for word, weight in missing.items() if word[:5] in beginnings) / self._total
+        return math.fsum(weight for word, weight in missing.items() if word[:5] in beginnings) / self._total
 
     def _has_kind(self, sentence: str, words: list[str], stems: list[str]) -> int:
         """1 if the sentence has the kind of thing asked for beside the question's own words, -1 if not, 0 unknown."""

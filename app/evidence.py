@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.choosing import Asked, Chooser, stem
+from app.excerpts import around, line_of, share
 from app.extract.document import HEADER
 from app.home import Home
 from app.passages import Passage, Places
-from app.sentences import passages, sentences
+from app.sentences import passages
 
 CANDIDATES = 8
 """Passages looked into. The right sentence of a whole SQuAD article or tale is in the first eight for 92 %."""
+SIZE = 700
+"""Characters of an indexed passage at most; and of all that is shown, for each passage of evidence."""
 
 LEAST_COVER = 0.3
 """A question is foreign to a document if no passage holds this share of the question's words, weighted by
@@ -43,7 +46,7 @@ _LEANS = re.compile(
 @dataclass(frozen=True)
 class Found:
     """A passage and its sentences with how well each fits the question, best first. cover: the share of the
-    question's words, weighted by how rare they are, that the passage holds."""
+    question's words, weighted by how rare they are, that an indexed passage holds which it has a part of."""
 
     passage: Passage
     sentences: tuple[tuple[float, Passage], ...]
@@ -60,30 +63,80 @@ class Found:
         return self.sentences[0][0]
 
 
-def find(home: Home, document_id: str, places: Places, question: str) -> list[Found]:
+def find(home: Home, document_id: str, places: Places, question: str, size: int = SIZE) -> list[Found]:
     """The passages for a question, best first; builds the document's index if there is none. `places`: the document's.
 
-    Where the question asks of the text as a whole, its first and last passages come before all others. Empty if no
-    passage holds a word of any other question.
+    Each is a sentence that fits, with its neighbours as far as `size` characters go (SIZE, for a question about code);
+    a sentence is in one of them only. Where the question asks of the text as a whole, its first and last passages come
+    before all others. Empty if no passage holds a word of any other question.
     """
     index(home, document_id, places)
     asked = Asked.of(question)
+    size = SIZE if asked.of_code else size
     hits = home.evidence.search(document_id, asked.words, CANDIDATES)
     chooser = Chooser(asked, *home.evidence.spread(document_id, asked.words))
     best = hits[0].score if hits else 0.0
     ranked = {Passage(hit.char_start, hit.char_end): hit.score / best if best > 0 else 1.0 for hit in hits}
-    found = sorted((_look(places, chooser, *each) for each in ranked.items()), key=lambda one: -one.score)
+    found = _excerpts([_look(places, chooser, *each, size) for each in ranked.items()], size)
     if not asks_of_the_whole(question):
         return found
-    edges = [_look(places, chooser, passage, 0.0) for passage in _edges(places, question)]
-    return [*edges, *(one for one in found if one.passage not in {edge.passage for edge in edges})]
+    looked = [_look(places, chooser, passage, 0.0, size) for passage in _edges(places, question)]
+    edges = [one.found(slice(one.own.start, one.own.stop), one.cover) for one in looked]
+    return [*edges, *(one for one in found if not any(share(one.passage, edge.passage) for edge in edges))]
 
 
-def _look(places: Places, chooser: Chooser, passage: Passage, rank: float) -> Found:
-    """A passage with its sentences, scored. rank: its BM25 as a share of the best one's."""
-    within = sentences(places.text, passage.char_start, passage.char_end)
-    scored = sorted(((chooser.score(places.words(s), rank), s) for s in within), key=lambda each: -each[0])
-    return Found(passage, tuple(scored), chooser.cover_of(places.words(passage)))
+def chosen(found: Sequence[Found], count: int) -> list[Found]:
+    """The best of what was found, as much as is shown where `count` passages are: as many characters as those have.
+    The first of it in any case."""
+    taken: list[Found] = []
+    room = count * SIZE
+    for one in found:
+        length = one.passage.char_end - one.passage.char_start
+        if taken and length > room:
+            break
+        taken.append(one)
+        room -= length
+    return taken
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """An indexed passage: the sentences in it and around it, each with how well it fits; which are its own; its
+    cover."""
+
+    passage: Passage
+    line: list[Passage]
+    own: range
+    fits: list[float]
+    cover: float
+
+    def found(self, part: slice, cover: float) -> Found:
+        """A part of the line as what was found."""
+        line = self.line[part]
+        scored = sorted(zip(self.fits[part], line, strict=True), key=lambda each: -each[0])
+        return Found(Passage(line[0].char_start, line[-1].char_end), tuple(scored), cover)
+
+
+def _look(places: Places, chooser: Chooser, passage: Passage, rank: float, size: int) -> _Looked:
+    """What a passage has for a question. rank: its BM25 as a share of the best one's."""
+    line, own = line_of(places, passage, size)
+    words = ["", *map(places.words, line), ""]
+    fits = [chooser.score(words[n], rank, " ".join(words[n - 1 : n + 2])) for n in range(1, len(line) + 1)]
+    return _Looked(passage, line, own, fits, chooser.cover_of(places.words(passage)))
+
+
+def _excerpts(looked: Sequence[_Looked], size: int) -> list[Found]:
+    """Excerpts of passages, the best first: around their sentences, in the order in which these fit."""
+    anchors = [(one.fits[n], one, n) for one in looked for n in one.own]
+    found: list[Found] = []
+    for _, one, n in sorted(anchors, key=lambda anchor: -anchor[0]):
+        taken = [each.passage for each in found]
+        if any(share(one.line[n], other) for other in taken):
+            continue
+        part = around(one.line, n, size, taken)
+        whole = Passage(one.line[part][0].char_start, one.line[part][-1].char_end)
+        found.append(one.found(part, max(each.cover for each in looked if share(each.passage, whole))))
+    return found
 
 
 def _edges(places: Places, question: str) -> list[Passage]:
@@ -127,18 +180,32 @@ def near_words(home: Home, document_id: str, places: Places, quote: str) -> list
 def index(home: Home, document_id: str, places: Places) -> None:
     """Make sure that a document's passages are in the index."""
     if not home.evidence.ready(document_id):
-        cut = [p for _, start, end in places.files for p in passages(places.text, start, end)]
+        cut = [p for _, start, end in places.files for p in passages(places.text, start, end, SIZE)]
         home.evidence.build(document_id, ((p.char_start, p.char_end, places.words(p)) for p in cut))
 
 
 def shown(places: Places, chosen: Sequence[Passage]) -> str:
     """Passages as the model reads them: plain text in the document's order, each under its file's header line if the
-    document has several files."""
-    parts = []
-    for passage in sorted(chosen, key=lambda one: one.char_start):
-        words = places.words(passage)
-        header = HEADER.format(places.locate(passage.char_start, passage.char_end).path)
-        if len(places.files) > 1 and not words.startswith(header.strip()):
+    document has several files. What follows in the text is one."""
+    parts: list[str] = []
+    path = ""
+    for passage in _joined(places, chosen):
+        words, last = places.words(passage), path
+        path = places.locate(passage.char_start, passage.char_end).path
+        header = HEADER.format(path)
+        if len(places.files) > 1 and path != last and not words.startswith(header.strip()):
             words = header + words
         parts.append(words)
     return "\n\n".join(parts)
+
+
+def _joined(places: Places, chosen: Sequence[Passage]) -> list[Passage]:
+    """Passages in the document's order, those that only blanks part made one."""
+    joined: list[Passage] = []
+    for passage in sorted(chosen, key=lambda one: one.char_start):
+        last = joined[-1] if joined else None
+        if last is not None and places.words(Passage(last.char_end, passage.char_start)).isspace():
+            joined[-1] = Passage(last.char_start, passage.char_end)
+        else:
+            joined.append(passage)
+    return joined

@@ -58,6 +58,14 @@ def test_between_equals_the_kind_of_thing_decides() -> None:
     assert best("When did the mill burn?", "The mill burned down with all of its grain.", right) == right
 
 
+def test_what_its_neighbours_say_counts_for_a_sentence() -> None:
+    asked = Asked.of("When did the mill at Corbel burn?")
+    chooser = Chooser(asked, 10, [1] * len(asked.words))
+    sentence = "The mill burned down in the year 1871."
+    assert chooser.score(sentence, context=f"Corbel had a mill. {sentence}") > chooser.score(sentence)
+    assert chooser.score(sentence, context=sentence) == chooser.score(sentence)
+
+
 def test_a_definition_is_preferred_to_a_use() -> None:
     right = "def read_state(home, document):"
     use = "    result, state = reading.read_state(home, document_id)  # read_state is defined elsewhere"

@@ -6,8 +6,10 @@ import pytest
 
 from app import library
 from app.answers import places_of
-from app.evidence import find, in_context, is_foreign, shown
+from app.evidence import SIZE, chosen, find, in_context, is_foreign, shown
+from app.excerpts import share
 from app.home import Home
+from app.passages import Passage
 
 FILES = {
     "mill.py": "def grind(corn):\n    return corn * 2\n" + "# a note on nothing\n" * 60,
@@ -98,3 +100,56 @@ def test_the_index_goes_with_the_document(home: Home, document: str) -> None:
     assert home.evidence.ready(document)
     library.remove(home, document)
     assert not home.evidence.ready(document)
+
+
+@pytest.fixture
+def scattered(home: Home, tmp_path: Path) -> str:
+    """A document that speaks of the mill in six places far from each other."""
+    other = "Herons live by the river all winter, and nobody knows how many there are. " * 20
+    text = "".join(f"The mill had owner number {n}. Her name was Anna {n}. {other}" for n in range(6))
+    (tmp_path / "text.txt").write_text(text, "utf-8")
+    return library.add(home, [tmp_path / "text.txt"]).id
+
+
+def test_excerpts_of_several_places_share_the_room_of_a_passage(home: Home, scattered: str) -> None:
+    places = places_of(home, scattered)
+    whole = chosen(find(home, scattered, places, "Who owned the mill?"), 1)
+    pieces = chosen(find(home, scattered, places, "Who owned the mill?", 200), 1)
+    assert [len(places.words(one.passage)) > 500 for one in whole] == [True]
+    assert len(pieces) >= 3
+    assert all("mill had owner" in places.words(one.passage) for one in pieces)
+    assert all("Her name was Anna" in places.words(one.passage) for one in pieces)  # what stands beside it comes along
+    assert all(len(places.words(one.passage)) <= 200 for one in pieces)
+    assert sum(len(places.words(one.passage)) for one in pieces) <= SIZE
+    assert len(chosen(find(home, scattered, places, "Who owned the mill?", 200), 2)) > len(pieces)
+
+
+def test_a_sentence_is_in_one_excerpt_only(home: Home, scattered: str) -> None:
+    found = find(home, scattered, places_of(home, scattered), "Which herons live by the mill?", 150)
+    assert len(found) > 4
+    for n, one in enumerate(found):
+        assert not any(share(one.passage, other.passage) for other in found[:n])
+        assert all(share(sentence, one.passage) for _, sentence in one.sentences)
+    assert [one.sentence for one in found] == [max(one.sentences, key=lambda each: each[0])[1] for one in found]
+
+
+def test_the_first_is_shown_however_long_it_is(home: Home, scattered: str) -> None:
+    found = find(home, scattered, places_of(home, scattered), "mill")
+    assert chosen(found, 0) == found[:1]
+    assert chosen([], 4) == []
+
+
+def test_lines_of_code_are_shown_by_the_passage(home: Home, document: str) -> None:
+    places = places_of(home, document)
+    first = find(home, document, places, "Where is grind defined?", 100)[0].passage
+    assert first.char_end - first.char_start > 500
+
+
+def test_what_follows_in_the_text_is_shown_as_it_stands_there(home: Home, document: str) -> None:
+    places = places_of(home, document)
+    start = places.text.index("Herons")
+    length = len("Herons live by the river all winter.")
+    one, two, _, far = (Passage(start + n * (length + 1), start + n * (length + 1) + length) for n in range(4))
+    words = shown(places, [far, two, one])
+    assert places.text[one.char_start : two.char_end] + "\n\n" + places.words(far) in words
+    assert words.count("# File:") == 1  # once for all that is of one file

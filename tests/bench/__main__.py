@@ -12,8 +12,8 @@ from datetime import date
 import torch
 
 BENCHES = (
-    "answers", "crash", "engine", "exactness", "extract", "fuzz", "kda", "latents", "linear", "load", "mini", "mla",
-    "moe", "packers", "page", "reports", "resume", "storage",
+    "answers", "crash", "engine", "evidence", "exactness", "extract", "fuzz", "kda", "latents", "linear", "load",
+    "mini", "mla", "moe", "packers", "page", "reports", "resume", "storage",
 )
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=BENCHES)
     parser.add_argument("--inputs", type=int, help="fuzz: how many damaged files")
     parser.add_argument("--tokens", type=int, help="engine, latents, mini, reports, resume: how long the text is")
-    parser.add_argument("--rows", type=int, help="answers, latents: questions of each reading set")
+    parser.add_argument("--rows", type=int, help="answers, evidence, latents: questions of each reading set")
     parser.add_argument("--lengths", help="answers: of the made-up texts, in tokens (1000,4000)")
     parser.add_argument("--texts", metavar="FOLDER", help="reports: ten whole books (.txt), not the openings of some")
     parser.add_argument("--plot", metavar="FILE", help="answers: draw right answers by length")
