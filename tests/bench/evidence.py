@@ -3,7 +3,7 @@
 No model runs: a minute or two on one core. Questions of the reading sets in $ONCEREAD_EVAL (by default ../shared/eval)
 that have an answer, asked of their whole article or tale, and of long documents made of many. Every second row only,
 for the others were used to choose settings; `--rows` takes so many, evenly spaced. Beside it the best passage by plain
-BM25: of SQLite's FTS5, and of bm25s where that package is installed (`pip install bm25s`).
+BM25: of our index, and of bm25s where that package is installed (`pip install bm25s`).
 """
 
 import importlib
@@ -155,8 +155,8 @@ def _measured(
     quotes = [_holds(places.words(one.sentence), question.golds) for one in quotable(places, first, asked)]
     for count in QUOTED:
         yield f"best of {count} sentences" if count > 1 else "first sentence", any(quotes[:count])
-    hits = home.evidence.search(document, asked.words, 1)
-    yield "FTS5's best passage", any(_holds(places.text[hit.char_start : hit.char_end], question.golds) for hit in hits)
+    best = [places.text[hit.char_start : hit.char_end] for hit in home.evidence.search(document, asked.words, 1)]
+    yield "the index's best passage", any(_holds(words, question.golds) for words in best)
     if rival:
         yield "bm25s' best passage", _holds(rival(question.asked), question.golds)
 
