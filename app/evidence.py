@@ -15,6 +15,8 @@ CANDIDATES = 8
 """Passages looked into. The right sentence of a whole SQuAD article or tale is in the first eight for 92 %."""
 SIZE = 700
 """Characters of an indexed passage at most; and of all that is shown, for each passage of evidence."""
+SHORT = 2 * SIZE
+"""Characters of a text of which half is shown anyway: it is not cut into smaller excerpts than that half."""
 
 LEAST_COVER = 0.3
 """A question is foreign to a document if no passage holds this share of the question's words, weighted by
@@ -66,13 +68,13 @@ class Found:
 def find(home: Home, document_id: str, places: Places, question: str, size: int = SIZE) -> list[Found]:
     """The passages for a question, best first; builds the document's index if there is none. `places`: the document's.
 
-    Each is a sentence that fits, with its neighbours as far as `size` characters go (SIZE, for a question about code);
-    a sentence is in one of them only. Where the question asks of the text as a whole, its first and last passages come
-    before all others. Empty if no passage holds a word of any other question.
+    Each is a sentence that fits, with its neighbours as far as `size` characters go (SIZE, for a question about code or
+    a SHORT text); a sentence is in one of them only. Where the question asks of the text as a whole, its first and last
+    passages come before all others. Empty if no passage holds a word of any other question.
     """
     index(home, document_id, places)
     asked = Asked.of(question)
-    size = SIZE if asked.of_code else size
+    size = SIZE if asked.of_code or len(places.text) <= SHORT else size
     hits = home.evidence.search(document_id, asked.words, CANDIDATES)
     chooser = Chooser(asked, *home.evidence.spread(document_id, asked.words))
     best = hits[0].score if hits else 0.0

@@ -6,7 +6,7 @@ import pytest
 
 from app import library
 from app.answers import places_of
-from app.evidence import SIZE, chosen, find, in_context, is_foreign, shown
+from app.evidence import SHORT, SIZE, chosen, find, in_context, is_foreign, shown
 from app.excerpts import share
 from app.home import Home
 from app.passages import Passage
@@ -143,6 +143,17 @@ def test_lines_of_code_are_shown_by_the_passage(home: Home, document: str) -> No
     places = places_of(home, document)
     first = find(home, document, places, "Where is grind defined?", 100)[0].passage
     assert first.char_end - first.char_start > 500
+
+
+@pytest.mark.parametrize(("times", "cut"), [(8, False), (20, True)])
+def test_a_short_text_is_not_cut_into_pieces(home: Home, tmp_path: Path, times: int, cut: bool) -> None:
+    owners = (f"The mill had owner number {n}, and nobody knows what her name was, or why she left." for n in range(times))
+    text = " ".join(owners)
+    assert (len(text) > SHORT) is cut
+    (tmp_path / "text.txt").write_text(text, "utf-8")
+    document = library.add(home, [tmp_path / "text.txt"]).id
+    first = find(home, document, places_of(home, document), "Who owned the mill?", 200)[0].passage
+    assert (first.char_end - first.char_start <= 200) is cut
 
 
 def test_what_follows_in_the_text_is_shown_as_it_stands_there(home: Home, document: str) -> None:
