@@ -145,10 +145,9 @@ def test_lines_of_code_are_shown_by_the_passage(home: Home, document: str) -> No
     assert first.char_end - first.char_start > 500
 
 
-@pytest.mark.parametrize(("times", "cut"), [(8, False), (20, True)])
+@pytest.mark.parametrize(("times", "cut"), [(10, False), (24, True)])
 def test_a_short_text_is_not_cut_into_pieces(home: Home, tmp_path: Path, times: int, cut: bool) -> None:
-    owners = (f"The mill had owner number {n}, and nobody knows what her name was, or why she left." for n in range(times))
-    text = " ".join(owners)
+    text = " ".join(f"The mill had owner number {n}, and nobody knows her name, or why she left." for n in range(times))
     assert (len(text) > SHORT) is cut
     (tmp_path / "text.txt").write_text(text, "utf-8")
     document = library.add(home, [tmp_path / "text.txt"]).id
