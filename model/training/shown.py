@@ -23,6 +23,8 @@ OPTIONS = 0.05
 """How often a question names the answers to choose from."""
 LONGEST_WINDOW = 900
 """Characters."""
+EXCERPT, EXCERPTS = 220, 0.5
+"""Characters of a short window, of which the app shows three or so of a longer text; how often samples have those."""
 
 
 class Shown:
@@ -37,15 +39,17 @@ class Shown:
         if turn is None:
             return []
         quote = _quote_of(turn)
-        right = window(row["context"], quote, self.random)
-        wrong = self.misleading(row, near, self.random.choice((0, 0, 1, 2)))
+        short = self.random.random() < EXCERPTS
+        most = EXCERPT if short else LONGEST_WINDOW
+        right = window(row["context"], quote, self.random, most)
+        wrong = self.misleading(row, near, self.random.choice((1, 2, 2, 3) if short else (0, 0, 1, 2)), most)
         kind = self.random.random()
         if kind < UNANSWERABLE:
             missed = self.asker.nearly(row, "\n".join([right, *wrong])) if self.random.random() < NEAR_MISS else None
             if missed:
                 both = [self.showing(missed, [right, *wrong]), self.showing(turn, [right, *wrong])]
                 return self.random.sample(both, self.random.choice((1, 2)))
-            wrong = wrong or self.misleading(row, near, 1)
+            wrong = wrong or self.misleading(row, near, 1, most)
             return [self.showing(self.asker.refusing(row["question"], row["id"]), wrong)] if wrong else []
         if self.random.random() < OPTIONS:
             turn = self.with_options(turn, row)
@@ -88,15 +92,16 @@ class Shown:
         question = f"{turn.question.strip()} {self.form.options.format(options='; '.join(options))}"
         return Turn(question, turn.reply, turn.source, turn.shown)
 
-    def misleading(self, row: Row, near: list[str], count: int) -> list[str]:
-        """Windows of other passages of the document around sentences that share words with the question."""
+    def misleading(self, row: Row, near: list[str], count: int, most: int = LONGEST_WINDOW) -> list[str]:
+        """Windows of other passages of the document around sentences that share words with the question, of at most so
+        many characters."""
         asked, answers = words(row["question"]), [a.lower() for a in row["answers"]]
         others = [c for c in self.random.sample(near, min(len(near), 5)) if c != row["context"]]
         if self.random.random() < 0.1 or not others:
             others.append(self.random.choice(self.pools.short))
         found = [(len(words(s) & asked), c, s) for c in others for s in sentences(c)]
         found.sort(key=lambda each: -each[0])
-        windows = [window(c, s, self.random) for _, c, s in found[: count + 1]]
+        windows = [window(c, s, self.random, most) for _, c, s in found[: count + 1]]
         return [w for w in windows if not any(a in w.lower() for a in answers)][:count]
 
     def showing(self, turn: Turn, windows: list[str]) -> Turn:
@@ -120,9 +125,9 @@ def opening(text: str, source: random.Random) -> str:
     return "\n".join(sentences(text[: source.randrange(150, 900)])[: source.randint(1, 5)])
 
 
-def window(text: str, inside: str, source: random.Random) -> str:
-    """A stretch of whole sentences of a text, one to eight, at most LONGEST_WINDOW characters, that holds `inside` (a
-    verbatim piece of it)."""
+def window(text: str, inside: str, source: random.Random, most: int = LONGEST_WINDOW) -> str:
+    """A stretch of whole sentences of a text, one to eight, at most `most` characters if one sentence has not more, that
+    holds `inside` (a verbatim piece of it)."""
     at = max(text.find(inside), 0)
     pieces = sentences(text)
     place, where = 0, 0
@@ -133,9 +138,9 @@ def window(text: str, inside: str, source: random.Random) -> str:
         place += len(piece)
     first = max(0, where - source.randint(0, 4))
     last = min(len(pieces), where + 1 + source.randint(0, 4))
-    while first < where and sum(map(len, pieces[first:last])) > LONGEST_WINDOW:
+    while first < where and sum(map(len, pieces[first:last])) > most:
         first += 1
-    while last > where + 1 and sum(map(len, pieces[first:last])) > LONGEST_WINDOW:
+    while last > where + 1 and sum(map(len, pieces[first:last])) > most:
         last -= 1
     start = text.find(pieces[first]) if pieces else 0
     end = text.find(pieces[last - 1], start) + len(pieces[last - 1]) if pieces else len(text)

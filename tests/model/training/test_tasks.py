@@ -14,6 +14,7 @@ from app.extract.document import HEADER
 from model.training.data import Conversations, Windows, plain_tokenizer, rows
 from model.training.drawing import Builder
 from model.training.quotes import LONGEST, quote_for, sentences
+from model.training.shown import EXCERPT, LONGEST_WINDOW, window
 from model.training.tasks import PromptForm, Sample, Turn, encode, read_form
 
 ROOT = Path(__file__).parents[3] / "model"
@@ -86,6 +87,16 @@ def test_questions_with_evidence_that_lacks_the_answer_are_refused(tmp_path: Pat
         if turn.question == "When was the mill built?":
             assert ("1821" in turn.shown) == (turn.reply != prompts.NOT_FOUND)
     assert 0.1 < sum(turn.reply == prompts.NOT_FOUND for turn in turns) / len(turns) < 0.4
+
+
+def test_short_windows_hold_what_they_are_about_and_little_else() -> None:
+    text = " ".join(f"The mill of number {n} was built by somebody in the year {1800 + n}, as they say." for n in range(20))
+    inside = sentences(text)[7]
+    short = [window(text, inside, random.Random(n), EXCERPT) for n in range(40)]
+    long = [window(text, inside, random.Random(n)) for n in range(40)]
+    assert all(inside in each for each in (*short, *long))
+    assert max(map(len, short)) <= EXCERPT < max(map(len, long)) <= LONGEST_WINDOW
+    assert window(text, inside, random.Random(0), 10) == inside
 
 
 def test_a_wrong_quote_is_given_and_not_learned(tmp_path: Path) -> None:
