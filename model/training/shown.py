@@ -126,8 +126,8 @@ def opening(text: str, source: random.Random) -> str:
 
 
 def window(text: str, inside: str, source: random.Random, most: int = LONGEST_WINDOW) -> str:
-    """A stretch of whole sentences of a text, one to eight, at most `most` characters if one sentence has not more, that
-    holds `inside` (a verbatim piece of it)."""
+    """A stretch of whole sentences of a text that holds `inside` (a verbatim piece of it): one to eight, of at most `most`
+    characters unless one has more."""
     at = max(text.find(inside), 0)
     pieces = sentences(text)
     place, where = 0, 0
@@ -138,9 +138,9 @@ def window(text: str, inside: str, source: random.Random, most: int = LONGEST_WI
         place += len(piece)
     first = max(0, where - source.randint(0, 4))
     last = min(len(pieces), where + 1 + source.randint(0, 4))
-    while first < where and sum(map(len, pieces[first:last])) > most:
+    while first < where and len(" ".join(pieces[first:last])) > most:
         first += 1
-    while last > where + 1 and sum(map(len, pieces[first:last])) > most:
+    while last > where + 1 and len(" ".join(pieces[first:last])) > most:
         last -= 1
     start = text.find(pieces[first]) if pieces else 0
     end = text.find(pieces[last - 1], start) + len(pieces[last - 1]) if pieces else len(text)

@@ -90,7 +90,7 @@ def test_questions_with_evidence_that_lacks_the_answer_are_refused(tmp_path: Pat
 
 
 def test_short_windows_hold_what_they_are_about_and_little_else() -> None:
-    text = " ".join(f"The mill of number {n} was built by somebody in the year {1800 + n}, as they say." for n in range(20))
+    text = " ".join(f"The mill of number {n} was built by somebody in the year {1800 + n}." for n in range(30))
     inside = sentences(text)[7]
     short = [window(text, inside, random.Random(n), EXCERPT) for n in range(40)]
     long = [window(text, inside, random.Random(n)) for n in range(40)]
