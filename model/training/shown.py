@@ -126,8 +126,8 @@ def opening(text: str, source: random.Random) -> str:
 
 
 def window(text: str, inside: str, source: random.Random, most: int = LONGEST_WINDOW) -> str:
-    """A stretch of whole sentences of a text that holds `inside` (a verbatim piece of it): one to eight, of at most `most`
-    characters unless one has more."""
+    """A stretch of whole sentences of a text that holds `inside` (a verbatim piece of it): one to eight, with at most
+    `most` characters unless one has more."""
     at = max(text.find(inside), 0)
     pieces = sentences(text)
     place, where = 0, 0
