@@ -69,11 +69,13 @@ def text_loss(student: Student, batch: Batch) -> Tensor:
     return loss.detach()
 
 
-def tune_loss(student: Student, judge: Teacher, batch: Batch) -> Losses:
-    """Mean losses over a packed row of task samples (see `task_loss`); gradients are ready."""
-    target = judge(batch[0], batch[1])
-    loss, means = task_loss(student(batch[0], batch[1]), student.embed, batch[2], target, judge.embed,
-                            known(batch[0], batch[1]))
+def tune_loss(student: Student, judge: Teacher, batch: Batch, has_learned: bool) -> Losses:
+    """Mean losses over a packed row of task samples (see `task_loss`); gradients are ready. has_learned: whether the
+    judge has learned such samples; of one that has not, replies learn nothing."""
+    ids, pack, target = batch
+    theirs = judge(ids, pack)
+    believed = known(ids, pack) & ((target < 0) | has_learned)
+    loss, means = task_loss(student(ids, pack), student.embed, target, theirs, judge.embed, believed)
     loss.backward()
     return {"tune": means["ce"], "tune_kl": means["reply"], "tune_before": means["before"]}
 
@@ -209,7 +211,7 @@ class Run:
     def loss(self, kind: str, batch: Batch) -> Losses:
         """One forward and backward pass of a kind: its losses by name."""
         if kind == "tune":
-            return tune_loss(self.student, self.judge, batch)
+            return tune_loss(self.student, self.judge, batch, has_learned=self.judge is not self.teacher)
         if kind == "align":
             return {kind: align_loss(self.student, self.teacher, self.spans, batch)}
         found = distill_loss(self.student, self.teacher, batch) if kind == "distill" else text_loss(self.student, batch)

@@ -7,7 +7,6 @@ arXiv 1906.05416). What is left are rows like those of the question files, passa
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 import random
@@ -77,8 +76,8 @@ def lesson(pools: Pools) -> tuple[str, str]:
 def tune(teacher: Teacher, lessons_file: Path, seconds: float, tokens: int, lr: float = 3e-4) -> tuple[Teacher, float]:
     """A copy of the teacher that has learned from the lessons for some seconds (one step at least), and its last loss.
     tokens: in a step."""
-    writer = copy.deepcopy(teacher)
-    training = copy.deepcopy(teacher).requires_grad_(True)
+    writer = teacher.twin()
+    training = teacher.twin().requires_grad_(True)
     if training.embed.is_cuda:
         training.compile_layers()  # the writer is not: its rows are of every length
     optimizer = Optimizer(training, muon=False)

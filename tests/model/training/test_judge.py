@@ -8,7 +8,7 @@ import torch
 
 from model.training.data import Conversations
 from model.training.judge import REACH, kept, known, learned
-from model.training.loop import JUDGE, Run
+from model.training.loop import JUDGE, Run, tune_loss
 from model.training.packing import make_pack
 from model.training.ranks import Ranks
 from model.training.teacher import Teacher
@@ -82,3 +82,16 @@ def test_a_run_has_its_tasks_taught_by_the_judge(tmp_path: Path) -> None:
     assert '"loss_tune_kl"' in log
     assert '"phase": "judge", "ended"' in log
     assert Run({"phases": []}, tmp_path, run.teacher, tiny.student(), [], "cpu").judge is not run.teacher
+
+
+def test_without_a_judge_replies_learn_from_their_words_alone(tmp_path: Path) -> None:
+    batch = Conversations(samples(tmp_path), 32, 0, "cpu").step(0)
+    master, gradients = teacher(), []
+    for has_learned in (False, True):
+        student = tiny.student()
+        losses = tune_loss(student, master, batch, has_learned)
+        assert (losses["tune_kl"] > 0) == has_learned
+        assert losses["tune"] > 0
+        assert losses["tune_before"] > 0
+        gradients.append(student.embed.grad)
+    assert not torch.equal(*gradients)
