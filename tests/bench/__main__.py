@@ -12,12 +12,15 @@ from datetime import date
 import torch
 
 BENCHES = (
-    "answers", "crash", "engine", "evidence", "exactness", "extract", "fuzz", "kda", "latents", "linear", "load",
-    "mini", "mla", "moe", "packers", "page", "reports", "resume", "storage",
+    "answers", "crash", "devices", "engine", "evidence", "exactness", "extract", "fuzz", "kda", "latents", "linear",
+    "load", "mini", "mla", "moe", "packers", "page", "reports", "resume", "storage",
 )
 
 
-OPTIONS = ("inputs", "tokens", "rows", "lengths", "texts", "plot", "layers", "experts", "weights", "parts")
+OPTIONS = (
+    "inputs", "tokens", "rows", "lengths", "seeds", "kinds", "keep", "texts", "plot", "longest", "layers", "experts",
+    "weights", "parts",
+)
 
 
 def main() -> None:
@@ -25,15 +28,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="+", choices=BENCHES)
     parser.add_argument("--inputs", type=int, help="fuzz: how many damaged files")
-    parser.add_argument("--tokens", type=int, help="engine, latents, mini, reports, resume: how long the text is")
+    parser.add_argument("--tokens", type=int, help="devices, engine, latents, mini, reports, resume: of the text")
     parser.add_argument("--rows", type=int, help="answers, evidence, latents: questions of each reading set")
     parser.add_argument("--lengths", help="answers: of the made-up texts, in tokens (1000,4000)")
+    parser.add_argument("--seeds", help="answers, crash: of the made-up texts, of what is cut, filled and killed (0,1)")
+    parser.add_argument("--kinds", help="answers: of the made-up texts (hay,words,code)")
+    parser.add_argument("--keep", metavar="PATH", help="answers: sums of one process, or a folder of many to print; "
+                        "reports: a folder to leave both reports in")
     parser.add_argument("--texts", metavar="FOLDER", help="reports: ten whole books (.txt), not the openings of some")
     parser.add_argument("--plot", metavar="FILE", help="answers: draw right answers by length")
+    parser.add_argument("--longest", type=float, help="reports: seconds from a start to its kill, at most")
     parser.add_argument("--layers", type=int, help="engine, load: the first layers only")
     parser.add_argument("--experts", type=int, help="engine, load: experts of a layer")
     parser.add_argument("--weights", help="engine, load: bf16, fp8 or int4 experts (load: several, with commas)")
-    parser.add_argument("--parts", help="engine: what to measure (short,many,long,stages,parity,resume,million)")
+    parser.add_argument("--parts", help="what to measure; engine: short,many,long,stages,parity,resume,million; "
+                        "answers: made,reading,hostile; crash: power,full,bits,kill; reports: together,books,killed")
     options = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     print(f"{date.today()}, {device}, {torch.get_num_threads()} threads, "

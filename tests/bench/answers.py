@@ -6,8 +6,8 @@ from $ONCEREAD_EVAL (by default ../shared/eval); every second row only, for the 
 
 import os
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from app import library, reading, session
 from app.home import Home
 from app.settings import Settings
 from model.sampling import Sampling
-from model.training.evaluate import f1, normalise, read_rows
+from model.training.evaluate import read_rows
 from tests.app.hostile import ANSWER, FACT, PASSAGES, QUESTION
 from tests.bench import ruler
+from tests.bench.tally import Tally
 
 ROOT = Path(__file__).parents[2]
 EVAL = Path(os.environ.get("ONCEREAD_EVAL", ROOT.parent / "shared" / "eval"))
@@ -27,85 +28,85 @@ LENGTHS = "1000,4000,16000,64000"
 """Tokens of the made-up texts."""
 PLOT = ""
 """A file to draw right answers by length into."""
-CHARS_A_TOKEN = 4.0
+PARTS = "made,reading,hostile"
+SEEDS = "0"
+"""Of the made-up texts: one of each kind and length for each seed."""
+KINDS = "hay,words,code"
+"""Of the made-up texts: facts between a book's paragraphs, a list of words, source files."""
+KEEP = ""
+"""A file (.json) to keep the sums of the made-up facts in after every question. A folder: print what such files there
+hold together, and ask nothing."""
+CHARS_A_TOKEN = 4
+"""About; a first draft of each made-up text says it exactly."""
 SAMPLING = Sampling(max_tokens=96)
 EVIDENCE = {"none": 0, "auto": None}
 
 
-class Tally:
-    """Sums of what was measured, by row of a table."""
-
-    def __init__(self) -> None:
-        self.sums: dict[tuple[str, ...], dict[str, float]] = defaultdict(lambda: defaultdict(float))
-
-    def add(self, row: tuple[str, ...], answer: session.Answer, golds: Sequence[str], all_of: bool = False) -> None:
-        """Count an answer. golds: strings that it must hold (all of them), or of which the best counts."""
-        sums = self.sums[row]
-        said = answer.answer if answer.found else ""
-        held = [normalise(gold) in normalise(said) for gold in golds]
-        sums["asked"] += 1
-        sums["right"] += all(held) if all_of else any(held)
-        sums["f1"] += max((f1(said, gold) for gold in golds), default=0.0)
-        sums["exact"] += any(normalise(said) == normalise(gold) for gold in golds)
-        sums["refused"] += not answer.found
-        sums["first token"] += answer.seconds_to_first_token
-        sums["read"] += answer.tokens_read
-        for citation in answer.citations:
-            sums["shown"] += 1
-            sums["verified"] += citation.verified
-            sums["supports"] += citation.verified and any(normalise(g) in normalise(citation.quote) for g in golds)
-        sums["recalled"] += any(
-            citation.verified and any(normalise(gold) in normalise(citation.quote) for gold in golds)
-            for citation in answer.citations
-        )
-
-    def table(self, first: str) -> list[str]:
-        """The rows as a Markdown table, in per cent but for the last two columns."""
-        lines = [f"| {first} | evidence | asked | right | F1 | exact | refused | quotes verified | quotes that hold "
-                 "the answer | answers with such a quote | first token, s | tokens read |", "|---" * 12 + "|"]
-        for row, s in self.sums.items():
-            n, shown = s["asked"], max(1, s["shown"])
-            shares = [100 * s[key] / n for key in ("right", "f1", "exact", "refused")]
-            shares += [100 * s["verified"] / shown, 100 * s["supports"] / shown, 100 * s["recalled"] / n]
-            cells = [*row, f"{n:.0f}", *(f"{share:.0f}" for share in shares), f"{s['first token'] / n:.2f}",
-                     f"{s['read'] / n:.0f}"]
-            lines.append("| " + " | ".join(cells) + " |")
-        return lines
-
-
-def run() -> list[str]:
-    """Measure; returns the lines of two Markdown tables."""
-    rows, plot, lengths = ROWS, PLOT, [int(length) for length in LENGTHS.split(",") if length]
+def run() -> Iterator[str]:
+    """Measure; yields the lines of the Markdown tables as they come."""
+    rows, parts = ROWS, PARTS.split(",")
+    if KEEP and Path(KEEP).is_dir():
+        yield from _said(Tally.joined(sorted(Path(KEEP).glob("*.json"))))
+        return
     settings = Settings.from_environment()
+    yield f"model {settings.model_name}"
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Settings(Path(folder) / "home", settings.model, settings.device))
-        made = _made(home, Path(folder), lengths)
-        read = _reading(home, Path(folder), rows) if EVAL.is_dir() else None
-        resisted = _injection(home, Path(folder))
+        if "made" in parts:
+            yield from _said(_made(home, Path(folder)))
+        if "hostile" in parts:
+            resisted = _injection(home, Path(folder))
+            done = f"{resisted} of {len(PASSAGES)} answered and cited as without it."
+            yield from ("", f"Text that addresses the model: {done}")
+        if "reading" in parts:
+            read = _reading(home, Path(folder), rows).table("set") if EVAL.is_dir() else [f"{EVAL} is missing."]
+            yield from ("", "Reading sets:", "", *read)
         home.close()
-    if plot:
-        _draw(made, lengths, Path(plot))
-    lines = [f"model {settings.model_name}", "", "Made-up facts, by length in tokens:", "", *made.table("kind, length")]
-    lines += ["", f"Text that addresses the model: {resisted} of {len(PASSAGES)} answered and cited as without it.", ""]
-    return lines + (["Reading sets:", "", *read.table("set")] if read else [f"{EVAL} is missing: no reading sets."])
 
 
-def _made(home: Home, folder: Path, lengths: Sequence[int]) -> Tally:
+def _said(tally: Tally) -> list[str]:
+    """What is said of made-up facts, and their plot."""
+    if PLOT:
+        tally.draw(Path(PLOT))
+    return ["", "Made-up facts, by length in tokens:", "", *tally.table("kind, length"), "", *tally.by_length()]
+
+
+def _made(home: Home, folder: Path) -> Tally:
+    """Made-up facts of each length, seed and kind; every text is read once and asked everything."""
     tally = Tally()
-    books = EVAL / "books.jsonl.xz"
-    filler = read_rows(books)[0]["text"] if books.is_file() else (ROOT / "ui" / "sample.txt").read_text("utf-8")
-    for length in lengths:
-        chars = int(length * CHARS_A_TOKEN)
-        hay, cases = ruler.haystack(filler, chars, seed=length)
-        words, counted = ruler.frequent_word(chars, seed=length)
-        files, asked = ruler.code(chars, seed=length)
-        for files_, cases_ in (({"hay.txt": hay}, cases), ({"words.txt": words}, counted), (files, asked)):
-            document = _add(home, folder / str(length), files_)
-            for case in cases_:
-                for evidence in EVIDENCE:
-                    answer = _ask(home, document, case.question, evidence)
-                    tally.add((f"{case.kind}, {length:,}", evidence), answer, case.answers, all_of=True)
+    lengths = [int(length) for length in LENGTHS.split(",")]
+    for length, seed, kind in product(lengths, [int(seed) for seed in SEEDS.split(",")], KINDS.split(",")):
+        draft = "\n\n".join(_text(kind, CHARS_A_TOKEN * length, length + seed)[0].values())
+        chars = CHARS_A_TOKEN * length * length // len(home.engine.tokenizer.encode(draft))
+        files, cases = _text(kind, chars, length + seed)
+        document = _add(home, folder / f"{length}-{seed}", files)
+        for case in cases:
+            for evidence in EVIDENCE:
+                answer = _ask(home, document, case.question, evidence)
+                tally.add((f"{case.kind}, {length:,}", evidence), answer, case.answers, all_of=True)
+            if KEEP:
+                tally.save(Path(KEEP))
     return tally
+
+
+def _text(kind: str, chars: int, seed: int) -> tuple[dict[str, str], list[ruler.Case]]:
+    """Files of about so many characters, and what is asked about them."""
+    if kind == "words":
+        words, cases = ruler.frequent_word(chars, seed)
+        return {"words.txt": words}, cases
+    if kind == "code":
+        return ruler.code(chars, seed)
+    hay, cases = ruler.haystack(_filler(seed), chars, seed, several=4)
+    return {"hay.txt": hay}, cases
+
+
+def _filler(seed: int) -> str:
+    """Books, another one first for another seed."""
+    if not (path := EVAL / "books.jsonl.xz").is_file():
+        return (ROOT / "ui" / "sample.txt").read_text("utf-8")
+    books = [row["text"] for row in read_rows(path)]
+    first = seed % len(books)
+    return "\n\n".join(books[first:] + books[:first])
 
 
 def _reading(home: Home, folder: Path, rows: int) -> Tally:
@@ -158,18 +159,3 @@ def _ask(home: Home, document: str, question: str, evidence: str) -> session.Ans
     )
     assert isinstance(answer, session.Answer)
     return answer
-
-
-def _draw(tally: Tally, lengths: Sequence[int], path: Path) -> None:
-    """Right answers by length, a line for each kind, with and without evidence. Needs the extra `bench`."""
-    from matplotlib import pyplot
-
-    _, axes = pyplot.subplots(figsize=(8, 5))
-    for kind in dict.fromkeys(row[0].rsplit(", ", 1)[0] for row in tally.sums):
-        for evidence, line in (("auto", "-"), ("none", ":")):
-            found = [tally.sums.get((f"{kind}, {length:,}", evidence)) for length in lengths]
-            shares = [100 * s["right"] / s["asked"] if s else None for s in found]
-            axes.plot(lengths, shares, line, marker="o", label=f"{kind}, evidence {evidence}")
-    axes.set(xscale="log", xlabel="tokens", ylabel="right, %", ylim=(-3, 103))
-    axes.legend(fontsize=7)
-    pyplot.savefig(path, bbox_inches="tight")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,19 +25,37 @@ ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "ui" / "sample.txt"
 WORDS = ("river", "house", "king", "road", "window", "letter", "garden", "night", "ship", "child")
 SHORT = Sampling(max_tokens=64)
+REPORT = "report.json"
 TEXTS = ""
 """A folder of ten whole books (.txt) for the second part, in place of the ten openings that the tests have."""
+PARTS = "together,books,killed"
+KEEP = ""
+"""A folder to leave the reports on books in, `whole` and `killed`: two processes can make them side by side."""
+LONGEST = 0.0
+"""Seconds from a start to its kill, at most; 0: a fifteenth of what the undisturbed run took."""
 
 
 def run() -> Iterator[str]:
     """Measure; yields the lines of two Markdown tables as they come."""
     settings = Settings.from_environment()
     with tempfile.TemporaryDirectory() as folder:
-        long, books = (replace(settings, home=Path(folder) / name, database=None) for name in ("long", "books"))
+        place, kept = Path(folder), Path(KEEP or folder).resolve()
+        long, books, again = (replace(settings, home=place / name, database=None) for name in ("a", "b", "c"))
         yield from (f"model {settings.model_name}", "")
-        yield from _together(long)
-        yield ""
-        yield from _books(books)
+        if "together" in PARTS:
+            yield from _together(long)
+            yield ""
+        yield from ("| what | measured |", "|---|---|")
+        longest = LONGEST
+        if "books" in PARTS:
+            seconds = yield from _books(books, kept / "whole")
+            longest = longest or max(0.5, seconds / 15)
+        if "killed" in PARTS:
+            yield from _killed(again, kept / "killed", longest or 0.5)
+        if all((kept / name / REPORT).exists() for name in ("whole", "killed")):
+            whole, killed = (json.loads((kept / name / REPORT).read_text("utf-8")) for name in ("whole", "killed"))
+            same = sum(_said(one) == _said(other) for one, other in zip(whole["cells"], killed["cells"], strict=True))
+            yield f"| cells with the same answer, quote and state as undisturbed | {same} of {len(whole['cells'])} |"
 
 
 def _together(settings: Settings) -> Iterator[str]:
@@ -107,39 +125,47 @@ def _questions() -> list[str]:
     return [form.format(word) for form in forms for word in WORDS]
 
 
-def _books(settings: Settings) -> Iterator[str]:
-    """Ten books through the book brief: once undisturbed, once killed again and again at random moments."""
-    books = sorted(Path(TEXTS).glob("*.txt")) if TEXTS else BOOKS
-    home = Home(settings)
-    whole = run_report(home, TEMPLATE, add_books(home, books), settings.home / "out")
-    facts = json.loads((settings.home / "out" / "report.json").read_text("utf-8"))
+def _books(settings: Settings, out: Path) -> Generator[str, None, float]:
+    """Ten books through the book brief; returns the seconds that took."""
+    home, books = Home(settings), _ten()
+    whole = run_report(home, TEMPLATE, add_books(home, books), out)
+    facts = json.loads((out / REPORT).read_text("utf-8"))
     tokens = sum(document.tokens or 0 for document in home.documents.list())
     home.close()
     states = ", ".join(f"{count} {state}" for state, count in facts["counts"].items() if count)
-    yield from ("| what | measured |", "|---|---|")
     took = f"{whole.cells} cells in {whole.seconds:.0f} s, reading {tokens:,} tokens"
     yield f"| {len(books)} books × {TEMPLATE} | {took}: {states} |"
-    golden, found = json.loads(GOLDEN.read_text("utf-8")), structure(settings.home / "out" / "report.json")
-    wrong = [name for name in golden if name != "documents" and golden[name] != found[name]]
-    yield f"| structure as in the golden run | {'yes' if not wrong else 'no: ' + ', '.join(wrong)} |"
+    yield _as_golden(out)
+    return whole.seconds
 
-    again = replace(settings, home=settings.home / "killed")
-    home = Home(again)
-    job = create(home, load(TEMPLATE), add_books(home, books), again.home / "out")
+
+def _killed(settings: Settings, out: Path, longest: float) -> Iterator[str]:
+    """The same, killed again and again at random moments."""
+    home = Home(settings)
+    job = create(home, load(TEMPLATE), add_books(home, _ten()), out)
     home.close()
-    longest = max(0.5, whole.seconds / 15)
-    command = [sys.executable, "-m", "tests.app.reports.killing", again.home, again.model, job.id, KILLS, longest]
+    command = [sys.executable, "-m", "tests.app.reports.killing", settings.home, settings.model, job.id, KILLS, longest]
     done = subprocess.run(
         list(map(str, command)), cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=MOST_SECONDS + 60 * KILLS
     )
     killed = json.loads(done.stdout)
-    repeated = json.loads((again.home / "out" / "report.json").read_text("utf-8"))
-    same = sum(_said(one) == _said(other) for one, other in zip(facts["cells"], repeated["cells"], strict=True))
     yield (f"| the same with kill -9, each within {longest:.1f} s of a start | {killed['killed']} kills survived, "
            f"{killed['seconds']:.0f} s in all |")  # fmt: skip
-    yield f"| cells with the same answer, quote and state as undisturbed | {same} of {len(facts['cells'])} |"
+    yield _as_golden(out)
     yield f"| cells recomputed (claimed again after a kill) | {killed['claims'] - killed['answers']} |"
     yield f"| cells answered twice | {killed['answers'] - killed['cells']} |"
+
+
+def _ten() -> list[Path]:
+    """The books."""
+    return sorted(Path(TEXTS).glob("*.txt")) if TEXTS else BOOKS
+
+
+def _as_golden(out: Path) -> str:
+    """Whether a report is made as the golden one is, whatever the books say."""
+    golden, found = json.loads(GOLDEN.read_text("utf-8")), structure(out / REPORT)
+    wrong = [name for name in golden if name != "documents" and golden[name] != found[name]]
+    return f"| structure as in the golden run | {'yes' if not wrong else 'no: ' + ', '.join(wrong)} |"
 
 
 def _said(cell: dict[str, object]) -> list[object]:

@@ -29,8 +29,11 @@ def name(source: random.Random) -> str:
     return "".join(source.sample(SYLLABLES, 3)).title()
 
 
-def haystack(filler: str, chars: int, seed: int, needles: int = 8) -> tuple[str, list[Case]]:
-    """A text of about `chars` characters with facts of every kind between its paragraphs, and their questions."""
+def haystack(filler: str, chars: int, seed: int, needles: int = 8, several: int = 1) -> tuple[str, list[Case]]:
+    """A text of about `chars` characters with facts of every kind between its paragraphs, and their questions.
+
+    several: of how many lists of three needles and of how many chains of variables; of 40 pairs of a key and its value
+    eight are asked for."""
     source = random.Random(seed)
     while len(filler) < chars:
         filler += "\n\n" + filler
@@ -41,19 +44,22 @@ def haystack(filler: str, chars: int, seed: int, needles: int = 8) -> tuple[str,
         depth, owner, thing, value = n / max(1, needles - 1), name(source), source.choice(THINGS), _number(source)
         facts.append((depth, f"The {thing} of {owner} is {value}."))
         cases.append(Case("needle", f"What is the {thing} of {owner}?", (value,), depth))
-    owner, values = name(source), [_number(source) for _ in range(3)]
-    facts += [(source.random(), f"One of the keys of {owner} is {value}.") for value in values]
-    cases.append(Case("needles (3)", f"What are all the keys of {owner}?", tuple(values), 0.5))
+    for _ in range(several):
+        owner, values = name(source), [_number(source) for _ in range(3)]
+        facts += [(source.random(), f"One of the keys of {owner} is {value}.") for value in values]
+        cases.append(Case("needles (3)", f"What are all the keys of {owner}?", tuple(values), 0.5))
     pairs = [(name(source).lower(), _number(source)) for _ in range(40)]
     depth = source.random()
     facts.append((depth, "\n".join(f"{key}: {value}" for key, value in pairs)))
-    cases += [Case("key-value", f"What is the value of {key}?", (value,), depth) for key, value in pairs[::10]]
-    chain = [name(source).upper() for _ in range(3)]
-    depths = sorted(source.random() for _ in chain)
-    value = _number(source)
-    said = [f"VAR {chain[0]} = {value}.", *(f"VAR {b} = VAR {a}." for a, b in pairwise(chain))]
-    facts += list(zip(depths, said, strict=True))
-    cases.append(Case("variables (3 hops)", f"What is the number that VAR {chain[-1]} holds?", (value,), depths[-1]))
+    cases += [Case("key-value", f"What is the value of {key}?", (value,), depth) for key, value in pairs[::5]]
+    for _ in range(several):
+        chain = [name(source).upper() for _ in range(3)]
+        depths = sorted(source.random() for _ in chain)
+        value = _number(source)
+        said = [f"VAR {chain[0]} = {value}.", *(f"VAR {b} = VAR {a}." for a, b in pairwise(chain))]
+        facts += list(zip(depths, said, strict=True))
+        question = f"What is the number that VAR {chain[-1]} holds?"
+        cases.append(Case("variables (3 hops)", question, (value,), depths[-1]))
     return _spread(paragraphs, facts), cases
 
 

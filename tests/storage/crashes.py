@@ -41,7 +41,7 @@ def _work(folder: Path, task: str, seed: int, steps: int) -> tuple[str, Path]:
     log = folder / "log"
     environment = os.environ | {
         "LD_PRELOAD": str(shim(folder)), "SHIM_ROOT": str(folder / "disk"), "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(PATHS),
+        "PYTHONPATH": os.pathsep.join([*PATHS, os.environ.get("PYTHONPATH", "")]),
     }
     if task == "acknowledged":
         environment["SHIM_LOG"] = str(log)

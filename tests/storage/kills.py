@@ -159,7 +159,7 @@ def _bits(state: ModelState) -> dict[str, bytes]:
 def small_pages() -> Iterator[None]:
     """Several chunks and pages in few tokens, committed one by one: for as long as this lasts."""
     with (
-        patch.object(engines, "CHUNK", CHUNK), patch.object(reading, "COMMIT_TOKENS", CHUNK),
-        patch.object(layout, "PAGE", PAGE),
+        patch.object(engines, "CHUNK", CHUNK), patch.object(engines, "TRITON_CHUNK", CHUNK),
+        patch.object(reading, "COMMIT_TOKENS", CHUNK), patch.object(layout, "PAGE", PAGE),
     ):
         yield

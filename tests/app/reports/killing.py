@@ -22,6 +22,7 @@ from tests.app.reports import ledger
 
 def main(folder: str, model: str, job: str, kills: str, longest: str = "0.5") -> None:
     """Kill so many runs, each within `longest` seconds of its start, then let one end."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a fork has none of its parent's threads, and would wait for them
     settings = Settings(Path(folder), Path(model), "cpu")
     home = Home(settings)
@@ -33,16 +34,17 @@ def main(folder: str, model: str, job: str, kills: str, longest: str = "0.5") ->
     while killed < int(kills):
         child = os.fork()
         if child == 0:
-            _run(settings, engine, job)
+            _run(settings, engine, job, threads)
         time.sleep(moments.uniform(0.0, float(longest)))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if os.WIFEXITED(status):  # it was faster: everything is answered
             break
         killed += 1
+    print(f"{killed} killed after {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     child = os.fork()
     if child == 0:
-        _run(settings, engine, job)
+        _run(settings, engine, job, threads)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     claims, answers = ledger.read(settings.home)
@@ -53,9 +55,10 @@ def main(folder: str, model: str, job: str, kills: str, longest: str = "0.5") ->
     print(json.dumps(facts))
 
 
-def _run(settings: Settings, engine: object, job: str) -> None:
-    """In the child: run the job, and leave without what belongs to the parent."""
+def _run(settings: Settings, engine: object, job: str, threads: int) -> None:
+    """In the child: run the job with threads of its own, and leave without what belongs to the parent."""
     code = 1
+    torch.set_num_threads(threads)
     try:
         home = Home(settings)
         home._engine = engine  # type: ignore[assignment]
