@@ -35,9 +35,6 @@ def haystack(filler: str, chars: int, seed: int, needles: int = 8, several: int 
     several: of how many lists of three needles and of how many chains of variables; of 40 pairs of a key and its value
     eight are asked for."""
     source = random.Random(seed)
-    while len(filler) < chars:
-        filler += "\n\n" + filler
-    paragraphs = filler[:chars].split("\n\n")
     facts: list[tuple[float, str]] = []
     cases: list[Case] = []
     for n in range(needles):
@@ -60,7 +57,10 @@ def haystack(filler: str, chars: int, seed: int, needles: int = 8, several: int 
         facts += list(zip(depths, said, strict=True))
         question = f"What is the number that VAR {chain[-1]} holds?"
         cases.append(Case("variables (3 hops)", question, (value,), depths[-1]))
-    return _spread(paragraphs, facts), cases
+    left = max(0, chars - sum(len(fact) + 2 for _, fact in facts))
+    while len(filler) < left:
+        filler += "\n\n" + filler
+    return _spread(filler[:left].split("\n\n"), facts), cases
 
 
 def frequent_word(chars: int, seed: int) -> tuple[str, list[Case]]:
