@@ -10,7 +10,7 @@ run: $(STAMP)
 	$(BIN)/onceread serve
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 # On a machine with a GPU and its own PyTorch: the kernels' tests at full size. `make test` runs them small, on the CPU.
 test-gpu:
