@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("--experts", type=int, help="engine, load: experts of a layer")
     parser.add_argument("--weights", help="engine, load: bf16, fp8 or int4 experts (load: several, with commas)")
     parser.add_argument("--parts", help="what to measure; engine: short,many,long,stages,parity,resume,million; "
-                        "answers: made,reading,hostile; crash: power,full,bits,kill; reports: together,books,killed")
+                        "answers: made,reading,hostile; crash: power,full,bits,kill; exactness: mini,wide; "
+                        "reports: together,books,killed")
     options = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     print(f"{date.today()}, {device}, {torch.get_num_threads()} threads, "
