@@ -1,8 +1,10 @@
 """What answers were worth, summed by row of a table: counted by one process or by many, and drawn by length."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from app import session
@@ -85,22 +87,34 @@ class Tally:
         return lines
 
     def draw(self, path: Path) -> None:
-        """Right answers by length, a panel for evidence and one for the state alone. Needs the extra `bench`."""
+        """Right answers by length, a panel for each kind: with evidence, and from the state alone. Needs the extra
+        `bench`."""
         from matplotlib import pyplot
 
-        lengths = self._lengths()
-        _, panels = pyplot.subplots(1, 2, figsize=(11, 4.5), sharey=True)
-        shown = {"auto": "with evidence", "none": "from the state alone"}
-        for axes, (evidence, title) in zip(panels, shown.items(), strict=True):
-            for kind in self._kinds():
+        lengths, kinds = self._lengths(), self._kinds()
+        columns = math.ceil(len(kinds) / 2)
+        figure, panels = pyplot.subplots(2, columns, figsize=(2.6 * columns, 4.6), sharex=True, sharey=True)
+        lines = {"auto": ("with evidence", "o-"), "none": ("from the state alone", "s--")}
+        for axes, kind in zip_longest(panels.flat, kinds):
+            if kind is None:
+                axes.set_axis_off()
+                continue
+            for evidence, (label, form) in lines.items():
                 found = [self.sums.get((f"{kind}, {length:,}", evidence)) for length in lengths]
                 points = [(n, 100 * s["right"] / s["asked"]) for n, s in zip(lengths, found, strict=True) if s]
-                axes.plot(*zip(*points, strict=True), marker="o", label=kind)
-            axes.set(xscale="log", xlabel="tokens of the text", title=title, ylim=(-3, 103))
-            axes.set_xticks(lengths, [f"{n // 1000}k" for n in lengths])
-        panels[0].set_ylabel("right answers, %")
-        panels[1].legend(fontsize=7)
-        pyplot.savefig(path, bbox_inches="tight", dpi=110)
+                axes.plot(*zip(*points, strict=True), form, markersize=4, label=label, clip_on=False)
+            axes.set(xscale="log", ylim=(0, 100))
+            axes.set_title(kind, fontsize=10)
+            axes.set_xticks(lengths, [f"{n // 1000}k" for n in lengths], fontsize=8)
+            axes.minorticks_off()
+            axes.tick_params(labelbottom=True)
+            axes.grid(alpha=0.3)
+        figure.supylabel("right answers, %", fontsize=10)
+        figure.supxlabel("tokens of the text", fontsize=10)
+        handles = panels.flat[0].get_lines()
+        figure.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.98, 0.2), fontsize=9)
+        figure.tight_layout()
+        figure.savefig(path, dpi=110)
 
     def _lengths(self) -> list[int]:
         return sorted({int(name.rsplit(", ", 1)[1].replace(",", "")) for name, _ in self.sums})
