@@ -12,8 +12,9 @@ class Aids:
     """evidence: passages shown behind the document. choose_quotes: the reply opens with a quote chosen for the model.
     fit: how much a sentence's fit to the question's words counts beside the model's log-probability of it; with None
     the fit alone counts. refuse: the model may refuse if it gives that so many logits more than quoting; None: it may
-    not, where its quote is chosen for it. excerpt: how many characters are shown of one place at most; where they are
-    fewer than a passage has, excerpts of several places share its room.
+    not, where its quote is chosen for it. sure: a quote that leads the next candidate by less, fit and log-probability
+    together, was a close choice, and the next ones are offered beside it; None: never. excerpt: how many characters are
+    shown of one place at most; where they are fewer than a passage has, excerpts of several places share its room.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
@@ -23,6 +24,7 @@ class Aids:
     choose_quotes: bool = False
     fit: float | None = None
     refuse: float | None = None
+    sure: float | None = None
     excerpt: int = 700
 
     @staticmethod

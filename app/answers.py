@@ -42,8 +42,8 @@ class Prepared:
     opening: how the reply begins, chosen for the model ("" if it writes all of it). whole: the opening is the whole
     reply, nothing is to be generated. evidence: the passages the model is shown behind the document. quote: the
     sentence that the opening quotes; of the `candidates` the first, until the model has its say (`deciding`). nearest:
-    the sentences that fit the question best, whether shown or not. insists: an answer is wanted also where the model
-    would rather refuse; doubted: it would have.
+    the sentences that fit the question best, whether shown or not. rivals: where the quote was a close choice, the
+    candidates behind it. insists: an answer is wanted also where the model would rather refuse; doubted: it would have.
     """
 
     document: str
@@ -56,6 +56,7 @@ class Prepared:
     quote: Passage | None = None
     candidates: tuple[Candidate, ...] = ()
     nearest: tuple[Passage, ...] = ()
+    rivals: tuple[Passage, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     insists: bool = False
     doubted: bool = False
@@ -80,7 +81,8 @@ class Answer:
     turns, and document tokens if state was missing; `reason` says why). settings: how its tokens were chosen. model:
     the fingerprint of the model that answered. evidence: passages shown with the question. sentences: those of the
     answer, each with the numbers (from 1) of the citations that hold it. nearest: where nothing was found, the places
-    that come closest to the question. doubted: the model would rather have said that the document does not say.
+    that come closest to the question; where the quote was a close choice, those that may answer it as well. doubted:
+    the model would rather have said that the document does not say.
     """
 
     answer: str
@@ -215,7 +217,7 @@ def finish(
         evidence=prepared.evidence,
         sentences=tuple(claims(reply.answer, citations)) if reply.found else (),
         doubted=prepared.doubted,
-        nearest=() if reply.found else tuple(at(sentence, places) for sentence in prepared.nearest),
+        nearest=tuple(at(sentence, places) for sentence in (prepared.rivals if reply.found else prepared.nearest)),
     )
 
 

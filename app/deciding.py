@@ -3,7 +3,8 @@
 A small model finds the words that hold an answer badly by itself, and words alone cannot tell what is meant. So the
 candidates are those sentences of the evidence that fit the question's words best (`choosing`), and of these the one is
 quoted for which fit and the model's log-probability together are largest. Whether anything is quoted at all the model
-decides: by how much more it would rather begin its reply with the not-found sentence.
+decides: by how much more it would rather begin its reply with the not-found sentence. A quote that hardly leads the
+next candidate is wrong much more often than others (RESULTS.md), so those behind it are offered beside it.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from app import prompts
 from app.answers import Prepared
 from app.home import Home
 from model.state import ModelState
+
+RIVALS = 2
+"""Sentences offered beside a quote that was a close choice."""
 
 
 def decide(home: Home, state: ModelState, prepared: Prepared) -> tuple[ModelState, Prepared, int]:
@@ -81,12 +85,15 @@ def choose(home: Home, shared: ModelState, begun: Sequence[Begun]) -> list[Prepa
 
 
 def _chosen(home: Home, prepared: Prepared, openings: Sequence[Sequence[int]], likely: Sequence[float]) -> Prepared:
-    """The candidate whose fit and log-probability together are largest."""
+    """The candidate whose fit and log-probability together are largest; if it hardly leads, with those behind it."""
     fits = [(home.aids.fit or 0.0) * candidate.fit for candidate in prepared.candidates]
-    best = max(range(len(openings)), key=lambda n: fits[n] + likely[n])
+    totals = [fit + logs for fit, logs in zip(fits, likely, strict=True)]
+    best, *others = sorted(range(len(totals)), key=lambda n: -totals[n])
+    sure = home.aids.sure is None or not others or totals[best] - totals[others[0]] >= home.aids.sure
+    rivals = () if sure else tuple(prepared.candidates[n].sentence for n in others[:RIVALS])
     chosen = prepared.candidates[best]
     ids = (*prepared.ids[: prepared.asked], *openings[best])
-    return replace(prepared, opening=chosen.opening, quote=chosen.sentence, ids=ids)
+    return replace(prepared, opening=chosen.opening, quote=chosen.sentence, rivals=rivals, ids=ids)
 
 
 def _openings(home: Home, prepared: Prepared) -> list[list[int]]:

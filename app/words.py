@@ -1,4 +1,4 @@
-"""Numbers, sizes and times in words, the same in every command and on the page."""
+"""Numbers, sizes, times and what is offered, in words that are the same in every command and on the page."""
 
 import time
 
@@ -23,6 +23,11 @@ def size(number: float) -> str:
     while number >= 999.5 and unit < len(BYTES_UNITS) - 1:
         number, unit = number / 1000, unit + 1
     return f"{number:.1f} {BYTES_UNITS[unit]}" if unit and number < 99.95 else f"{number:.0f} {BYTES_UNITS[unit]}"
+
+
+def offered(found: bool) -> str:
+    """What the places are that are offered beside an answer (see `app.answers.Answer.nearest`)."""
+    return "A close choice; these may answer it as well" if found else "What comes nearest to the question"
 
 
 def duration(seconds: float) -> str:

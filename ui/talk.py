@@ -6,7 +6,7 @@ from typing import Any
 from app.citations import parse_so_far
 from app.home import Home
 from app.session import Conversation
-from app.words import count, duration
+from app.words import count, duration, offered
 from ui.markup import button, dotted, link, markdown, safe
 
 Facts = Mapping[str, Any]
@@ -91,14 +91,14 @@ def waiting_words(ahead: int, reading: str) -> str:
 
 
 def citation(conversation: Conversation, item: str) -> Facts | None:
-    """The quote that a button of `thread` names, `message.quote`; None if there is none such."""
+    """The quote, or the place offered, that a button of `thread` names, `message.quote`; None if there is none such."""
     message, _, quote = item.partition(".")
     if not (message.isascii() and message.isdigit() and quote.isascii() and quote.isdigit()):
         return None
     if int(message) >= len(conversation.messages):
         return None
-    citations = conversation.messages[int(message)].facts.get("citations", ())
-    return citations[int(quote)] if int(quote) < len(citations) else None
+    shown = _quotes(conversation.messages[int(message)].facts)
+    return shown[int(quote)] if int(quote) < len(shown) else None
 
 
 def latest_quote(conversation: Conversation | None) -> str:
@@ -139,12 +139,21 @@ def _answer(body: str, quotes: str, facts: str) -> str:
 
 
 def _saved_answer(number: int, facts: Facts, document_tokens: int | None, several_files: bool) -> str:
-    citations: Sequence[Facts] = facts.get("citations", ())
-    items = [_citation(number, n, item, several_files) for n, item in enumerate(citations)]
+    citations = facts.get("citations", ())
+    items = [_citation(number, n, item, several_files) for n, item in enumerate(_quotes(facts))]
     words = markdown(str(facts.get("answer") or facts.get("raw") or "No answer came."))
     marks = "".join(_mark(number, n) for n, item in enumerate(citations) if item["verified"])
-    quotes = f'<ol class="or-quotes">{"".join(items)}</ol>' if items else ""
+    given, others = items[: len(citations)], items[len(citations) :]
+    quotes = f'<ol class="or-quotes">{"".join(given)}</ol>' if given else ""
+    if others:
+        quotes += f'<p class="or-quiet">{offered(bool(facts.get("found")))}</p>'
+        quotes += f'<ul class="or-quotes or-others">{"".join(others)}</ul>'
     return _answer(words + marks, quotes, took(facts, document_tokens))
+
+
+def _quotes(facts: Facts) -> Sequence[Facts]:
+    """What an answer quotes, then the places that are offered beside it."""
+    return [*facts.get("citations", ()), *facts.get("nearest", ())]
 
 
 def _mark(message: int, n: int) -> str:

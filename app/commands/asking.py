@@ -10,6 +10,7 @@ from app.commands.reading import ReadingBar
 from app.commands.words import citation_facts, place
 from app.errors import OncereadError
 from app.home import Home
+from app.words import offered
 from model.sampling import Sampling
 
 
@@ -78,7 +79,7 @@ def ask(home: Home, options: argparse.Namespace, stop: Stop) -> Outcome:
     for number, citation in enumerate(answer.citations, 1):
         lines.append(f"[{number}] {place(citation)}")
     if answer.nearest:
-        lines += ["What comes nearest to the question:", *(f"- {place(citation)}" for citation in answer.nearest)]
+        lines += [f"{offered(answer.found)}:", *(f"- {place(citation)}" for citation in answer.nearest)]
     lines.append(
         f"{answer.tokens_reused:,} document tokens from saved state, {answer.tokens_read:,} tokens read "
         f"({answer.reason}); first token {answer.seconds_to_first_token:.2f} s; conversation {answer.conversation}"

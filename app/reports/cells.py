@@ -154,6 +154,8 @@ def _doubt(question: Question, cell: Cell, found: answers.Answer, verified: Sequ
         return "a quote is required, and none of it stands in the document"
     if len(verified) < len(found.citations):
         return "it quotes what does not stand in the document"
+    if found.nearest:
+        return "another sentence may answer it as well"
     return None
 
 

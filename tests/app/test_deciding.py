@@ -68,6 +68,27 @@ def test_without_any_weight_the_likeliest_beginning_is_quoted(home: Home, docume
     assert home.engine.tokenizer.decode(list(decided.ids[decided.asked :])) == decided.opening
 
 
+@pytest.mark.parametrize(("sure", "offered"), [(None, 0), (0.0, 0), (1e9, 2)])
+def test_beside_a_close_choice_the_next_candidates_are_offered(
+    home: Home, document: str, sure: float | None, offered: int
+) -> None:
+    prepared, _, decided, _ = decide(home, document, Aids(2, True, fit=1.0, sure=sure))
+    assert len(decided.rivals) == offered
+    assert decided.quote not in decided.rivals
+    assert {*decided.rivals} <= {candidate.sentence for candidate in prepared.candidates}
+    *_, answer = session.ask(home, document, QUESTION, sampling=SHORT)
+    assert isinstance(answer, session.Answer)
+    text = home.documents.text(document)
+    assert [near.quote for near in answer.nearest] == [text[r.char_start : r.char_end] for r in decided.rivals]
+
+
+def test_the_nearest_rival_comes_first(home: Home, document: str) -> None:
+    prepared, _, decided, _ = decide(home, document, Aids(2, True, fit=1e6, sure=1e12))
+    fits = {candidate.sentence: candidate.fit for candidate in prepared.candidates}
+    ranked = [fits[sentence] for sentence in (decided.quote, *decided.rivals) if sentence]
+    assert ranked == sorted(fits.values(), reverse=True)[:3]
+
+
 @pytest.mark.parametrize(("refuse", "refused"), [(-1e9, True), (1e9, False)])
 def test_what_the_model_would_rather_not_answer_is_refused(
     home: Home, document: str, refuse: float, refused: bool

@@ -36,7 +36,10 @@ class Tally:
         for citation in answer.citations:
             sums["shown"] += 1
             sums["verified"] += citation.verified
-            sums["supports"] += citation.verified and any(normalise(g) in normalise(citation.quote) for g in golds)
+            supports = citation.verified and any(normalise(gold) in normalise(citation.quote) for gold in golds)
+            sums["supports"] += supports
+            sums["sure"] += not answer.nearest  # no close choice
+            sums["sure supports"] += supports and not answer.nearest
         sums["recalled"] += any(
             citation.verified and any(normalise(gold) in normalise(citation.quote) for gold in golds)
             for citation in answer.citations
@@ -61,11 +64,13 @@ class Tally:
     def table(self, first: str) -> list[str]:
         """The rows as a Markdown table, in per cent but for the last three columns."""
         lines = [f"| {first} | evidence | asked | right | F1 | exact | refused | quotes verified | quotes that hold "
-                 "the answer | answers with such a quote | first token, s | tokens read | behind |", "|---" * 13 + "|"]
+                 "the answer | … and were no close choice | answers with such a quote | first token, s | tokens read "
+                 "| behind |", "|---" * 14 + "|"]
         for row, s in self.sums.items():
             n, shown = s["asked"], max(1, s["shown"])
             shares = [100 * s[key] / n for key in ("right", "f1", "exact", "refused")]
-            shares += [100 * s["verified"] / shown, 100 * s["supports"] / shown, 100 * s["recalled"] / n]
+            shares += [100 * s["verified"] / shown, 100 * s["supports"] / shown,
+                       100 * s["sure supports"] / max(1, s["sure"]), 100 * s["recalled"] / n]
             cells = [*row, f"{n:.0f}", *(f"{share:.0f}" for share in shares), f"{s['first token'] / n:.2f}",
                      f"{s['read'] / n:.0f}", f"{s['behind'] / n:,.0f}"]
             lines.append("| " + " | ".join(cells) + " |")

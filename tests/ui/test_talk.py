@@ -58,6 +58,22 @@ def test_quotes_are_numbered_placed_and_open() -> None:
     assert "line 57" in html
 
 
+@pytest.mark.parametrize(("found", "words"), [(True, "A close choice"), (False, "What comes nearest")])
+def test_places_offered_beside_an_answer_open_like_its_quotes(found: bool, words: str) -> None:
+    place = asdict(Place("b.txt", None, 9, 9, 1, 5))
+    near = {"quote": "the valley & its <b>king</b>", "verified": True, "place": place}
+    given = facts()["citations"] if found else []
+    talked = conversation(found=found, citations=given, nearest=[near])
+    html = talk.thread(talked, 12_388, "m1")
+    assert words in Shown(html).text
+    assert near["quote"] in Shown(html).text
+    assert f'data-do="quote" data-item="1.{len(given)}"' in html
+    assert html.count("or-mark") == len(given)  # an offered place bears out nothing
+    assert talk.citation(talked, f"1.{len(given)}") == near
+    assert talk.citation(talked, f"1.{len(given) + 1}") is None
+    assert talk.latest_quote(talked) == ("1.0" if found else "")
+
+
 def test_every_answer_can_be_branched_from_and_the_last_asked_again() -> None:
     two = replace(conversation(), messages=conversation().messages * 2)
     html = talk.thread(two, 12_388, "m1")
