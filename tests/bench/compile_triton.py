@@ -20,8 +20,10 @@ from triton.experimental.gluon._runtime import GluonASTSource, GluonJITFunction
 
 from kernels import (
     conv_triton,
+    kda_chunk_gluon_triton,
     kda_chunk_triton,
     kda_decode_triton,
+    kda_pass_gluon_triton,
     kda_pass_triton,
     kda_prefill_triton,
     linear_pair_triton,
@@ -62,6 +64,13 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
         shape = {"K": dim, "V": dim, "C": 64}
         tiles, options = _split(kda_prefill_triton.TILES | {"num_stages": 1})
         yield kda_chunk_triton.chunk_kernel, {**shape, "LEVELS": 6, **half, **tiles}, options, {}
+        yield kda_chunk_gluon_triton.chunk_kernel, {"K": dim, "V": dim}, kda_chunk_gluon_triton.OPTIONS, {}
+        layout = kda_pass_gluon_triton.LAYOUT
+        tiles_of = {name: f"tensordesc<bf16[64,{width}],{layout!r}>" for name, width in (
+            ("values_desc", 64), ("keys_desc", dim), ("read_desc", dim), ("write_desc", dim), ("attention_desc", 64),
+        )}  # fmt: skip
+        stages = {"STAGES": kda_pass_gluon_triton.STAGES}
+        yield kda_pass_gluon_triton.pass_kernel, {"K": dim, "V": dim, **stages}, {"num_warps": 4}, tiles_of
         for columns in (64, 32):
             passing = {"num_warps": 4, "num_stages": 3}
             yield kda_pass_triton.pass_kernel, {**shape, "SLICE": columns}, passing, {}

@@ -89,7 +89,7 @@ def operations(tokens: int) -> float:
 
 
 def parts() -> Iterator[str]:
-    """The two halves of one span apart, and the candidates of the pass."""
+    """The two halves of one span apart, and candidates of the pass in plain Triton."""
     from kernels import kda_prefill_triton as module
 
     yield "| one span | ms | GB/s over what it moves |"
@@ -103,18 +103,21 @@ def parts() -> Iterator[str]:
     given = 4 * tokens * HEADS * DIM * 2
     ms = milliseconds(lambda: module._chunks([q, k, v, raw, beta], a_log, bias, bounds))
     yield f"| chunks, {tokens:,} tokens | {ms:.3f} | {(given + between) / ms / 1e6:.0f} |"
-    kept = module.SLICE, module.FILL
+    ms = milliseconds(lambda: module._pass(made, bounds, slots, state[None], o, 0))
+    yield f"| pass | {ms:.3f} | {(between + given / 4) / ms / 1e6:.0f} |"
+    kept = module.SLICE, module.FILL, module.GLUON
+    module.GLUON = False
     for columns, fill in [(64, 64), (64, 128), (64, 256), (32, 128), (32, 256)]:
         module.SLICE, module.FILL = columns, fill
         segments = module.segment_count(HEADS * (DIM // min(columns, DIM)), len(bounds))
         try:
             ms = milliseconds(lambda: module._pass(made, bounds, slots, state[None], o, 0))
         except Exception as error:  # a candidate too large for the GPU is a row of the table, not its end
-            yield f"| pass, {columns} columns, {segments} segments | {type(error).__name__} | |"
+            yield f"| plain pass, {columns} columns, {segments} segments | {type(error).__name__} | |"
             continue
         moved = (between + given / 4) / ms / 1e6
-        yield f"| pass, {columns} columns, {segments} segments | {ms:.3f} | {moved:.0f} |"
-    module.SLICE, module.FILL = kept
+        yield f"| plain pass, {columns} columns, {segments} segments | {ms:.3f} | {moved:.0f} |"
+    module.SLICE, module.FILL, module.GLUON = kept
 
 
 def decode() -> Iterator[str]:
