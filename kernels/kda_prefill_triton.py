@@ -25,6 +25,9 @@ float16 or bfloat16 give wrong results that the interpreter does not show."""
 
 GLUON = True
 """Whether heads that fit take `kda_chunk_gluon_triton` and `kda_pass_gluon_triton`: twice as fast on an H200."""
+LONG = 32
+"""Chunks of a sequence from which its pass is Gluon's too: describing tiles to the copy engine takes the host 50 us,
+which a question's few chunks do not win back."""
 
 SLICE = 32
 """Columns of the state in one program."""
@@ -109,7 +112,7 @@ def _pass(
         )  # fmt: skip
         join_kernel[(batch, heads, columns // cut)](maps, state, starts, segments, heads, **shape, num_warps=8)
     end, saved = torch.empty_like(state), state.new_empty(batch, places, heads, width, columns)
-    if _named(width, columns, keys.dtype, o.device):
+    if each >= LONG and _named(width, columns, keys.dtype, o.device):
         from kernels import kda_pass_gluon_triton
 
         kda_pass_gluon_triton.carry(chunks, bounds, slots, starts, o, end, saved, each, segments)

@@ -20,6 +20,7 @@ LENGTHS = [1, 63, 64, 65, 300, 4097] if ON_GPU else [1, 65, 150]
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernels in Gluon, on whatever device."""
     monkeypatch.setattr(kda_prefill_triton, "GLUON", True)
+    monkeypatch.setattr(kda_prefill_triton, "LONG", 1)
     if not ON_GPU:
         stand_in(monkeypatch, kda_lanes_gluon_triton, kda_chunk_gluon_triton, kda_pass_gluon_triton)
         for name, form in {"exp2": torch.exp2, "from_lane": from_lane, "choose": choose}.items():  # they are assembly
@@ -83,16 +84,29 @@ def test_sequences_go_side_by_side_and_inputs_may_be_views() -> None:
 @pytest.mark.parametrize("dim", [32, 64])
 def test_only_heads_that_fit_take_it(dtype: torch.dtype, dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
+    monkeypatch.setattr(kda_prefill_triton, "LONG", 1)
     monkeypatch.setattr(kda_prefill_triton, "generation", lambda device: 9)
     monkeypatch.setattr(kda_chunk_gluon_triton, "fill", lambda *_: taken.append("chunks"))
     monkeypatch.setattr(kda_pass_gluon_triton, "carry", lambda *_: taken.append("pass"))
     inputs = draw(5, "usual", 1, dim)
     kda_prefill_triton.prefill(*inputs[:2], inputs[2].to(dtype), *inputs[3:])
-    assert bool(taken) == (dim == 64 and dtype != torch.float32)
+    assert taken == (["chunks", "pass"] if dim == 64 and dtype != torch.float32 else [])
+
+
+def test_a_question_keeps_the_plain_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(kda_prefill_triton, "generation", lambda device: 9)
+    monkeypatch.setattr(kda_prefill_triton, "LONG", 2)
+    monkeypatch.setattr(kda_chunk_gluon_triton, "fill", lambda chunks, *_: [x.zero_() for x in chunks])
+    monkeypatch.setattr(kda_pass_gluon_triton, "carry", lambda chunks, *_: taken.append(len(chunks[0])))
+    for tokens in (64, 65, 200):
+        kda_prefill_triton.prefill(*draw(tokens, "usual", 1, 64))
+    assert taken == [2, 4]
 
 
 if ON_GPU:
 
+    @pytest.mark.usefixtures("named")
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize(("heads", "dim"), SHAPES)
     def test_with_and_without_it(kind: str, heads: int, dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
