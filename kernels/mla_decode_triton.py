@@ -13,7 +13,7 @@ Dao et al., 2023 (Flash-Decoding); DeepSeek-V2 (arXiv 2405.04434), section 2.1.2
 """
 # mypy: disallow-untyped-defs=False
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,10 +21,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.launch_triton import begin, overlap
+from kernels.launch_triton import begin, generation, overlap
 
 SPLITS = 132
 """Parts of a long sequence: about one for each multiprocessor."""
+
+GLUON = True
+"""Whether shapes that fit take `mla_decode_gluon_triton`."""
 
 TILES_A_SPLIT = 1
 """Tiles that a part has at least. A tile alone takes 5 us, longer than joining its part."""
@@ -75,8 +78,7 @@ def splits(length: int) -> int:
 
 
 def attend_spans(
-    q: Tensor, spans: Sequence[Span], rank: int, scale: float, parts: int = SPLITS, tile: dict[str, int] = TILE,
-    most: int = SPLITS,
+    q: Tensor, spans: Sequence[Span], rank: int, scale: float, parts: int = SPLITS, most: int = SPLITS,
 ) -> tuple[Tensor, Tensor]:
     """Attention of one token's absorbed queries a row, q [B, H, R+P], over all its spans together.
 
@@ -86,31 +88,49 @@ def attend_spans(
     q = q.contiguous()
     if q.data_ptr() % 16:  # pages are addressed by their distance from q, a multiple of 16 bytes
         q = q.clone()
-    batch, heads, width = q.shape
+    batch, heads, _ = q.shape
     slots, rows = len(spans) * parts, batch * heads
     partial = torch.empty(slots, rows, rank, dtype=torch.float32, device=q.device)
     partial_lse = torch.empty(slots, rows, dtype=torch.float32, device=q.device)
-    block_heads = triton.next_power_of_2(heads)
     for number, span in enumerate(spans):
-        groups, queries = span.queries.shape
-        block_rows = max(16, block_heads * (1 if queries == 1 else max(1, 64 // block_heads)))
-        together = block_rows // block_heads
-        _partial[(triton.cdiv(queries, together), parts, groups)](
-            q, span.table, span.lengths, span.queries, partial, partial_lse,
-            number * parts, rows, span.table.stride(0), queries, min(most, SPLITS), scale * 1.4426950408889634,
-            HEADS=heads, RANK=rank, SHARED=width - rank, PAGE=span.page_rows, LEAST=TILES_A_SPLIT,
-            BLOCK_HEADS=block_heads, BLOCK_ROWS=block_rows, BLOCK_RANK=triton.next_power_of_2(rank),
-            BLOCK_SHARED=max(16, triton.next_power_of_2(width - rank)),
-            **(tile | {"num_warps": tile["num_warps"] * max(1, block_rows // 32)}), **overlap(q.device),
-        )  # fmt: skip
+        launch = _launch_of(q, rank, span)
+        launch(q, span, partial, partial_lse, number * parts, parts, min(most, SPLITS), scale * 1.4426950408889634)
     o = torch.empty(batch, heads, rank, dtype=torch.float32, device=q.device)
     lse = torch.empty(batch, heads, dtype=torch.float32, device=q.device)
-    block = min(32, triton.next_power_of_2(rank))
+    block, together = min(32, triton.next_power_of_2(rank)), triton.next_power_of_2(slots)
     _join[(rows, triton.cdiv(rank, block))](
-        partial, partial_lse, o, lse, rows, rank, slots, BLOCK_SLOTS=triton.next_power_of_2(slots), BLOCK=block,
-        **overlap(q.device),
+        partial, partial_lse, o, lse, rows, rank, slots, BLOCK_SLOTS=together, CHUNK=min(together, 256), BLOCK=block,
+        num_warps=8 if together > 64 else 4, **overlap(q.device),
     )  # fmt: skip
     return o, lse
+
+
+def _launch_of(q: Tensor, rank: int, span: Span) -> Callable[..., None]:
+    """What makes a span's parts: `_launch`, or where shapes and GPU fit, the kernel whose warps are told apart."""
+    if GLUON and generation(q.device) == 9:
+        from kernels import mla_decode_gluon_triton
+
+        if mla_decode_gluon_triton.fits(q, rank, span.page_rows):
+            return mla_decode_gluon_triton.launch
+    return _launch
+
+
+def _launch(
+    q: Tensor, span: Span, o: Tensor, lse: Tensor, slot: int, parts: int, most: int, scale: float
+) -> None:  # fmt: skip
+    """Parts of a span's sequences into o [slots, B*H, R] and lse [slots, B*H], from `slot` on."""
+    _, heads, width = q.shape
+    groups, queries = span.queries.shape
+    rank, block_heads = o.shape[2], triton.next_power_of_2(heads)
+    block_rows = max(16, block_heads * (1 if queries == 1 else max(1, 64 // block_heads)))
+    _partial[(triton.cdiv(queries, block_rows // block_heads), parts, groups)](
+        q, span.table, span.lengths, span.queries, o, lse,
+        slot, o.shape[1], span.table.stride(0), queries, most, scale,
+        HEADS=heads, RANK=rank, SHARED=width - rank, PAGE=span.page_rows, LEAST=TILES_A_SPLIT,
+        BLOCK_HEADS=block_heads, BLOCK_ROWS=block_rows, BLOCK_RANK=triton.next_power_of_2(rank),
+        BLOCK_SHARED=max(16, triton.next_power_of_2(width - rank)),
+        **(TILE | {"num_warps": TILE["num_warps"] * max(1, block_rows // 32)}), **overlap(q.device),
+    )  # fmt: skip
 
 
 @triton.jit
@@ -179,10 +199,10 @@ def _partial(
 
 @triton.jit
 def _join(
-    partial_ptr, partial_lse_ptr, o_ptr, lse_ptr, rows, rank, slots, BLOCK_SLOTS: tl.constexpr, BLOCK: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """One row's parts into one, in the order of their slots."""
+    partial_ptr, partial_lse_ptr, o_ptr, lse_ptr, rows, rank, slots, BLOCK_SLOTS: tl.constexpr, CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    """One row's parts into one, in the order of their slots. CHUNK parts' loads are on their way together."""
     begin(OVERLAP)
     row, column = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     slot = tl.arange(0, BLOCK_SLOTS)
@@ -190,9 +210,11 @@ def _join(
     top = tl.max(found, 0)
     lse = top + tl.log2(tl.sum(tl.exp2(found - top), 0))
     acc = tl.zeros([BLOCK], tl.float32)
-    for start in tl.range(0, slots, 32):  # 32 parts' loads are on their way together
-        some = start + tl.arange(0, 32)
-        part_lse = tl.load(partial_lse_ptr + some * rows + row, mask=some < slots, other=float("-inf"))
+    for start in tl.static_range(0, BLOCK_SLOTS, CHUNK):
+        some = start + tl.arange(0, CHUNK)
+        part_lse = found
+        if CHUNK != BLOCK_SLOTS:
+            part_lse = tl.load(partial_lse_ptr + some * rows + row, mask=some < slots, other=float("-inf"))
         place = (some.to(tl.int64) * rows + row)[:, None] * rank + column[None, :]
         there = (part_lse > float("-inf"))[:, None] & (column < rank)[None, :]
         part = tl.load(partial_ptr + place, mask=there, other=0.0)

@@ -28,8 +28,10 @@ from kernels import (
     kda_prefill_triton,
     linear_pair_triton,
     linear_triton,
+    memory_triton,
     mla_absorb_triton,
     mla_append_triton,
+    mla_decode_gluon_triton,
     mla_decode_triton,
     mla_prefill_gluon_triton,
     mla_prefill_triton,
@@ -141,6 +143,13 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
                      "OVERLAP": True}  # fmt: skip
         options["num_warps"] = rows // 8
         yield mla_decode_triton._partial, shape | tiles, options, types | {"o_ptr": "*fp32"}
+    layout, height = memory_triton.LAYOUT, mla_decode_gluon_triton.TILE
+    own = {f"{name}_desc": f"tensordesc<bf16[1,1,{height},{width}],{layout!r}>" for name, width in (
+        ("half", 256), ("shared", 64),
+    )}  # fmt: skip
+    shape = {"HEADS": 32, "RANK": 512, "SHARED": 64, "PAGE": 4096, "ROWS": mla_decode_gluon_triton.ROWS,
+             "TILE": height, "STAGES": mla_decode_gluon_triton.STAGES, "OVERLAP": True}  # fmt: skip
+    yield mla_decode_gluon_triton.partial_kernel, shape, {"num_warps": 4}, types | own | {"o_ptr": "*fp32"}
     shape = {"RANK": 512, "SHARED": 64, "PAGE": 4096, "BLOCK_RANK": 512, "BLOCK_SHARED": 64, "OVERLAP": True}
     yield mla_append_triton.append_kernel, shape, {"num_warps": 4}, types
     shape = {"NOPE": 128, "HEIGHT": 256, "RANK": 512, "ROWS": mla_absorb_triton.ROWS, "OVERLAP": True}

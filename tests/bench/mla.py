@@ -133,8 +133,9 @@ def decode() -> Iterator[str]:
 
 
 def questions() -> Iterator[str]:
-    """Rows that share one document: its latents are read once from memory; beyond two rows arithmetic binds."""
+    """Rows that share one document, in as many parts as in a step; beyond two rows arithmetic binds."""
     from kernels.mla_decode_triton import Span, attend_spans, splits
+    from model.decode import split
 
     yield "| questions over one document of 128k | us a layer | TB/s of its latents | TFLOP/s |"
     yield "|---|---|---|---|"
@@ -144,7 +145,8 @@ def questions() -> Iterator[str]:
         alone = _span([kept])
         span = Span(alone.table, alone.lengths, torch.arange(rows, dtype=torch.int32, device=DEVICE)[None], PAGE)
         q = random(rows, HEADS, RANK + SHARED)
-        ms = graphed_milliseconds(lambda: attend_spans(q, [span], RANK, SCALE, splits(length)))  # noqa: B023
+        parts = min(splits(length), split(rows))
+        ms = graphed_milliseconds(lambda: attend_spans(q, [span], RANK, SCALE, parts, parts))  # noqa: B023
         moved = length * (RANK + SHARED) * q.element_size() / ms * 1e3
         rate = 2 * rows * HEADS * length * (2 * RANK + SHARED) / ms / 1e9
         yield f"| {rows} | {ms * 1e3:.1f} | {moved / 1e12:.2f} | {rate:.0f} |"

@@ -1,0 +1,284 @@
+"""MLA decode's parts with their warps told apart (Gluon): `mla_decode_triton`'s sums at the 48B's shape.
+
+64 rows (two questions' heads, or one's and nothing) meet every tile of 64 latents together. One warp copies tiles ahead
+(TMA into two stages). One warpgroup multiplies scores, does the softmax and adds up the left half of the latents'
+columns; the other adds up the right half, with the weights that the first leaves in shared memory. So both use one copy
+of a tile, which serves as keys and as values, and one's exponentials run beside the other's products.
+
+Only for bfloat16 latents of 512 + 64 and 32 heads, on Hopper. Triton's interpreter does not know Gluon.
+"""
+# mypy: disallow-untyped-defs=False
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import (
+    fence_async_shared,
+    mbarrier,
+    warpgroup_mma,
+    warpgroup_mma_wait,
+)
+
+from kernels import memory_triton as memory
+from kernels.launch_triton import overlap
+
+if TYPE_CHECKING:
+    from kernels.mla_decode_triton import Span
+
+barrier = getattr(gl, "barrier", None) or gl.thread_barrier
+"""Every thread of a warpgroup meets the others, by its name since Triton 3.7 or before."""
+
+HEADS, RANK, SHARED = 32, 512, 64
+ROWS, TILE, STAGES = 64, 64, 2
+"""72 KiB of queries, two stages of 72 KiB, 8 KiB of weights."""
+
+
+def fits(q: Tensor, rank: int, page_rows: int) -> bool:
+    """Whether these are the shapes this kernel is made for: q [B, H, R+P]."""
+    return q.dtype == torch.bfloat16 and (*q.shape[1:], rank) == (HEADS, RANK + SHARED, RANK) and page_rows % TILE == 0
+
+
+def launch(
+    q: Tensor, span: "Span", o: Tensor, lse: Tensor, slot: int, parts: int, most: int, scale: float
+) -> None:  # fmt: skip
+    """`mla_decode_triton._launch` for shapes that `fits`."""
+    groups, queries = span.queries.shape
+    partial_kernel[(-(-queries // (ROWS // HEADS)), parts, groups)](
+        memory.tiles(TILE, RANK + SHARED, RANK // 2), memory.tiles(TILE, RANK + SHARED, SHARED),
+        q, span.table, span.lengths, span.queries, o, lse,
+        slot, o.shape[1], span.table.stride(0), queries, most, scale,
+        HEADS=HEADS, RANK=RANK, SHARED=SHARED, PAGE=span.page_rows, ROWS=ROWS, TILE=TILE, STAGES=STAGES,
+        num_warps=4, **overlap(q.device),
+    )  # fmt: skip
+
+
+@gluon.jit
+def _load(half_desc, shared_desc, table_ptr, length, first, tiles, bufs, full, free, PAGE: gl.constexpr):
+    """The copying warp: every tile's three parts, each into the stage that its last user has left."""
+    STAGES: gl.constexpr = bufs[1].shape[0]
+    TILE: gl.constexpr = bufs[1].shape[3]
+    HALF: gl.constexpr = bufs[1].shape[4]
+    WIDTH: gl.constexpr = 2 * HALF + bufs[0].shape[4]
+    for n in range(tiles):
+        stage, phase = n % STAGES, (n // STAGES) & 1
+        start = (first + n) * TILE
+        address = gl.load(table_ptr + start // PAGE) + (start % PAGE) * (2 * WIDTH)
+        at = memory.find(address, gl.minimum(TILE, length - start), WIDTH, TILE)
+        for part in gl.static_range(3):
+            mbarrier.wait(free.index(3 * stage + part), phase ^ 1)
+            desc = half_desc if part > 0 else shared_desc
+            memory.copy(desc, at, (part + 2) % 3 * HALF, bufs[part].index(stage), full.index(3 * stage + part))
+
+
+@gluon.jit
+def _rows(queries_ptr, queries, HEADS: gl.constexpr, ROWS: gl.constexpr, layout: gl.constexpr):
+    """The rows of q that this program serves, and which of them there are."""
+    n = gl.arange(0, ROWS, layout)
+    asked = gl.program_id(0) * (ROWS // HEADS) + n // HEADS
+    query = gl.load(queries_ptr + gl.program_id(2) * queries + asked, mask=asked < queries, other=-1)
+    return query * HEADS + n % HEADS, query >= 0
+
+
+@gluon.jit
+def _ask(q_ptr, row, is_row, buf, START: gl.constexpr, WIDTH: gl.constexpr):
+    """The queries' columns from START on into shared memory."""
+    COLUMNS: gl.constexpr = buf.shape[1]
+    layout: gl.constexpr = gl.BlockedLayout([1, 8], [32 * 8 // COLUMNS, COLUMNS // 8], [4, 1], [1, 0])
+    row = gl.convert_layout(row, gl.SliceLayout(1, layout))
+    is_row = gl.convert_layout(is_row, gl.SliceLayout(1, layout))
+    column = START + gl.arange(0, COLUMNS, gl.SliceLayout(0, layout))
+    buf.store(gl.load(q_ptr + row[:, None] * WIDTH + column[None, :], mask=is_row[:, None], other=0.0))
+
+
+@gluon.jit
+def _multiply(q, bufs, full, n, zero):
+    """Start the n-th tile's scores, part by part as they arrive."""
+    STAGES: gl.constexpr = bufs[0].shape[0]
+    stage, phase = n % STAGES, (n // STAGES) & 1
+    s = zero
+    for part in gl.static_range(3):
+        mbarrier.wait(full.index(3 * stage + part), phase)
+        keys = memory.matrix(bufs[part].index(stage)).permute((1, 0))
+        s = warpgroup_mma(q[part], keys, s, use_acc=part > 0, is_async=True)
+    return s
+
+
+@gluon.jit
+def _weigh(s, n, at, length, top, scale, p_buf, shrink_buf, p_full, p_free):
+    """The n-th tile's scores into weights, which the other warpgroup gets too; and how much older sums shrink."""
+    TILE: gl.constexpr = s.shape[1]
+    if at + TILE > length:
+        key = at + gl.arange(0, TILE, gl.SliceLayout(0, s.type.layout))
+        s = gl.where((key < length)[None, :], s, float("-inf"))
+    higher = gl.maximum(top, gl.max(s, 1) * scale)
+    p = gl.exp2(s * scale - higher[:, None])
+    shrink = gl.exp2(top - higher)
+    weights = p.to(gl.bfloat16)
+    mbarrier.wait(p_free, (n & 1) ^ 1)
+    p_buf.store(weights)
+    shrink_buf.store(shrink)
+    fence_async_shared()
+    mbarrier.arrive(p_full, count=1)
+    return p, weights, higher, shrink
+
+
+@gluon.jit
+def _scores(
+    q_ptr, queries_ptr, o_ptr, lse_ptr, q, bufs, full, free, p_buf, shrink_buf, p_full, p_free,
+    queries, length, first, tiles, place, scale,
+    HEADS: gl.constexpr,
+):  # fmt: skip
+    """The first warpgroup: scores, weights, and the left half of the sums."""
+    STAGES: gl.constexpr = bufs[0].shape[0]
+    ROWS: gl.constexpr = q[0].shape[0]
+    HALF: gl.constexpr = q[1].shape[1]
+    TILE: gl.constexpr = p_buf.shape[1]
+    WIDTH: gl.constexpr = 2 * HALF + q[0].shape[1]
+    s_layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, TILE, 16])
+    o_layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, HALF, 16])
+    p_layout: gl.constexpr = gl.DotOperandLayout(0, o_layout, 2)
+    by_row: gl.constexpr = gl.SliceLayout(1, s_layout)
+    by_o: gl.constexpr = gl.SliceLayout(1, o_layout)
+    row, is_row = _rows(queries_ptr, queries, HEADS, ROWS, by_o)
+    if tiles > 0:
+        for part in gl.static_range(3):
+            _ask(q_ptr, row, is_row, q[part], (part + 2) % 3 * HALF, WIDTH)
+        fence_async_shared()
+        barrier()
+        zero = gl.zeros([ROWS, TILE], gl.float32, s_layout)
+        acc = gl.zeros([ROWS, HALF], gl.float32, o_layout)
+        top = gl.full([ROWS], float("-inf"), gl.float32, by_row)
+        total = gl.full([ROWS], 0.0, gl.float32, by_row)
+        s = warpgroup_mma_wait(0, deps=[_multiply(q, bufs, full, 0, zero)])
+        mbarrier.arrive(free.index(0), count=1)
+        p, weights, top, shrink = _weigh(s, 0, first * TILE, length, top, scale, p_buf, shrink_buf, p_full, p_free)
+        for n in range(1, tiles):
+            stage, before = n % STAGES, (n - 1) % STAGES
+            acc = acc * gl.convert_layout(shrink, by_o)[:, None]
+            weights = gl.convert_layout(weights, p_layout)
+            acc = warpgroup_mma(weights, memory.matrix(bufs[1].index(before)), acc, is_async=True)
+            acc = warpgroup_mma_wait(0, deps=[acc])
+            mbarrier.arrive(free.index(3 * before + 1), count=1)
+            s = _multiply(q, bufs, full, n, zero)
+            total = total * shrink + gl.sum(p, 1)
+            s = warpgroup_mma_wait(0, deps=[s])
+            mbarrier.arrive(free.index(3 * stage), count=1)
+            at = (first + n) * TILE
+            p, weights, top, shrink = _weigh(s, n, at, length, top, scale, p_buf, shrink_buf, p_full, p_free)
+        total = total * shrink + gl.sum(p, 1)
+        acc = acc * gl.convert_layout(shrink, by_o)[:, None]
+        weights = gl.convert_layout(weights, p_layout)
+        acc = warpgroup_mma(weights, memory.matrix(bufs[1].index((tiles - 1) % STAGES)), acc, is_async=True)
+        acc = warpgroup_mma_wait(0, deps=[acc])
+
+        mbarrier.wait(p_free, (tiles & 1) ^ 1)
+        shrink_buf.store(1.0 / total)
+        mbarrier.arrive(p_full, count=1)
+        gl.store(lse_ptr + place + row, gl.convert_layout(top + gl.log2(total), by_o), mask=is_row)
+        _store(o_ptr, acc, gl.convert_layout(1.0 / total, by_o), place + row, is_row, 0)
+    else:
+        gl.store(lse_ptr + place + row, gl.full([ROWS], float("-inf"), gl.float32, by_o), mask=is_row)
+
+
+@gluon.jit
+def _values(
+    queries_ptr, o_ptr, bufs, full, free, p_buf, shrink_buf, p_full, p_free, queries, tiles, place,
+    HEADS: gl.constexpr,
+):  # fmt: skip
+    """The second warpgroup: the right half of the sums."""
+    STAGES: gl.constexpr = bufs[0].shape[0]
+    ROWS: gl.constexpr = p_buf.shape[0]
+    HALF: gl.constexpr = bufs[2].shape[4]
+    o_layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, HALF, 16])
+    by_o: gl.constexpr = gl.SliceLayout(1, o_layout)
+    acc = gl.zeros([ROWS, HALF], gl.float32, o_layout)
+    if tiles > 0:
+        for n in range(tiles):
+            stage, phase = n % STAGES, (n // STAGES) & 1
+            mbarrier.wait(p_full, n & 1)
+            mbarrier.wait(full.index(3 * stage + 2), phase)
+            acc = acc * shrink_buf.load(by_o)[:, None]
+            acc = warpgroup_mma(p_buf, memory.matrix(bufs[2].index(stage)), acc, is_async=True)
+            acc = warpgroup_mma_wait(0, deps=[acc])
+            mbarrier.arrive(free.index(3 * stage + 2), count=1)
+            mbarrier.arrive(p_free, count=1)
+        mbarrier.wait(p_full, tiles & 1)
+        row, is_row = _rows(queries_ptr, queries, HEADS, ROWS, by_o)
+        _store(o_ptr, acc, shrink_buf.load(by_o), place + row, is_row, HALF)
+
+
+@gluon.jit
+def _store(o_ptr, acc, factor, place, is_row, START: gl.constexpr):
+    """Half of the columns of every row's sum."""
+    HALF: gl.constexpr = acc.shape[1]
+    column = START + gl.arange(0, HALF, gl.SliceLayout(0, acc.type.layout))
+    gl.store(o_ptr + place[:, None] * (2 * HALF) + column[None, :], acc * factor[:, None], mask=is_row[:, None])
+
+
+@gluon.jit
+def _begin():
+    """`launch_triton.begin`."""
+    gl.inline_asm_elementwise("griddepcontrol.launch_dependents; // dummy $0", "=r", [], gl.int32, False, 1)
+    gl.inline_asm_elementwise("griddepcontrol.wait; // dummy $0", "=r", [], gl.int32, False, 1)
+
+
+@gluon.jit
+def partial_kernel(
+    half_desc, shared_desc, q_ptr, table_ptr, lengths_ptr, queries_ptr, o_ptr, lse_ptr,
+    slot, rows_in_all, pages, queries, most, scale,
+    HEADS: gl.constexpr, RANK: gl.constexpr, SHARED: gl.constexpr, PAGE: gl.constexpr,
+    ROWS: gl.constexpr, TILE: gl.constexpr, STAGES: gl.constexpr,
+    OVERLAP: gl.constexpr,
+):  # fmt: skip
+    """One part of one group's sequence for ROWS rows (query, head): its sum and the log2 of its denominator."""
+    HALF: gl.constexpr = RANK // 2
+    narrow: gl.constexpr = gl.NVMMASharedLayout(swizzle_byte_width=2 * TILE, element_bitwidth=16, rank=2)
+    # Queries and latents in three parts: the columns that are keys alone, left, right.
+    q = (
+        gl.allocate_shared_memory(gl.bfloat16, [ROWS, SHARED], memory.MATRIX),
+        gl.allocate_shared_memory(gl.bfloat16, [ROWS, HALF], memory.MATRIX),
+        gl.allocate_shared_memory(gl.bfloat16, [ROWS, HALF], memory.MATRIX),
+    )
+    bufs = (
+        gl.allocate_shared_memory(gl.bfloat16, [STAGES, 1, 1, TILE, SHARED], shared_desc.layout),
+        gl.allocate_shared_memory(gl.bfloat16, [STAGES, 1, 1, TILE, HALF], half_desc.layout),
+        gl.allocate_shared_memory(gl.bfloat16, [STAGES, 1, 1, TILE, HALF], half_desc.layout),
+    )
+    p_buf = gl.allocate_shared_memory(gl.bfloat16, [ROWS, TILE], narrow)
+    shrink_buf = gl.allocate_shared_memory(gl.float32, [ROWS], gl.SwizzledSharedLayout(1, 1, 1, [0]))
+    full = gl.allocate_shared_memory(gl.int64, [3 * STAGES, 1], mbarrier.MBarrierLayout())
+    free = gl.allocate_shared_memory(gl.int64, [3 * STAGES, 1], mbarrier.MBarrierLayout())
+    p_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    p_free = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    for place in gl.static_range(3 * STAGES):
+        mbarrier.init(full.index(place), count=1)
+        mbarrier.init(free.index(place), count=1)
+    mbarrier.init(p_full, count=1)
+    mbarrier.init(p_free, count=1)
+    fence_async_shared()
+    if OVERLAP:
+        _begin()
+
+    split, group = gl.program_id(1), gl.program_id(2)
+    length = gl.load(lengths_ptr + group)
+    tiles = gl.cdiv(length, TILE)
+    each = gl.maximum(1, gl.cdiv(tiles, most))
+    first = split * each
+    tiles = gl.minimum(each, tiles - first)
+    place = (slot + split).to(gl.int64) * rows_in_all
+    gl.warp_specialize([
+        (_scores, (
+            q_ptr, queries_ptr, o_ptr, lse_ptr, q, bufs, full, free, p_buf, shrink_buf, p_full, p_free,
+            queries, length, first, tiles, place, scale, HEADS,
+        )),
+        (_values, (
+            queries_ptr, o_ptr, bufs, full, free, p_buf, shrink_buf, p_full, p_free, queries, tiles, place,
+            HEADS,
+        )),
+        (_load, (
+            half_desc, shared_desc, table_ptr + group * pages, length, first, tiles, bufs, full, free, PAGE,
+        )),
+    ], [4, 1], [216, 24])  # fmt: skip

@@ -1,0 +1,59 @@
+"""MLA decode with its warps told apart: on a GPU against float64 and the plain kernel; elsewhere, who takes it."""
+
+import pytest
+import torch
+
+from kernels import mla_decode_triton
+from kernels.mla_decode_triton import ALONE, attend_pages, attend_spans, splits
+from tests.kernels.device import DEVICE, ON_GPU
+from tests.kernels.test_mla_decode_triton import PAGE, PUBLISHED, Shape, check, draw, paged, spans_of
+
+SCALE = 0.7 * (128 + 64) ** -0.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "page_rows", "fits"),
+    [
+        (PUBLISHED, torch.bfloat16, 4096, True),
+        (PUBLISHED, torch.bfloat16, ALONE, True),
+        (PUBLISHED, torch.bfloat16, 96, False),
+        (PUBLISHED, torch.float32, 4096, False),
+        ((6, 128, 16), torch.bfloat16, 4096, False),
+    ],
+)
+def test_it_takes_only_the_shapes_it_is_made_for(shape: Shape, dtype: torch.dtype, page_rows: int, fits: bool) -> None:
+    from kernels import mla_decode_gluon_triton
+
+    heads, rank, shared = shape
+    q = torch.empty(2, heads, rank + shared, dtype=dtype, device=DEVICE)
+    assert mla_decode_gluon_triton.fits(q, rank, page_rows) == fits
+
+
+if ON_GPU:
+
+    @pytest.mark.parametrize("gluon", [False, True])
+    @pytest.mark.parametrize("tokens", [1, 2, 5, 32])
+    @pytest.mark.parametrize("length", [1, 63, 64, 65, 4095, 4097, 20000])
+    def test_with_and_without_it(length: int, tokens: int, gluon: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mla_decode_triton, "GLUON", gluon)
+        heads, rank, shared = PUBLISHED
+        q, latents = draw(heads, tokens, rank + shared), draw(length, rank + shared, seed=1)
+        check(attend_pages(q, paged(latents), rank, SCALE), q, latents, rank, SCALE)
+
+    def test_pages_at_any_multiple_of_16_bytes() -> None:
+        heads, rank, shared = PUBLISHED
+        q = draw(heads, 1, rank + shared)
+        for shift in (8, 16, 72, 4096, 1 << 19):
+            memory = draw(shift + 1000 * (rank + shared), seed=shift)
+            latents = memory[shift:].view(1000, rank + shared)
+            check(attend_pages(q, [latents], rank, SCALE), q, latents, rank, SCALE)
+
+    def test_many_questions_give_what_each_gives_alone() -> None:
+        heads, rank, shared = PUBLISHED
+        length = 3 * PAGE + 77
+        latents, q = draw(length, rank + shared, seed=1), draw(32, heads, rank + shared)
+        parts = splits(length)
+        together, _ = attend_spans(q, [spans_of([latents], [list(range(32))])], rank, SCALE, parts)
+        for row in (0, 1, 30):
+            alone, _ = attend_spans(q[row : row + 1], [spans_of([latents], [[0]])], rank, SCALE, parts)
+            assert torch.equal(alone[0], together[row])
