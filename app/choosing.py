@@ -124,6 +124,7 @@ class Chooser:
         its neighbours."""
         words = [word.lower() for word in _WORD.findall(sentence)]
         stems = [stem(word) for word in words]
+        says_more = any(s not in self._weights and w not in _COMMON for w, s in zip(words, stems, strict=True))
         return (
             0.6 * self.cover(stems)
             + 0.6 * self.cover_of(context or sentence)
@@ -131,7 +132,7 @@ class Chooser:
             + 0.3 * _common_order(self._order, [s for s in stems if s in self._weights]) / len(self._order or "?")
             + 0.4 * rank
             + 0.15 * self._has_kind(sentence, words, stems)
-            - 0.15 * (len(words) < 6 and not self.asked.of_code)
+            - 0.15 * (not says_more)
         )
 
     def cover(self, stems: Iterable[str]) -> float:

@@ -64,6 +64,17 @@ class Found:
         """How well that sentence fits."""
         return self.sentences[0][0]
 
+    def within(self, room: int) -> "Found | None":
+        """As much of it as `room` characters hold: its best sentence with neighbours. None if that alone is longer."""
+        if self.passage.length <= room:
+            return self
+        if self.sentence.length > room:
+            return None
+        line = sorted((sentence for _, sentence in self.sentences), key=lambda one: one.char_start)
+        part = line[around(line, line.index(self.sentence), room, ())]
+        kept = tuple(scored for scored in self.sentences if scored[1] in part)
+        return Found(Passage(part[0].char_start, part[-1].char_end), kept, self.cover)
+
 
 def find(home: Home, document_id: str, places: Places, question: str, size: int = SIZE) -> list[Found]:
     """The passages for a question, best first; builds the document's index if there is none. `places`: the document's.
@@ -89,15 +100,15 @@ def find(home: Home, document_id: str, places: Places, question: str, size: int 
 
 def chosen(found: Sequence[Found], count: int) -> list[Found]:
     """The best of what was found, as much as is shown where `count` passages are: as many characters as those have.
-    The first of it in any case."""
+    The first of it in any case; what is longer than the room left is cut to that."""
     taken: list[Found] = []
     room = count * SIZE
     for one in found:
-        length = one.passage.char_end - one.passage.char_start
-        if taken and length > room:
+        part = one.within(room) if taken else one
+        if part is None:
             break
-        taken.append(one)
-        room -= length
+        taken.append(part)
+        room -= part.passage.length
     return taken
 
 

@@ -28,7 +28,7 @@ def around(line: Sequence[Passage], number: int, size: int, taken: Sequence[Pass
         if begin < 0 or end >= len(line):
             return False
         whole = Passage(line[begin].char_start, line[end].char_end)
-        return whole.char_end - whole.char_start <= size and not any(share(whole, other) for other in taken)
+        return whole.length <= size and not any(share(whole, other) for other in taken)
 
     grew = True
     while grew:

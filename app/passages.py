@@ -34,6 +34,11 @@ class Passage:
     char_start: int
     char_end: int
 
+    @property
+    def length(self) -> int:
+        """How many characters it has."""
+        return self.char_end - self.char_start
+
 
 class Segment(Protocol):
     """What a place is found by: a part of `app.extract`, or the row of it that storage gives back."""

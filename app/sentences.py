@@ -68,7 +68,7 @@ def passages(text: str, start: int = 0, end: int | None = None, size: int = 700)
         last = joined[-1] if joined else None
         if last is not None and sentence.char_end - last.char_start <= size:
             gap = text[last.char_end : sentence.char_start]
-            if gap.count("\n") < 2 or last.char_end - last.char_start < size // 2:
+            if gap.count("\n") < 2 or last.length < size // 2:
                 joined[-1] = Passage(last.char_start, sentence.char_end)
                 continue
         joined.append(sentence)

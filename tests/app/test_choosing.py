@@ -58,6 +58,17 @@ def test_between_equals_the_kind_of_thing_decides() -> None:
     assert best("When did the mill burn?", "The mill burned down with all of its grain.", right) == right
 
 
+def test_what_only_repeats_the_question_gives_way_to_what_says_more() -> None:
+    right = "The mill of Corbel burned."
+    assert best("What happened to the mill of Corbel?", "The Mill of Corbel", right) == right
+
+
+def test_a_line_of_few_words_is_as_good_as_a_sentence() -> None:
+    chooser = Chooser(Asked.of("What is the value of Corbel?"), 1_000, [4, 1])
+    line, sentence = "Corbel: 573399", "We had found nothing of any value but the silver and the trinkets."
+    assert chooser.score(line, 1.0) > chooser.score(sentence, 1.0)
+
+
 def test_what_its_neighbours_say_counts_for_a_sentence() -> None:
     asked = Asked.of("When did the mill at Corbel burn?")
     chooser = Chooser(asked, 10, [1] * len(asked.words))

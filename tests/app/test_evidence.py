@@ -115,13 +115,30 @@ def test_excerpts_of_several_places_share_the_room_of_a_passage(home: Home, scat
     places = places_of(home, scattered)
     whole = chosen(find(home, scattered, places, "Who owned the mill?"), 1)
     pieces = chosen(find(home, scattered, places, "Who owned the mill?", 200), 1)
-    assert [len(places.words(one.passage)) > 500 for one in whole] == [True]
+    assert whole[0].passage.length > 500 > sum(one.passage.length for one in whole[1:])
     assert len(pieces) >= 3
     assert all("mill had owner" in places.words(one.passage) for one in pieces)
     assert all("Her name was Anna" in places.words(one.passage) for one in pieces)  # what stands beside it comes along
     assert all(len(places.words(one.passage)) <= 200 for one in pieces)
     assert sum(len(places.words(one.passage)) for one in pieces) <= SIZE
     assert len(chosen(find(home, scattered, places, "Who owned the mill?", 200), 2)) > len(pieces)
+
+
+def test_an_excerpt_is_cut_to_the_room_that_is_left(home: Home, scattered: str) -> None:
+    found = find(home, scattered, places_of(home, scattered), "Who owned the mill?", 300)
+    first, second, third, *_ = chosen(found, 1)
+    assert [first, second] == found[:2]
+    assert third.passage.length <= SIZE - first.passage.length - second.passage.length < found[2].passage.length
+    assert third.sentence == found[2].sentence
+    assert 1 < len(third.sentences) < len(found[2].sentences)
+    assert all(share(sentence, third.passage) for _, sentence in third.sentences)
+
+
+def test_a_sentence_longer_than_the_room_is_not_shown(home: Home, scattered: str) -> None:
+    one = find(home, scattered, places_of(home, scattered), "Who owned the mill?", 400)[0]
+    assert one.within(one.passage.length) == one
+    assert one.within(one.sentence.length) is not None
+    assert one.within(one.sentence.length - 1) is None
 
 
 def test_a_sentence_is_in_one_excerpt_only(home: Home, scattered: str) -> None:

@@ -143,12 +143,14 @@ def _measured(
 ) -> Iterator[tuple[str, float]]:
     """What counts for a question, by column. rival: its best passage for a question."""
     found = find(home, document, places, question.asked, EXCERPT or home.aids.excerpt)
-    holding = {one.passage for one in found if _holds(places.words(one.passage), question.golds)}
+    holding = {}
     for count in EVIDENCE:
-        yield f"{count} shown", any(one.passage in holding for one in chosen(found, count))
+        shown = [one.passage for one in chosen(found, count)]
+        holding[count] = [passage for passage in shown if _holds(places.words(passage), question.golds)]
+        yield f"{count} shown", bool(holding[count])
     first = chosen(found, 1)
     yield "1 shown, of the right paragraph", any(
-        one.passage in holding and _overlaps(places, one.passage, question.paragraph) for one in first
+        _overlaps(places, passage, question.paragraph) for passage in holding[1]
     )
     yield CHARS, sum(one.passage.char_end - one.passage.char_start for one in first)
     asked = Asked.of(question.asked)
