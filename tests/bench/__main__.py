@@ -13,7 +13,7 @@ import torch
 
 BENCHES = (
     "answers", "crash", "devices", "engine", "evidence", "exactness", "extract", "fuzz", "kda", "latents", "linear",
-    "load", "mini", "mla", "moe", "packers", "page", "reports", "resume", "storage",
+    "load", "mini", "mla", "moe", "packers", "page", "places", "reports", "resume", "storage",
 )
 
 
