@@ -10,8 +10,17 @@ from typing import Any
 import nh3
 from markdown_it import MarkdownIt
 
-ATTACH = "import('/onceread.js').then((page) => page.attach(element, trigger));"
-"""Script of a gr.HTML: its buttons and forms become click events with `action`, `item` and `fields`."""
+ATTACH = """
+const early = [], keep = (event) => early.push(event.target);
+element.addEventListener('click', keep);
+import('/onceread.js').then((page) => {
+  element.removeEventListener('click', keep);
+  page.attach(element, trigger);
+  early.forEach((target) => target.click());
+});
+"""
+"""Script of a gr.HTML: its buttons and forms become click events with `action`, `item` and `fields`. What is clicked
+while the module is on its way is clicked again when it is there."""
 
 ALLOWED = {
     "p", "br", "em", "strong", "code", "pre", "ul", "ol", "li", "blockquote", "h3", "h4", "h5", "h6", "table", "thead",

@@ -7,7 +7,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from app import library, reading
 from app.errors import OncereadError
@@ -42,6 +42,17 @@ def replies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Engine, "generate", generate)
     return said
+
+
+def test_a_click_while_the_script_is_on_its_way_is_not_lost(site: Running, tab: Page) -> None:
+    held: list[Route] = []
+    tab.route("**/onceread.js", lambda route: held.append(route))
+    tab.goto(site.url)
+    tab.get_by_role("button", name="Paste text").click()
+    expect(tab.get_by_role("dialog")).to_have_count(0)
+    held[0].continue_()
+    expect(tab.get_by_role("dialog")).to_be_visible()
+    expect(tab.get_by_role("dialog")).to_have_count(1)
 
 
 def test_read_ask_reload_ask_again(site: Running, tab: Page, replies: list[str], tmp_path: Path) -> None:
