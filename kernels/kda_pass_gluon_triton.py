@@ -17,18 +17,15 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import (
     fence_async_shared,
     mbarrier,
-    tma,
     warpgroup_mma,
     warpgroup_mma_wait,
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-copy_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared
-"""The copy engine's load, by its name since Triton 3.7 or before."""
+from kernels.memory_triton import MATRIX, copy_tile
 
 CHUNK, SLICE, STAGES = 64, 64, 3
 """Tokens, columns of the state in one program, and chunks on their way at once: 192 KiB at K = 128."""
-LAYOUT = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=2)
 
 
 def carry(
@@ -40,7 +37,7 @@ def carry(
     heads, width, columns = starts.shape[-3:]
 
     def tiles(x: Tensor, across: int) -> TensorDescriptor:
-        return TensorDescriptor.from_tensor(x.view(-1, x.shape[-1]), [CHUNK, across], LAYOUT)
+        return TensorDescriptor.from_tensor(x.view(-1, x.shape[-1]), [CHUNK, across], MATRIX)
 
     pass_kernel[(end.shape[0] * segments, heads, columns // SLICE)](
         tiles(values, SLICE), tiles(keys, width), tiles(read, width), tiles(write, width), tiles(attention, CHUNK),

@@ -1,4 +1,4 @@
-"""All memory as one tensor, out of which Hopper's copy engine takes tiles by their address (Gluon).
+"""Hopper's copy engine (Gluon): its load, and all memory as one tensor out of which it takes tiles by their address.
 
 The copy engine is told of a tensor before a kernel starts, and a page's address is known on the device only. So it is
 told of a tensor [MiB, 16 bytes, row, column] whose strides overlap: every address that is a multiple of 16 has its
@@ -18,11 +18,12 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 LAYOUT = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=4)
 MATRIX = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=2)
+"""How a tile lies in shared memory, as the copy engine knows it and as a matrix."""
 
 LOWEST = gl.constexpr(1 << 20)
 """The address that the tensor begins at. No page lies below, and at 0 the driver would see none."""
 
-take = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared
+copy_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared
 """The copy engine's load, by its name since Triton 3.7 or before."""
 
 
@@ -57,7 +58,7 @@ def find(address, rows, width: gl.constexpr, height: gl.constexpr):
 def copy(desc, at, column, buf, full):
     """Ask for a tile's columns from `column` on, into buf [1, 1, rows, columns]; `full` tells when they are there."""
     mbarrier.expect(full, desc.block_type.nbytes)
-    take(desc, [at[0], at[1], at[2], column], full, buf)
+    copy_tile(desc, [at[0], at[1], at[2], column], full, buf)
 
 
 @gluon.jit

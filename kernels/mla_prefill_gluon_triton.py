@@ -16,20 +16,16 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import (
     fence_async_shared,
     mbarrier,
-    tma,
     warpgroup_mma,
     warpgroup_mma_wait,
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-copy_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared
-"""The copy engine's load, by its name since Triton 3.7 or before."""
+from kernels.memory_triton import MATRIX, copy_tile
 
 NOPE, SHARED, VALUE = 128, 64, 128
 BLOCK_N, STAGES = 128, 2
 """48 KiB of queries and two stages of 80 KiB."""
-
-LAYOUT = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=2)
 
 
 def fits(q: Tensor, kv: Tensor, nope: int) -> bool:
@@ -47,7 +43,7 @@ def attend(
     flat = kv.flatten(1)
 
     def blocks(tensor: Tensor, height: int, columns: int) -> TensorDescriptor:
-        return TensorDescriptor.from_tensor(tensor, [height, columns], LAYOUT)
+        return TensorDescriptor.from_tensor(tensor, [height, columns], MATRIX)
 
     o_past, lse_past = past or (o, lse)
     attend_kernel[(-(-tokens // 128), heads)](

@@ -19,7 +19,7 @@ def test_the_two_commands_are_make_targets() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert COMMANDS[:2] == ["make run", "make test"]
     assert re.search(r"^run:.*\n\t.*onceread serve$", makefile, re.MULTILINE)
-    assert re.search(r"^test:.*\n\t.*-m pytest\b", makefile, re.MULTILINE)
+    assert re.search(r"^test:.*\n\t.*-m pytest -n logical --maxprocesses 8 --dist loadfile$", makefile, re.MULTILINE)
 
 
 def test_the_onceread_commands_run_in_order(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
         tiles, options = _split(kda_prefill_triton.TILES | {"num_stages": 1})
         yield kda_chunk_triton.chunk_kernel, {**shape, "LEVELS": 6, **half, **tiles}, options, {}
         yield kda_chunk_gluon_triton.chunk_kernel, {"K": dim, "V": dim}, kda_chunk_gluon_triton.OPTIONS, {}
-        layout = kda_pass_gluon_triton.LAYOUT
+        layout = memory_triton.MATRIX
         tiles_of = {name: f"tensordesc<bf16[64,{width}],{layout!r}>" for name, width in (
             ("values_desc", 64), ("keys_desc", dim), ("read_desc", dim), ("write_desc", dim), ("attention_desc", 64),
         )}  # fmt: skip
@@ -128,7 +128,7 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         own = {"k_desc": f"tensordesc<bf16[{height},128]>", "v_desc": f"tensordesc<bf16[{height},128]>",
                "shared_desc": f"tensordesc<bf16[{height},64]>", "o_ptr": "*bf16" if causal else "*fp32"}  # fmt: skip
         yield mla_prefill_triton._attend, how | blocks | tiles, options, types | own
-        layout, height = mla_prefill_gluon_triton.LAYOUT, mla_prefill_gluon_triton.BLOCK_N
+        layout, height = memory_triton.MATRIX, mla_prefill_gluon_triton.BLOCK_N
         own |= {name: f"tensordesc<bf16[{rows},{width}],{layout!r}>" for name, rows, width in (
             ("q_desc", 64, 128), ("q_common_desc", 64, 64), ("k_desc", height, 128), ("v_desc", height, 128),
             ("shared_desc", height, 64),
