@@ -5,7 +5,8 @@ convert   teacher GGUF -> the untrained student        train    a plan of phases
 export    a run's checkpoint -> model/mini             measure  an exported folder: KL and cross-entropy on a book
 answer    an exported folder through the engine: scores on reading sets
 adopt     an exported folder -> the student that a run starts from, to train on where the shipped weights stand
-write     a tuned copy of the teacher asks about texts -> a question file in the run's folder, which `tasks` takes too
+writer    a copy of the teacher learns to ask, and    reader  an encoder learns to read: both for `write`
+write     the writer asks about texts, the reader judges -> question files in the run's folder, which `tasks` takes too
 """
 
 from __future__ import annotations
@@ -22,18 +23,32 @@ import torch
 
 from model.engine import Engine
 from model.sampling import Sampling
-from model.training import autotuning_triton, data, evaluate, export, ranks, tasks, teacher, writing
+from model.training import (
+    autotuning_triton,
+    data,
+    evaluate,
+    export,
+    lessons,
+    passages,
+    ranks,
+    reader,
+    tasks,
+    teacher,
+    tuning,
+    writing,
+)
 from model.training import convert as conversion
 from model.training.drawing import Builder
 from model.training.loop import Run, to_training, with_ends
 from model.training.loss import compile_rows
 from model.training.packing import make_pack
+from model.training.pools import WRITTEN as WRITTEN_SHARE
 from model.training.pools import Pools
 from model.training.student import Student
 
 HERE = Path(__file__).parent
 WRITTEN = "qa-written-*.jsonl.zst"
-WITH_TEACHER = {"convert", "train", "export", "measure", "write"}
+WITH_TEACHER = {"convert", "train", "export", "measure", "writer"}
 DROPPED = (14, 17)
 """Teacher layers left out: the pair whose loss costs least (KL 0.249 on 3,072 tokens of books, code and docs)."""
 
@@ -47,9 +62,14 @@ def tokenise(args: argparse.Namespace) -> None:
             print(name, data.tokenise_file(args.corpus / f"{name}.jsonl.zst", tokenizer, out), flush=True)
 
 
+def written(args: argparse.Namespace) -> list[Path]:
+    """Files of questions of `write`, of this run or carried to it."""
+    return sorted({*args.folder.glob(WRITTEN), *args.corpus.glob(WRITTEN)})
+
+
 def draw_tasks(args: argparse.Namespace, form: tasks.PromptForm, worker: int) -> dict[str, int]:
     """One worker's file."""
-    builder = Builder(args.corpus, form, args.seed + worker, written=sorted(args.folder.glob(WRITTEN)))
+    builder = Builder(args.corpus, form, args.seed + worker, written=written(args), share=args.written)
     return tasks.build(builder, args.tokenizer, args.tokens // args.workers, args.folder / f"tasks-{worker:02d}.npz")
 
 
@@ -62,30 +82,56 @@ def make_tasks(args: argparse.Namespace) -> None:
             print(job.result(), flush=True)
 
 
-def draw_lessons(args: argparse.Namespace) -> Path:
-    """What a copy of the teacher learns from, one file a seed; a finished file is kept."""
-    file: Path = args.folder / f"lessons-{args.seed}.npz"
-    if not file.exists():
-        pools = Pools(args.corpus, random.Random(args.seed))
-        print(json.dumps({"lessons": writing.lessons(pools, data.plain_tokenizer(args.tokenizer), args.lessons, file)}))
-    return file
+def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
+    """One worker's file of lessons of a kind; a finished file is kept."""
+    file = args.folder / f"lessons-{kind}-{worker:02d}.npz"
+    if file.exists():
+        return 0
+    pools = Pools(args.corpus, random.Random(args.seed + worker))
+    if kind == "writer":
+        return lessons.asking(pools, data.plain_tokenizer(args.tokenizer), args.tokens // args.workers, file)
+    return lessons.reading(pools, reader.read_tokenizer(args.reader / "tokenizer.json"), args.lessons // args.workers,
+                           file)
+
+
+def learn(args: argparse.Namespace) -> None:
+    """The writer's or the reader's lessons, drawn by several workers, and then what has learned from them, into the
+    run's folder; the reader with its scores on held-out questions."""
+    kind, device, dtype = args.step, *place()
+    with ProcessPoolExecutor(args.workers) as pool:
+        found = list(pool.map(draw_lessons, *zip(*[(args, kind, n) for n in range(args.workers)], strict=True)))
+    print(json.dumps({"lessons": kind, "count": sum(found)}), flush=True)
+    files = sorted(args.folder.glob(f"lessons-{kind}-*.npz"))
+    learned: torch.nn.Module
+    if kind == "writer":
+        learned = tuning.writer(teacher.load(args.gguf, device, dtype), files, args.seconds, args.step_tokens)
+    else:
+        start = reader.load(args.reader / "model.safetensors", dtype, device)
+        learned = tuning.reader(start, files, args.seconds, args.step_tokens)
+        for name in ("reading-squad1", "reading-squad2"):
+            rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: args.every]
+            words = reader.read_tokenizer(args.reader / "tokenizer.json")
+            print(json.dumps({"set": name, **tuning.read_scores(learned, rows, words)}), flush=True)
+    torch.save(learned.state_dict(), args.folder / f"{kind}.pt")
 
 
 def write_questions(args: argparse.Namespace) -> None:
-    """Lessons -> a tuned copy of the teacher -> questions on texts that it answers as it asked them, one file a seed:
-    several processes, a GPU and a seed each, write side by side."""
-    file, device = draw_lessons(args), "cuda" if torch.cuda.is_available() else "cpu"
-    tokenizer, source = data.plain_tokenizer(args.tokenizer), random.Random(args.seed)
-    texts = [(f"{row.get('title') or name}, {n}, {args.seed}", row["text"])
-             for name in args.names for n, row in enumerate(data.rows(args.corpus / f"{name}.jsonl.zst"))]
-    master = teacher.load(args.gguf, device, torch.bfloat16 if device == "cuda" else torch.float32)
-    writer, loss = writing.tune(master, file, args.seconds / 2, args.step_tokens)
-    facts: dict[str, Any] = {"seed": args.seed, "loss": loss}
-    if (held_out := args.eval / "reading-squad1.jsonl.xz").exists():
-        facts["squad1_f1"] = writing.score(writer, evaluate.read_rows(held_out)[:: args.every], tokenizer, args.batch)
-    found = writing.write(writer, texts, tokenizer, source, args.seconds / 2, args.batch)
-    facts["questions"] = writing.save(found, args.folder / WRITTEN.replace("*", str(args.seed)))
-    print(json.dumps(facts), flush=True)
+    """What `writer` and `reader` have learned -> questions on the corpus's texts, as question files in the folder."""
+    with ProcessPoolExecutor(args.workers) as pool:
+        texts = passages.runs(args.corpus, args.seed)
+        pool.submit(int).result()  # its processes begin before this one takes the GPU
+        device, dtype = place()
+        writer, judge = teacher.Teacher().to(device, dtype), reader.Reader().to(device, dtype).eval()
+        for kind, model in {"writer": writer, "reader": judge}.items():
+            model.load_state_dict(torch.load(args.folder / f"{kind}.pt", weights_only=True, map_location=device))
+        files = writing.Words(args.tokenizer, args.reader / "tokenizer.json")
+        found = writing.write(writer, judge, texts, files, pool, args.seed, args.seconds, args.batch)
+        print(json.dumps(writing.save(writing.named(found, args.seed), args.folder, args.seed)), flush=True)
+
+
+def place() -> tuple[str, torch.dtype]:
+    """Where models are at work here, and in which type."""
+    return ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
 
 
 def sample_ids(args: argparse.Namespace, count: int = 6, length: int = 1024) -> torch.Tensor:
@@ -203,8 +249,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
-             "measure": measure, "answer": answer, "adopt": adopt, "lessons": draw_lessons,
-             "write": write_questions}
+             "measure": measure, "answer": answer, "adopt": adopt, "writer": learn,
+             "reader": learn, "write": write_questions}
     parser.add_argument("step", choices=steps)
     parser.add_argument("names", nargs="*", default=[], help="corpus or evaluation files, without their ending")
     parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
@@ -218,13 +264,15 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=60_000_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rows", type=int, default=200, help="rows of each reading set to answer")
-    parser.add_argument("--seconds", type=float, default=360, help="write: half of them to learn, half to ask")
-    parser.add_argument("--lessons", type=int, default=60_000, help="write: how many to learn from")
-    parser.add_argument("--batch", type=int, default=512, help="write: questions asked side by side")
-    parser.add_argument("--step-tokens", type=int, default=32_768, help="write: tokens of a step")
+    parser.add_argument("--seconds", type=float, default=180, help="writer, reader: to learn; write: to ask")
+    parser.add_argument("--lessons", type=int, default=300_000, help="reader: how many to learn from")
+    parser.add_argument("--reader", type=Path, default=Path("build/minilm"), help="the encoder's weights and tokenizer")
+    parser.add_argument("--batch", type=int, default=1024, help="write: questions asked side by side")
+    parser.add_argument("--step-tokens", type=int, default=32_768, help="writer, reader: tokens of a step")
+    parser.add_argument("--written", type=float, default=WRITTEN_SHARE, help="tasks: share of passages from `write`")
     parser.add_argument("--until", type=float, default=time.time() + 3600,
                         help="train: when phases end that take a part of the time (a Unix time; default: in an hour)")
-    parser.add_argument("--every", type=int, default=10, help="write: which of squad1's rows the copy is scored on")
+    parser.add_argument("--every", type=int, default=2, help="reader: it is scored on every so many held-out rows")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     if args.step in WITH_TEACHER:

@@ -9,20 +9,21 @@ from pathlib import Path
 
 from model.training import clozes, invented
 from model.training.asking import Asker
-from model.training.pools import Pools
+from model.training.pools import WRITTEN, Pools
 from model.training.shown import Shown, opening
 from model.training.tasks import PromptForm, Sample, Turn
 
 KINDS = {"shown": 0.36, "single": 0.2, "shown_cloze": 0.16, "several": 0.08, "cloze": 0.09, "needle": 0.04,
-         "lookup": 0.03, "which_file": 0.02, "shown_code": 0.03, "long": 0.02}
+         "lookup": 0.03, "which_file": 0.02, "shown_code": 0.03, "shown_calls": 0.02, "long": 0.02}
 """How often a sample is of each kind (the names of the builder's methods)."""
 LONG_BEFORE = (2500, 5000, 10_000, 20_000, 30_000)
 """Characters that stand before a question with evidence in a third of the samples; in the others it is an opening."""
 SIZES = {"shown": (0,) * 10 + LONG_BEFORE, "shown_cloze": (0,) * 10 + LONG_BEFORE, "shown_code": (0, 0, 1, 4),
+         "shown_calls": (40, 80, 120, 180),
          "several": (2500, 5000, 8000, 14000), "cloze": (500, 900, 1500, 3000, 8000),
          "long": (8000, 16000, 30000, 60000), "needle": (2000, 6000, 12000, 30000), "lookup": (8, 20, 60),
          "which_file": (2, 3, 5)}
-"""Characters of a document, or lines, or files, that a sample may have."""
+"""Characters of a document, or lines, files or functions, that a sample may have."""
 UNANSWERABLE = 0.26
 
 
@@ -30,11 +31,12 @@ class Builder:
     """Draws samples with one random generator."""
 
     def __init__(
-        self, folder: Path, form: PromptForm, seed: int, limit: int | None = None, written: Sequence[Path] = ()
+        self, folder: Path, form: PromptForm, seed: int, limit: int | None = None, written: Sequence[Path] = (),
+        share: float = WRITTEN,
     ) -> None:
-        """folder, limit, written: see `Pools`."""
+        """folder, limit, written, share: see `Pools`."""
         self.form, self.random = form, random.Random(seed)
-        self.pools = Pools(folder, self.random, limit, written)
+        self.pools = Pools(folder, self.random, limit, written, share)
         self.asker = Asker(self.pools, form)
         self.evidence = Shown(self.asker)
 
@@ -103,19 +105,25 @@ class Builder:
                 sample.turns.append(turn)
         return sample
 
+    def shown_calls(self, functions: int) -> Sample:
+        """A file of so many functions with made-up names, and questions on it that come with some of its lines."""
+        path, text = invented.module(functions, self.random)
+        turns = [self.evidence.of_code(path, text) for _ in range(self._questions(functions))]
+        return Sample(f"# File: {path}\n{text}", [turn for turn in turns if turn])
+
     def _questions(self, chars: int) -> int:
         """How many questions: more behind a long document, which has to be read for them."""
         return self.random.choice((8, 12, 16) if chars else (2, 4, 6))
 
     def several(self, chars: int) -> Sample:
         """Passages of one article, filled up with others, about `chars` long; questions on some of them."""
-        first = self.random.choice(self.pools.short)
+        first = self.pools.short()
         near = list(self.pools.by_doc[self.pools.of_context[first][0]["doc"]])
         at = near.index(first)
         near = [first, *near[at + 1:], *near[:at]]
         chosen: list[str] = []
         while sum(map(len, chosen)) < chars:
-            chosen.append(near.pop(0) if near and len(near[0]) < chars else self.random.choice(self.pools.short))
+            chosen.append(near.pop(0) if near and len(near[0]) < chars else self.pools.short())
         if self.random.random() < 0.5:
             self.random.shuffle(chosen)
         chosen = list(dict.fromkeys(chosen))
@@ -124,7 +132,7 @@ class Builder:
 
     def long(self, chars: int) -> Sample:
         """Passages spread through book text, `chars` long in all."""
-        chosen = self.random.sample(self.pools.short, 4)
+        chosen = list(dict.fromkeys(self.pools.short() for _ in range(4)))
         paragraphs = self.pools.filler(max(chars - sum(map(len, chosen)), 1000)).split("\n")
         for context in chosen:
             paragraphs.insert(self.random.randrange(len(paragraphs) + 1), f"\n{context}\n")

@@ -14,6 +14,7 @@ THINGS = ("access code", "favourite colour", "room number", "license number", "s
 NEEDLES = ("The {thing} of {owner} is {value}.", "{owner}'s {thing} is {value}.",
            "Remember: the {thing} of {owner} is {value}.", "It was noted that {value} is the {thing} of {owner}.")
 SYLLABLES = ("ba", "ke", "lo", "mi", "nu", "ra", "si", "to", "ve", "zan", "dor", "el")
+LANGUAGES = (("py", "def {}({}):", ""), ("js", "function {}({}) {{", "\n}"), ("go", "func {}({} int) int {{", "\n}"))
 DEFINES = re.compile(r"^(?:async def|def|class|func|fn|pub fn|struct|module) (\w{4,})[^\n]*", re.M)
 
 
@@ -64,3 +65,17 @@ def which_file(texts: list[str], form: PromptForm, source: random.Random) -> Sam
             reply = form.reply.format(quote=found[0].strip()[:LONGEST_QUOTE], answer=path[1])
             turns.append(Turn(question, reply, "file"))
     return Sample("\n\n".join(cut), turns[:4])
+
+
+def module(functions: int, source: random.Random) -> tuple[str, str]:
+    """The path and the text of a source file whose functions have made-up names, much alike, and call each other."""
+    names = list(dict.fromkeys(f"{name(source)}_{name(source)}".lower() for _ in range(functions)))
+    ending, head, foot = source.choice(LANGUAGES)
+    blocks = []
+    for own, called in zip(names, source.sample(names, len(names)), strict=True):
+        value, other = name(source).lower(), name(source).lower()
+        body = source.sample([f"    {other} = {called}({value}, {source.randrange(100)})",
+                              f"    {value} = {value} * {source.randrange(2, 100)}",
+                              f"    log(\"{other}\", {value})"], source.choice((2, 3)))
+        blocks.append("\n".join([head.format(own, value), *body, f"    return {source.choice((other, value))}{foot}"]))
+    return f"{name(source)}/{name(source)}.{ending}".lower(), "\n\n".join(blocks)

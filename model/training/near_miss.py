@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 _NAME = re.compile(r"(?<=[a-z0-9,'] )[A-Z][\w'-]+(?: (?:of |de |the )?[A-Z][\w'-]+)*")
 _NUMBER = re.compile(r"\b\d[\d,.]*\d\b|\b\d\b")
@@ -26,23 +27,41 @@ def names(text: str) -> list[str]:
     return list(dict.fromkeys(m[0] for m in _NAME.finditer(text)))
 
 
-def make(question: str, passage: str, others: Sequence[str], source: random.Random) -> str | None:
-    """A question made from `question` that the passage does not answer, or None where nothing can be changed.
+@dataclass(frozen=True)
+class Change:
+    """A text with one thing changed, and the words that stood there before and stand there now."""
 
-    others: names to choose from, of texts like the passage. A changed name or word does not stand in the passage.
+    text: str
+    old: str
+    new: str
+
+
+def make(question: str, passage: str, others: Sequence[str], source: random.Random) -> str | None:
+    """A question made from `question` that the passage does not answer, or None where nothing can be changed."""
+    change = alter(question, passage, others, source)
+    return change.text if change else None
+
+
+def alter(text: str, passage: str, others: Sequence[str], source: random.Random, keep: str = "") -> Change | None:
+    """A text with a name, a number or a word changed for another of its kind, or None where nothing can be changed.
+
+    others: names to choose from, of texts like the passage. A changed name or word does not stand in the passage. keep:
+    a piece of the text that stays as it is.
     """
     low = passage.lower()
     ways: list[tuple[re.Match[str], str]] = []
-    strange = [name for name in others if name.lower() not in low and name not in question]
+    strange = [name for name in others if name.lower() not in low and name not in text]
     if strange:
-        ways += [(m, source.choice(strange)) for m in _NAME.finditer(question)]
-    ways += [(m, other) for m in _NUMBER.finditer(question) if (other := _number(m[0], source)) not in passage]
-    ways += [(m, _OTHER[m[0]]) for m in _WORD.finditer(question)
+        ways += [(m, source.choice(strange)) for m in _NAME.finditer(text)]
+    ways += [(m, other) for m in _NUMBER.finditer(text) if (other := _number(m[0], source)) not in passage]
+    ways += [(m, _OTHER[m[0]]) for m in _WORD.finditer(text)
              if m[0] in _OTHER and not re.search(rf"\b{_OTHER[m[0]]}", low)]
+    at = text.find(keep) if keep else len(text)
+    ways = [(m, other) for m, other in ways if m.end() <= at or m.start() >= at + len(keep)]
     if not ways:
         return None
     match, other = source.choice(ways)
-    return question[: match.start()] + other + question[match.end() :]
+    return Change(text[: match.start()] + other + text[match.end() :], match[0], other)
 
 
 def _number(said: str, source: random.Random) -> str:

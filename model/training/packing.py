@@ -35,18 +35,18 @@ def make_pack(lengths: list[int], device: str | torch.device = "cpu") -> Pack:
     return Pack(position.to(device), borders.to(device), borders, max(lengths), borders.to(device, torch.int32))
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, pack: Pack, scale: float) -> Tensor:
-    """Causal attention inside each sequence. q, k, v [T, H, D] (one size D) -> [T, H, D]."""
+def attend(q: Tensor, k: Tensor, v: Tensor, pack: Pack, scale: float, causal: bool = True) -> Tensor:
+    """Attention inside each sequence. q, k, v [T, H, D] (one size D) -> [T, H, D]."""
     if q.is_cuda:
         from torch.nn.attention.varlen import varlen_attn
 
         out: Any = varlen_attn(q, k, v, pack.borders32, pack.borders32, pack.longest, pack.longest,
-                               scale=scale, **_causal())
+                               scale=scale, **(_causal() if causal else {}))
         return cast(Tensor, out)
     parts = []
     for a, b in zip(pack.borders_cpu[:-1].tolist(), pack.borders_cpu[1:].tolist(), strict=True):
         one, two, three = (t[a:b].transpose(0, 1)[None] for t in (q, k, v))
-        mixed = F.scaled_dot_product_attention(one, two, three, is_causal=True, scale=scale)
+        mixed = F.scaled_dot_product_attention(one, two, three, is_causal=causal, scale=scale)
         parts.append(mixed[0].transpose(0, 1))
     return torch.cat(parts)
 

@@ -14,11 +14,13 @@ from typing import Any
 from model.training import near_miss
 from model.training.data import rows
 
-FILES = {"qa-squad-train": 0.34, "qa-shifts": 0.26, "qa-fairytale": 0.22, "qa-textbook": 0.08, "qa-misc": 0.06,
-         "qa-code": 0.04}
+FILES = {"qa-squad-train": 0.3, "qa-shifts": 0.22, "qa-fairytale": 0.34, "qa-textbook": 0.06, "qa-misc": 0.05,
+         "qa-code": 0.03}
 """Question files and how often a passage comes from each."""
-WRITTEN = 0.12
-"""The same for questions of `writing`, where there are any."""
+WRITTEN = 0.33
+"""The same for questions of `writing`, where there are any. They take it from all files but FairytaleQA's, since nobody
+writes questions about feelings and reasons."""
+KEPT = "qa-fairytale"
 LONGEST_ANSWER = 160
 
 Row = dict[str, Any]
@@ -29,34 +31,44 @@ class Pools:
     names: those of a document's passages."""
 
     def __init__(
-        self, folder: Path, source: random.Random, limit: int | None = None, written: Sequence[Path] = ()
+        self, folder: Path, source: random.Random, limit: int | None = None, written: Sequence[Path] = (),
+        share: float = WRITTEN,
     ) -> None:
-        """limit: rows of each file, and texts of each kind, at most. written: files of questions of `writing`."""
+        """limit: rows of each file, and texts of each kind, at most. written: files of questions of `writing`; share:
+        of the passages, from there."""
         self.random = source
-        self.shares = FILES | ({"qa-written": WRITTEN} if written else {})
+        self.shares = FILES | ({"qa-written": share} if written else {})
+        self.negatives: dict[str, list[Row]] = defaultdict(list)
         self.by_doc: dict[str, list[str]] = defaultdict(list)
         self.of_context: dict[str, list[Row]] = {}
         self.contexts: dict[str, list[str]] = {}
+        placed: dict[str, set[str]] = defaultdict(set)
         for name in list(self.shares):
             found: dict[str, list[Row]] = defaultdict(list)
             files = written if name == "qa-written" else [folder / f"{name}.jsonl.zst"]
             for n, row in enumerate(row for file in files for row in rows(file)):
                 if limit and n >= limit:
                     break
-                if row["answers"] and len(row["answers"][0]) <= LONGEST_ANSWER and not _poor(row, source):
+                if row["unanswerable"]:
+                    self.negatives[row["context"]].append(row)
+                elif row["answers"] and len(row["answers"][0]) <= LONGEST_ANSWER and not _poor(row, source):
                     found[row["context"]].append(row)
-            self.of_context |= found
             self.contexts[name] = list(found)
             if not found:
                 del self.shares[name]  # a writer that found nothing
             for context, group in found.items():
                 for doc in dict.fromkeys(row["doc"] for row in group):
-                    self.by_doc[doc].append(context)
-        self.negatives: dict[str, list[Row]] = defaultdict(list)
+                    if context not in placed[doc]:
+                        placed[doc].add(context)
+                        self.by_doc[doc].append(context)
+                self.of_context.setdefault(context, []).extend(group)
+        if "qa-written" in self.shares:
+            rest = sum(FILES.values()) - FILES[KEPT]
+            self.shares = {name: part if name in (KEPT, "qa-written") else part * (1 - (share / rest))
+                           for name, part in self.shares.items()}
         for n, row in enumerate(rows(folder / "qa-negatives.jsonl.zst")):
             if not (limit and n >= limit):
                 self.negatives[row["context"]].append(row)
-        self.short = [c for c in self.of_context if len(c) < 1600]
         self.names = {doc: near_miss.names("\n".join(found[:40])) for doc, found in self.by_doc.items()}
         self.folder, self.limit = folder, limit
 
@@ -81,6 +93,12 @@ class Pools:
     def context(self) -> str:
         """A passage of some question file."""
         return self.random.choice(self.contexts[self.random.choices(list(self.shares), list(self.shares.values()))[0]])
+
+    def short(self) -> str:
+        """A passage of less than 1600 characters."""
+        while len(found := self.context()) >= 1600:
+            pass
+        return found
 
     def text(self) -> str:
         """A book, a page of documentation or a source file."""

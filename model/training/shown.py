@@ -17,6 +17,8 @@ from model.training.tasks import Turn
 UNANSWERABLE = 0.28
 NEAR_MISS = 0.6
 """How often an unanswerable question is a near miss. The question it was made from follows or goes before."""
+HARD = 0.5
+"""How often it is one that was written for the passage, or paired with it, where there are any."""
 MISLED = 0.08
 """How often a reply has the wrong quote put before the model."""
 OPTIONS = 0.05
@@ -44,6 +46,10 @@ class Shown:
         right = window(row["context"], quote, self.random, most)
         wrong = self.misleading(row, near, self.random.choice((1, 2, 2, 3) if short else (0, 0, 1, 2)), most)
         kind = self.random.random()
+        if kind < UNANSWERABLE and self.random.random() < HARD and (hard := self.hard(row, most)):
+            windows = [right, *hard[1]]
+            both = [self.showing(hard[0], windows), self.showing(turn, windows)]
+            return self.random.sample(both, self.random.choice((1, 2)))
         if kind < UNANSWERABLE:
             missed = self.asker.nearly(row, "\n".join([right, *wrong])) if self.random.random() < NEAR_MISS else None
             if missed:
@@ -55,6 +61,18 @@ class Shown:
             turn = self.with_options(turn, row)
         turn = self.showing(turn, [right, *wrong])
         return [self.misled(turn, quote) if kind > 1 - MISLED else turn]
+
+    def hard(self, row: Row, most: int) -> tuple[Turn, list[str]] | None:
+        """A refusal of a question that a row's passage is known not to answer, and the part of the passage that looks
+        like its answer; None where there is no such question."""
+        known = self.pools.negatives.get(row["context"])
+        if not known:
+            return None
+        other = self.random.choice(known)
+        asked = words(other["question"])
+        near = max(sentences(row["context"]), key=lambda s: len(words(s) & asked), default="")
+        return (self.asker.refusing(other["question"], other["id"]),
+                [window(row["context"], near, self.random, most)])
 
     def of_cloze(self, sentence: str, stretch: str, others: list[str]) -> Turn | None:
         """A cloze on a sentence of a stretch of text, or None. others: sentences to show instead of the right one."""
@@ -98,7 +116,7 @@ class Shown:
         asked, answers = words(row["question"]), [a.lower() for a in row["answers"]]
         others = [c for c in self.random.sample(near, min(len(near), 5)) if c != row["context"]]
         if self.random.random() < 0.1 or not others:
-            others.append(self.random.choice(self.pools.short))
+            others.append(self.pools.short())
         found = [(len(words(s) & asked), c, s) for c in others for s in sentences(c)]
         found.sort(key=lambda each: -each[0])
         windows = [window(c, s, self.random, most) for _, c, s in found[: count + 1]]

@@ -1,198 +1,236 @@
-"""Questions that no annotator wrote: a copy of the teacher learns to ask and to answer, and asks about any text.
+"""Questions that no annotator wrote: a copy of the teacher asks about any text, and a reader judges what it asked.
 
-Told a span of a passage it writes a question for it (Du et al., 2017, arXiv 1705.00106); then it answers that question
-without being told the span, and what it answers otherwise is dropped (round-trip consistency: Alberti et al., 2019,
-arXiv 1906.05416). What is left are rows like those of the question files, passage by passage in a text's order.
+Told a span of a passage, the writer writes a question for it (Du et al., 2017, arXiv 1705.00106). A reader of another
+kind then looks for the answer by itself, and the question is kept where it finds about the same span, which becomes the
+answer (round-trip consistency: Alberti et al., 2019, arXiv 1906.05416). Questions without an answer (as SQuAD 2.0 has
+them: Rajpurkar et al., 2018, arXiv 1806.03822) are written for a passage with a word changed and put to the passage as
+it is; for an answer that the passage does not hold; or for another passage of the document. The reader must be as good
+as sure that there is none.
 """
 
 from __future__ import annotations
 
-import io
+import itertools
 import json
 import random
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 
-from model.training import clozes, near_miss
-from model.training.continuing import continuations
-from model.training.data import Conversations
-from model.training.evaluate import f1
-from model.training.loop import learning_rate
-from model.training.loss import ce_loss
-from model.training.optimizer import Optimizer
-from model.training.pools import Pools, Row
-from model.training.quotes import sentences, words
-from model.training.teacher import IM_END, IM_START, Teacher
+from model.training import reader as reading
+from model.training.continuing import Continuer
+from model.training.data import plain_tokenizer
+from model.training.evaluate import f1, normalise
+from model.training.lessons import ASK, prompt
+from model.training.passages import Ask, Run, asks
+from model.training.pools import Row
+from model.training.quotes import words
+from model.training.teacher import Teacher
 
-ASK = "{context}\n\nWrite a question that is answered by: {answer}"
-ANSWER = "{context}\n\nQuestion: {question}"
-NONE = "unanswerable"
-"""What the copy answers where the passage does not."""
-MOST_WORDS = 30
-LONGEST_LESSON = 1024
+LONGEST_PROMPT, LONGEST_QUESTION = 600, 40
 """Tokens."""
-_RUN = re.compile(r"(?=\b((?:\w[\w'-]* ){1,5}\w[\w'-]*))")
-AGREES = 0.7
-"""F1 of what it answers and the span it asked about, at least."""
-STRETCH, SHORTEST, LONGEST = 12_000, 300, 900
-"""Characters of a text that is asked about, and of the passages it is cut into."""
+TEMPERATURE = 0.9
+MOST_WORDS = 30
+AGREES, AGREES_INSIDE = 0.7, 0.4
+"""F1 of the span that the reader finds and the one asked for, at least; and where one holds the other."""
+SURE, UNSURE = 0.0, -3.0
+"""A question is answered where the reader is at least so sure, and not answered where it is at most so sure."""
+NEIGHBOURS = 0.15
+"""How often a question is also put to another passage."""
+FILE_ROWS = 100_000
 
 
-def lessons(pools: Pools, tokenizer: Any, count: int, out: Path) -> int:
-    """Write `count` lessons (prompt and reply, half asking, half answering) to an .npz, as task files are; returns how
-    many tokens they have."""
-    ids: list[int] = []
-    reply: list[bool] = []
-    lengths: list[int] = []
-    while len(lengths) < count:
-        said, wanted = lesson(pools)
-        before, after = prompt(said, tokenizer), [*_plain(wanted, tokenizer), IM_END]
-        if len(before) + len(after) <= LONGEST_LESSON:
-            ids += before + after
-            reply += [False] * len(before) + [True] * len(after)
-            lengths.append(len(before) + len(after))
-    np.savez(out, ids=np.array(ids, dtype=np.uint16), reply=np.array(reply), lengths=np.array(lengths, dtype=np.int32))
-    return len(ids)
+@dataclass(frozen=True)
+class Words:
+    """The files of the writer's and of the reader's tokenizer."""
+
+    writer: Path
+    reader: Path
 
 
-def lesson(pools: Pools) -> tuple[str, str]:
-    """What is said, and the reply to learn."""
-    source = pools.random
-    row = source.choice(pools.of_context[pools.context()])
-    question, answer = row["question"].strip(), row["answers"][0].strip()
-    if source.random() < 0.5:
-        return ASK.format(context=row["context"], answer=answer), question
-    missed = near_miss.make(question, row["context"], pools.names[row["doc"]], source)
-    if missed and source.random() < 0.25:
-        return ANSWER.format(context=row["context"], question=missed), NONE
-    return ANSWER.format(context=row["context"], question=question), answer
+@dataclass(frozen=True)
+class Sheet:
+    """What is asked in one go, and the writer's prompts."""
+
+    asks: list[Ask]
+    prompts: list[list[int]]
 
 
-def tune(teacher: Teacher, lessons_file: Path, seconds: float, tokens: int, lr: float = 3e-4) -> tuple[Teacher, float]:
-    """A copy of the teacher that has learned from the lessons for some seconds (one step at least), and its last loss.
-    tokens: in a step."""
-    writer = teacher.twin()
-    training = teacher.twin().requires_grad_(True)
-    if training.embed.is_cuda:
-        training.compile_layers()  # the writer is not: its rows are of every length
-    optimizer = Optimizer(training, muon=False)
-    batches = Conversations([lessons_file], tokens, 0, training.embed.device.type)
-    started, step, loss = time.monotonic(), 0, 0.0
-    while (gone := (time.monotonic() - started) / seconds) < 1 or not step:
-        ids, pack, target = batches.step(step)
-        now = ce_loss(training(ids, pack), training.embed, target)
-        now.backward()
-        optimizer.step(learning_rate(gone, [lr, lr / 20], 0.05))
-        step += 1
-        if step % 50 == 1:
-            loss = float(now.detach())
-            facts = {"phase": "writer", "step": step, "seconds": round(gone * seconds, 1), "loss": loss}
-            print(json.dumps(facts), flush=True)
-    writer.load_state_dict(training.state_dict())
-    return writer, loss
+@dataclass(frozen=True)
+class Check:
+    """A question, the passage it is put to, and what is to come out: an answer or none. after: the place among the
+    checks of one that has to come out well first."""
+
+    question: str
+    passage: str
+    ask: Ask
+    answerable: bool
+    after: int = -1
 
 
-def score(writer: Teacher, rows: Sequence[Row], tokenizer: Any, batch: int) -> float:
-    """Mean F1 in per cent of a tuned copy on answerable rows, given the passage: how good its own answers are."""
-    rows = [row for row in rows if not row["unanswerable"]]
-    prompts = [prompt(ANSWER.format(context=row["context"], question=row["question"]), tokenizer) for row in rows]
-    said = [tokenizer.decode(ids) for ids in continuations(writer, prompts, 24, batch)]
-    best = [max(f1(text, gold) for gold in row["answers"]) for text, row in zip(said, rows, strict=True)]
-    return 100 * sum(best) / max(len(best), 1)
+@dataclass(frozen=True)
+class Checks:
+    """Checks, and their questions and passages as the reader takes them."""
+
+    checks: list[Check]
+    pairs: reading.Pairs
 
 
-def passages(text: str, name: str, source: random.Random) -> Iterator[Row]:
-    """A stretch of a text cut into passages of whole sentences, in order, each a row without a question yet."""
-    start = source.randrange(max(len(text) - STRETCH, 1))
-    stretch, size = text[start : start + STRETCH], source.randrange(SHORTEST, LONGEST)
-    begin, end = -1, 0
-    for sentence in sentences(stretch)[1 if start else 0 :]:
-        at = stretch.find(sentence, end)
-        if begin >= 0 and at + len(sentence) - begin > size:
-            yield {"context": stretch[begin:end], "doc": name, "unanswerable": False}
-            begin, size = -1, source.randrange(SHORTEST, LONGEST)
-        begin, end = at if begin < 0 else begin, at + len(sentence)
+def draw(some: Sequence[Run], seed: int, files: Words) -> Sheet:
+    """What to ask about some runs."""
+    source, tokenizer = random.Random(seed), _plain(files.writer)
+    found = [ask for run in some for ask in asks(run, source)]
+    prompts = [prompt(ASK.format(context=ask.told, answer=ask.answer), tokenizer) for ask in found]
+    short = [n for n, ids in enumerate(prompts) if len(ids) <= LONGEST_PROMPT]
+    return Sheet([found[n] for n in short], [prompts[n] for n in short])
 
 
-def write(
-    writer: Teacher, texts: Sequence[tuple[str, str]], tokenizer: Any, source: random.Random, seconds: float, batch: int
-) -> Iterator[Row]:
-    """Rows with questions about texts (each a name and its words), until the time is over. writer: a tuned copy."""
-    started, number = time.monotonic(), 0
-    while time.monotonic() - started < seconds:
-        asked: list[Row] = []
-        while len(asked) < batch:
-            name, text = source.choice(texts)
-            for row in passages(text, f"{name}-{number}-{len(asked)}", source):
-                asked += [row | {"answers": [answer]} for answer in spans(row["context"], source)]
-        number += 1
-        yield from kept(writer, asked, tokenizer, batch, number)
+def checks(found: Sequence[Ask], written: Sequence[list[int]], seed: int, files: Words) -> Checks | None:
+    """What the reader has to find in the questions written; None where no question is fair."""
+    source, made = random.Random(seed), list[Check]()
+    questions = [text.strip() for text in _plain(files.writer).decode_batch([list(ids) for ids in written])]
+    passages: dict[str, dict[str, set[str]]] = defaultdict(dict)
+    for ask in found:
+        passages[ask.doc].setdefault(ask.shown, words(ask.shown))
+    for ask, question in zip(found, questions, strict=True):
+        if not is_fair(question, ask):
+            continue
+        if ask.holds:
+            made.append(Check(question, ask.told, ask, True))
+        if ask.changed and ask.changed.lower() in question.lower():
+            made.append(Check(question, ask.shown, ask, False, len(made) - 1))
+        elif not ask.holds:
+            made.append(Check(question, ask.shown, ask, False))
+        elif not ask.changed and source.random() < NEIGHBOURS and (other := _alike(question, ask, passages[ask.doc])):
+            made.append(Check(question, other, ask, False, len(made) - 1))
+    if not made:
+        return None
+    return Checks(made, reading.encode([(check.question, check.passage) for check in made], _pairs(files.reader)))
 
 
-def kept(writer: Teacher, asked: Sequence[Row], tokenizer: Any, batch: int, seed: int) -> Iterator[Row]:
-    """The rows for which the writer finds a question that it answers as asked."""
-    prompts = [prompt(ASK.format(context=row["context"], answer=row["answers"][0]), tokenizer) for row in asked]
-    drawn = continuations(writer, prompts, 40, batch, temperature=0.8, seed=seed)
-    questions = [tokenizer.decode(ids).strip() for ids in drawn]
-    fair = [n for n, question in enumerate(questions) if is_fair(question, asked[n])]
-    prompts = [prompt(ANSWER.format(context=asked[n]["context"], question=questions[n]), tokenizer) for n in fair]
-    for n, ids in zip(fair, continuations(writer, prompts, 24, batch), strict=True):
-        if f1(tokenizer.decode(ids), asked[n]["answers"][0]) >= AGREES:
-            yield asked[n] | {"question": questions[n], "id": f"written-{seed}-{n}"}
-
-
-def spans(passage: str, source: random.Random) -> list[str]:
-    """Up to three spans of different sentences that can be asked for: names, numbers, words, and runs of up to six
-    words without small ones at their ends."""
-    usable = clozes.usable(passage)
-    found = []
-    for sentence in source.sample(usable, min(len(usable), 3)):
-        span = clozes.span_of(sentence, source)
-        if source.random() < 0.4:
-            runs = [m for m in _RUN.finditer(sentence) if words(m[1].split()[0]) and words(m[1].split()[-1])]
-            found += [source.choice(runs)[1]] if runs else []
-        elif span:
-            found.append(span[0])
-    return found
-
-
-def is_fair(question: str, row: Row) -> bool:
+def is_fair(question: str, ask: Ask) -> bool:
     """Whether a question can be asked of a whole book: it is one, does not hold its answer, and shares words with its
     passage."""
-    count = len(question.split())
-    shared = words(question) & words(row["context"])
     return (
-        question.endswith("?") and 4 <= count <= MOST_WORDS and len(shared) >= 2
-        and row["answers"][0].lower() not in question.lower()
+        question.endswith("?") and 4 <= len(question.split()) <= MOST_WORDS
+        and len(words(question) & words(ask.told)) >= 2 and ask.answer.lower() not in question.lower()
     )
 
 
-def prompt(said: str, tokenizer: Any) -> list[int]:
-    """A turn of the user's, and the opening of the reply."""
-    return [IM_START, *_plain(f"user\n{said}", tokenizer), IM_END, *_plain("\n", tokenizer), IM_START,
-            *_plain("assistant\n", tokenizer)]
+def _alike(question: str, ask: Ask, passages: dict[str, set[str]]) -> str | None:
+    """The other passage that shares most words with a question, if it shares some and lacks the answer."""
+    asked = words(question)
+    others = [(len(asked & has), passage) for passage, has in passages.items()
+              if passage != ask.shown and ask.answer.lower() not in passage.lower()]
+    shared, best = max(others, default=(0, ""))
+    return best if shared >= 2 else None
 
 
-def save(rows: Iterator[Row], out: Path) -> int:
-    """Write rows as a corpus file (`.jsonl.zst`); returns how many there were."""
+def judged(found: Checks, said: Sequence[reading.Read]) -> Iterator[Row]:
+    """The rows of the checks that came out well, without their ids."""
+    well: list[bool] = []
+    for check, each in zip(found.checks, said, strict=True):
+        span = check.passage[each.start : each.end]
+        if check.answerable:
+            well.append(each.sure >= SURE and agree(span, check.ask.answer))
+        else:
+            well.append(each.sure <= UNSURE and (check.after < 0 or well[check.after]))
+        if well[-1]:
+            altered = check.ask.changed and check.passage == check.ask.told
+            yield {"doc": f"{check.ask.doc}, altered" if altered else check.ask.doc, "context": check.passage,
+                   "question": check.question, "answers": [span] if check.answerable else [],
+                   "unanswerable": not check.answerable}
+
+
+def agree(one: str, other: str) -> bool:
+    """Whether two spans are about the same answer."""
+    same = f1(one, other)
+    a, b = sorted((normalise(one), normalise(other)), key=len)
+    return same >= AGREES or (same >= AGREES_INSIDE and a in b)
+
+
+def write(writer: Teacher, reader: reading.Reader, texts: Iterator[Run], files: Words, pool: Executor, seed: int,
+          seconds: float, batch: int, together: int = 160) -> Iterator[Row]:
+    """Rows with questions about runs of texts, until the time is over. writer and reader: tuned. pool: draws what to
+    ask and makes checks while the models are at work. batch: questions written side by side; together: runs of a
+    sheet."""
+    began, done = time.monotonic(), dict[str, int](asked=0, checked=0)
+    source = torch.Generator(writer.embed.device).manual_seed(seed)
+    continued = Continuer(writer, batch, LONGEST_PROMPT + LONGEST_QUESTION)
+    parts = ((list(itertools.islice(texts, together)), seed * 1_000_003 + n, files) for n in itertools.count())
+    waiting: deque[Future[Checks | None]] = deque()
+    for n, sheet in enumerate(_ahead(pool, parts)):
+        if n and time.monotonic() - began > seconds:
+            break
+        written = continued(sheet.prompts, LONGEST_QUESTION, TEMPERATURE, source)
+        done["asked"] += len(written)
+        waiting.append(pool.submit(checks, sheet.asks, written, seed + n, files))
+        if len(waiting) > 2:
+            yield from _read(reader, waiting.popleft(), done)
+        print(json.dumps({"phase": "write", **done, "seconds": round(time.monotonic() - began, 1)}), flush=True)
+    while waiting:
+        yield from _read(reader, waiting.popleft(), done)
+    print(json.dumps({"phase": "write", **done, "seconds": round(time.monotonic() - began, 1)}), flush=True)
+
+
+def _read(reader: reading.Reader, made: Future[Checks | None], done: dict[str, int]) -> Iterator[Row]:
+    """The reader's judgement of some checks."""
+    if found := made.result():
+        done["checked"] += len(found.checks)
+        yield from judged(found, reading.read(reader, found.pairs))
+
+
+def _ahead(pool: Executor, parts: Iterable[tuple[list[Run], int, Words]], depth: int = 8) -> Iterator[Sheet]:
+    """Sheets in order, so many of them drawn ahead."""
+    drawn: deque[Future[Sheet]] = deque()
+    for part in parts:
+        if not part[0]:
+            break
+        drawn.append(pool.submit(draw, *part))
+        if len(drawn) >= depth:
+            yield drawn.popleft().result()
+    while drawn:
+        yield drawn.popleft().result()
+
+
+def named(found: Iterator[Row], seed: int) -> Iterator[Row]:
+    """Rows with ids, each question about a passage once."""
+    seen: set[tuple[str, str]] = set()
+    for row in found:
+        if (key := (row["context"], row["question"].lower())) not in seen:
+            seen.add(key)
+            yield {"id": f"written-{seed}-{len(seen)}"} | row
+
+
+def save(found: Iterator[Row], folder: Path, seed: int) -> dict[str, int]:
+    """Write rows as corpus files (`qa-written-*.jsonl.zst`) of up to `FILE_ROWS` rows; returns how many there were of
+    each kind."""
     import zstandard
 
-    count = 0
-    unfinished = out.with_suffix(".part")
-    with unfinished.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as packed:
-        lines = io.TextIOWrapper(packed, encoding="utf-8", write_through=True)
+    counts, part = {"answerable": 0, "unanswerable": 0}, 0
+    while rows := list(itertools.islice(found, FILE_ROWS)):
+        out = folder / f"qa-written-{seed}-{part}.jsonl.zst"
+        lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        out.with_suffix(".part").write_bytes(zstandard.ZstdCompressor(15).compress(lines.encode()))
+        out.with_suffix(".part").rename(out)
         for row in rows:
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-        lines.flush()
-    unfinished.rename(out)
-    return count
+            counts["unanswerable" if row["unanswerable"] else "answerable"] += 1
+        part += 1
+    return counts
 
 
-def _plain(text: str, tokenizer: Any) -> list[int]:
-    return list(tokenizer.encode(text, add_special_tokens=False).ids)
+@cache
+def _plain(file: Path) -> Any:
+    return plain_tokenizer(file)
+
+
+@cache
+def _pairs(file: Path) -> Any:
+    return reading.read_tokenizer(file)

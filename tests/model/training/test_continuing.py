@@ -2,7 +2,7 @@
 
 import torch
 
-from model.training.continuing import continuations
+from model.training.continuing import Continuer
 from model.training.packing import make_pack
 from model.training.teacher import IM_END, Teacher
 
@@ -18,7 +18,7 @@ def teacher() -> Teacher:
 
 def test_it_is_what_reading_everything_again_gives() -> None:
     model, source = teacher(), torch.Generator().manual_seed(1)
-    prompts = [torch.randint(3, 64, (n,), generator=source).tolist() for n in (5, 1, 9, 3)]
+    prompts = [torch.randint(3, 64, (n,), generator=source).tolist() for n in (5, 1, 9, 3, 61)]
     expected = []
     for prompt in prompts:
         ids = list(prompt)
@@ -29,21 +29,34 @@ def test_it_is_what_reading_everything_again_gives() -> None:
                 ids.pop()
                 break
         expected.append(ids[len(prompt) :])
-    assert continuations(model, prompts, 6, 4) == expected
-    assert continuations(model, prompts, 6, 2) == expected
+    assert Continuer(model, 5, 100)(prompts, 6) == expected
+    few = Continuer(model, 2, 67)  # its rows are used again, and the last batch is not full
+    assert few(prompts, 6) == expected
+    assert few(prompts[::-1], 6) == expected[::-1]
     assert any(expected)
 
 
 def test_drawing_is_the_same_for_a_seed_and_differs_between_seeds() -> None:
-    model, prompts = teacher(), [[5, 6, 7]] * 8
-    first = continuations(model, prompts, 8, 8, temperature=30.0, seed=1)
-    assert first == continuations(model, prompts, 8, 8, temperature=30.0, seed=1)
-    assert first != continuations(model, prompts, 8, 8, temperature=30.0, seed=2)
+    write, prompts = Continuer(teacher(), 8, 16), [[5, 6, 7]] * 8
+    first, again, other = (write(prompts, 8, 30.0, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
     assert len({tuple(ids) for ids in first}) > 1
+
+
+def test_what_is_far_from_the_likeliest_is_never_drawn() -> None:
+    model = teacher()
+    logits = model(torch.tensor([5, 6, 7]), make_pack([3]))[-1] @ model.embed.T
+    share = (logits - logits.max()).exp()
+    write = Continuer(model, 8, 16)
+    drawn = {ids[0] for seed in range(40) for ids in write([[5, 6, 7]] * 8, 1, 1.0, torch.Generator().manual_seed(seed))
+             if ids}
+    assert drawn <= set((share >= 0.05).nonzero()[:, 0].tolist())
+    assert len(drawn) > 1 or int((share >= 0.05).sum()) == 1
 
 
 def test_a_row_ends_at_its_end_of_turn() -> None:
     model = teacher()
     with torch.no_grad():
         model.embed[IM_END] = model.norm * 40 * torch.sign(model(torch.tensor([5, 6]), make_pack([2]))[-1])
-    assert continuations(model, [[5, 6]], 8, 1) == [[]]
+    assert Continuer(model, 1, 16)([[5, 6]], 8) == [[]]

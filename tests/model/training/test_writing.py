@@ -1,75 +1,42 @@
-"""Questions by a copy of the teacher: what it learns from, what it is asked about, what is kept."""
+"""Questions by a copy of the teacher: which are fair, what the reader has to find, what is kept and drawn from."""
 
-import json
+import itertools
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from model.training import writing
 from model.training.data import plain_tokenizer, rows
 from model.training.drawing import Builder
-from model.training.pools import Pools
-from model.training.teacher import IM_END, IM_START, Teacher
+from model.training.passages import Ask, Run
+from model.training.pools import FILES, Pools
+from model.training.reader import Read
+from model.training.teacher import Teacher
+from tests.model.training.test_reader import small, tokenizer_file
 from tests.model.training.test_tasks import FORM, TEXT, corpus
 
-TOKENIZER = plain_tokenizer(Path(__file__).parents[3] / "model" / "mini" / "tokenizer.json")
-BOOK = "\n\n".join(f"In the year {1700 + n} Captain Harlow sailed to Bristol with {n} barrels." for n in range(400))
+MINI = Path(__file__).parents[3] / "model" / "mini" / "tokenizer.json"
+TOKENIZER = plain_tokenizer(MINI)
+ALTERED = TEXT.replace("Anne Clegg", "Mary Orr")
+NEAR = "The mill at Leeds was built by Jane Pratt when Harrow had a mill already."
+ASKED = {
+    "When was the mill at Harrow built?": Ask("mill", TEXT, "1821", TEXT),
+    "What did the mill at Harrow grind?": Ask("mill", TEXT, "oats", TEXT),
+    "When did Mary Orr build the mill?": Ask("mill", ALTERED, "1821", TEXT, "Mary Orr"),
+    "Who else owned the mill at Harrow?": Ask("mill", TEXT, "Jane Pratt", TEXT, holds=False),
+    "no question": Ask("mill", NEAR, "Jane Pratt", NEAR),
+}
 
 
-def teacher() -> Teacher:
-    """One layer with small random weights."""
-    model = Teacher(layers=1)
-    for name, p in model.named_parameters():
-        p.data.fill_(1.0) if "norm" in name else p.data.normal_(0, 0.05)
-    return model
-
-
-def test_a_lesson_is_a_prompt_and_a_reply(tmp_path: Path) -> None:
-    pools = Pools(corpus(tmp_path), random.Random(2))
-    said = [writing.lesson(pools) for _ in range(300)]
-    asking = [(words, reply) for words, reply in said if "Write a question" in words]
-    assert (writing.ASK.format(context=TEXT, answer="1821"), "When was the mill built?") in asking
-    assert (writing.ANSWER.format(context=TEXT, question="When was the mill built?"), "1821") in said
-    assert 100 < len(asking) < 200
-    count = writing.lessons(pools, TOKENIZER, 40, tmp_path / "lessons.npz")
-    saved = np.load(tmp_path / "lessons.npz")
-    assert len(saved["lengths"]) == 40
-    assert saved["lengths"].sum() == len(saved["ids"]) == count
-    first = slice(0, saved["lengths"][0])
-    assert saved["ids"][0] == IM_START
-    assert saved["ids"][first][-1] == IM_END
-    reply = TOKENIZER.decode([int(i) for i, learned in zip(saved["ids"], saved["reply"], strict=True) if learned][:400])
-    assert "mill" in reply
-
-
-def test_the_copy_learns_and_the_teacher_does_not_change(tmp_path: Path) -> None:
-    writing.lessons(Pools(corpus(tmp_path), random.Random(2)), TOKENIZER, 8, tmp_path / "lessons.npz")
-    master = teacher()
-    before = master.embed.clone()
-    writer, first = writing.tune(master, tmp_path / "lessons.npz", 1e-9, 512)
-    assert (master.embed == before).all()
-    assert (writer.embed != before).any()
-    assert first > 5
-
-
-def test_passages_are_the_texts_own_words_in_order() -> None:
-    found = list(writing.passages(BOOK, "harlow", random.Random(3)))
-    at = [BOOK.index(row["context"]) for row in found]
-    assert len(found) > 10
-    assert at == sorted(at)
-    assert all(row["doc"] == "harlow" and len(row["context"]) <= writing.LONGEST for row in found)
-    assert all(a + len(row["context"]) <= b for a, row, b in zip(at, found, at[1:], strict=False))
-
-
-def test_spans_stand_in_their_passage() -> None:
-    passage = next(writing.passages(BOOK, "harlow", random.Random(3)))["context"]
-    found = [span for n in range(30) for span in writing.spans(passage, random.Random(n))]
-    assert len(set(found)) > 5
-    assert all(span in passage for span in found)
-    assert any(" " in span for span in found)
+def checks(folder: Path) -> writing.Checks:
+    """The checks of what was asked."""
+    written = [TOKENIZER.encode(question).ids for question in ASKED]
+    made = writing.checks(list(ASKED.values()), written, 1, writing.Words(MINI, tokenizer_file(folder)))
+    assert made is not None
+    return made
 
 
 @pytest.mark.parametrize(
@@ -83,61 +50,141 @@ def test_spans_stand_in_their_passage() -> None:
     ],
 )
 def test_a_question_is_fair_if_it_can_be_asked_of_a_book(question: str, fair: bool) -> None:
-    assert writing.is_fair(question, {"context": TEXT, "answers": ["Anne Clegg"]}) is fair
+    assert writing.is_fair(question, Ask("mill", TEXT, "Anne Clegg", TEXT)) is fair
 
 
-def test_what_the_writer_answers_otherwise_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = [{"context": TEXT, "answers": [answer], "doc": "mill"} for answer in ("1821", "oats", "Anne Clegg")]
-    questions = ["When was the mill at Harrow built?", "What did the mill at Harrow grind?", "no question"]
-    replies = iter([questions, ["1821", "wheat"]])
-    calls = []
-
-    def written(_: Any, prompts: list[list[int]], *_args: Any, **_options: Any) -> list[list[int]]:
-        calls.append([TOKENIZER.decode(prompt, skip_special_tokens=False) for prompt in prompts])
-        return [TOKENIZER.encode(reply).ids for reply in next(replies)]
-
-    monkeypatch.setattr(writing, "continuations", written)
-    kept = list(writing.kept(teacher(), asked, TOKENIZER, 8, 1))
-    assert [(row["question"], row["answers"]) for row in kept] == [(questions[0], ["1821"])]
-    assert len(calls[-1]) == 2
-    assert "Question: What did the mill at Harrow grind?" in calls[-1][1]
-    assert "oats\n" not in calls[-1][1].split("Question:")[1]
-
-
-def test_the_writer_is_scored_on_what_can_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    held_out = [{"context": TEXT, "question": "When?", "answers": ["in 1821", "1821"], "unanswerable": False},
-                {"context": TEXT, "question": "Who?", "answers": ["Anne Clegg"], "unanswerable": False},
-                {"context": TEXT, "question": "Why?", "answers": [], "unanswerable": True}]
-    monkeypatch.setattr(writing, "continuations",
-                        lambda *_, **__: [TOKENIZER.encode(reply).ids for reply in ("1821", "a miller")])
-    assert writing.score(teacher(), held_out, TOKENIZER, 8) == 50.0
+def test_each_kind_of_question_is_put_to_its_passages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "NEIGHBOURS", 1)
+    made = checks(tmp_path).checks
+    assert [(check.question, check.passage, check.answerable, check.after) for check in made] == [
+        ("When was the mill at Harrow built?", TEXT, True, -1),
+        ("When was the mill at Harrow built?", NEAR, False, 0),
+        ("What did the mill at Harrow grind?", TEXT, True, -1),
+        ("What did the mill at Harrow grind?", NEAR, False, 2),
+        ("When did Mary Orr build the mill?", ALTERED, True, -1),
+        ("When did Mary Orr build the mill?", TEXT, False, 4),
+        ("Who else owned the mill at Harrow?", TEXT, False, -1),
+    ]
+    monkeypatch.setattr(writing, "NEIGHBOURS", 0)
+    found = checks(tmp_path)
+    assert len(found.checks) == len(found.pairs.lengths) == 5
+    questions = [TOKENIZER.encode("no question").ids]
+    assert writing.checks([ASKED["no question"]], questions, 1, writing.Words(MINI, tokenizer_file(tmp_path))) is None
 
 
-def test_written_questions_are_drawn_from(tmp_path: Path) -> None:
+def test_kept_is_what_the_reader_finds_as_asked_or_surely_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "NEIGHBOURS", 0)
+    found = checks(tmp_path)
+
+    def said(sure: dict[str, float], span: str) -> list[Read]:
+        at = [check.passage.find(span) for check in found.checks]
+        return [Read(a, a + len(span), sure["yes" if c.answerable else "no"])
+                for a, c in zip(at, found.checks, strict=True)]
+
+    kept = list(writing.judged(found, said({"yes": 5.0, "no": -9.0}, "in 1821")))
+    year = {"question": "When was the mill at Harrow built?", "context": TEXT, "answers": ["in 1821"], "doc": "mill",
+            "unanswerable": False}
+    assert kept == [
+        year,  # of "oats" it says something else
+        year | {"question": "When did Mary Orr build the mill?", "context": ALTERED, "doc": "mill, altered"},
+        year | {"question": "When did Mary Orr build the mill?", "answers": [], "unanswerable": True},
+        year | {"question": "Who else owned the mill at Harrow?", "answers": [], "unanswerable": True},
+    ]
+    unsure = list(writing.judged(found, said({"yes": -1.0, "no": -9.0}, "1821")))
+    assert [row["question"] for row in unsure] == ["Who else owned the mill at Harrow?"]  # others: the first fails
+    assert not any(row["unanswerable"] for row in writing.judged(found, said({"yes": 5.0, "no": -1.0}, "1821")))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("1821", "in 1821", True), ("the Anne Clegg", "Anne Clegg", True), ("oats", "wheat", False),
+     ("Anne", "Anne Clegg of Harrow", True), ("Anne", "Anne Clegg of the old mill at Harrow", False)],
+)  # fmt: skip
+def test_spans_agree_if_they_are_about_the_same_words(one: str, other: str, same: bool) -> None:
+    assert writing.agree(one, other) is writing.agree(other, one) is same
+
+
+def test_it_asks_and_reads_until_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Teacher(layers=1)
+    for name, p in model.named_parameters():
+        p.data.fill_(1.0) if "norm" in name else p.data.normal_(0, 0.05)
+    reads = []
+
+    def read(_: Any, pairs: Any) -> list[Read]:
+        reads.append(len(pairs.lengths))
+        return [Read(0, 8, 5.0)] * len(pairs.lengths)
+
+    def continued(_: Any, prompts: list[Any], *__: Any) -> list[list[int]]:
+        return [TOKENIZER.encode("When was the mill at Harrow built?").ids for _ in prompts]
+
+    monkeypatch.setattr(writing.reading, "read", read)
+    monkeypatch.setattr(writing.Continuer, "__call__", continued)
+    monkeypatch.setattr(writing, "agree", lambda *_: True)
+    texts = itertools.cycle([Run("mill", (TEXT, NEAR))])
+    files = writing.Words(MINI, tokenizer_file(tmp_path))
+    with ThreadPoolExecutor(1) as pool:
+        found = list(writing.write(model, small(), texts, files, pool, 1, 1e-9, 4, together=3))
+    assert len(reads) == 1
+    assert 0 < len(found) <= reads[0]
+    named = list(writing.named(iter(found), 7))
+    assert 0 < len(named) < len(found)  # the same question about the same passage again
+    assert [row["id"] for row in named] == [f"written-7-{n}" for n in range(1, len(named) + 1)]
+
+
+def test_drawing_gives_a_prompt_for_every_ask(tmp_path: Path) -> None:
+    sheet = writing.draw([Run("mill", (TEXT, NEAR))], 3, writing.Words(MINI, tokenizer_file(tmp_path)))
+    assert len(sheet.asks) == len(sheet.prompts) > 2
+    for ask, ids in zip(sheet.asks, sheet.prompts, strict=True):
+        said = TOKENIZER.decode(ids, skip_special_tokens=False)
+        assert said.startswith(f"<|im_start|>user\n{ask.told}\n\nWrite a question that is answered by: {ask.answer}")
+
+
+ROW = {"id": "written-1", "doc": "Clegg", "context": "Anne Clegg had a blue coat.", "unanswerable": False,
+       "question": "What colour was the coat of Anne Clegg?", "answers": ["blue"]}
+REFUSED = ROW | {"id": "written-2", "question": "What colour was the hat of Anne Clegg?", "answers": [],
+                 "unanswerable": True}
+
+
+def test_files_hold_so_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "FILE_ROWS", 2)
+    some = [ROW | {"id": str(n)} for n in range(3)]
+    assert writing.save(iter([*some, REFUSED]), tmp_path, 5) == {"answerable": 3, "unanswerable": 1}
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["qa-written-5-0.jsonl.zst", "qa-written-5-1.jsonl.zst"]
+    assert [row for file in files for row in rows(file)] == [*some, REFUSED]
+    assert writing.save(iter([]), tmp_path, 6) == {"answerable": 0, "unanswerable": 0}
+
+
+def test_written_questions_are_drawn_from_and_refused(tmp_path: Path) -> None:
     folder = corpus(tmp_path)
-    row = {"id": "written-1", "doc": "Clegg", "context": "Anne Clegg had a blue coat.", "unanswerable": False,
-           "question": "What colour was the coat of Anne Clegg?", "answers": ["blue"]}
-    out = tmp_path / "qa-written-1.jsonl.zst"
-    assert writing.save(iter([row]), out) == 1
-    assert list(rows(out)) == [json.loads(json.dumps(row))]
-    empty = tmp_path / "qa-written-2.jsonl.zst"
-    assert writing.save(iter([]), empty) == 0
-    assert Builder(folder, FORM, seed=1, written=[empty]).draw().turns
-    builder = Builder(folder, FORM, seed=1, written=[out, empty])
-    assert any(turn.source == "written-1" for _ in range(50) for turn in builder.draw().turns)
+    writing.save(iter([ROW, REFUSED]), tmp_path, 1)
+    builder = Builder(folder, FORM, seed=1, written=[tmp_path / "qa-written-1-0.jsonl.zst"])
+    turns = [turn for _ in range(150) for turn in builder.draw().turns]
+    said = {turn.source: turn.reply for turn in turns}
+    assert said["written-1"].endswith("blue")
+    assert said["written-2"] == FORM.not_found
+    pairs = [both for _ in range(300) if len(both := builder.evidence.of_row(ROW, [ROW["context"]])) == 2]
+    hard = [both for both in pairs if REFUSED["question"] in {turn.question for turn in both}]
+    assert hard
+    assert all({turn.shown for turn in both} == {ROW["context"]} for both in hard)
 
 
-def test_two_writers_may_ask_about_one_passage(tmp_path: Path) -> None:
-    row = {"id": "written-1", "doc": "Clegg, 11", "context": "Anne Clegg had a blue coat.", "unanswerable": False,
-           "question": "What colour was the coat of Anne Clegg?", "answers": ["blue"]}
-    files = [tmp_path / "qa-written-11.jsonl.zst", tmp_path / "qa-written-12.jsonl.zst"]
-    writing.save(iter([row]), files[0])
-    writing.save(iter([row | {"id": "written-2", "doc": "Clegg, 12"}]), files[1])
-    pools = Pools(corpus(tmp_path), random.Random(1), written=files)
-    assert pools.by_doc["Clegg, 11"] == pools.by_doc["Clegg, 12"] == [row["context"]]
-    assert {"Clegg, 11", "Clegg, 12"} <= pools.names.keys()
+def test_written_questions_take_their_share_from_all_but_fairy_tales(tmp_path: Path) -> None:
+    folder = corpus(tmp_path)
+    writing.save(iter([ROW]), tmp_path, 1)
+    pools = Pools(folder, random.Random(1), written=[tmp_path / "qa-written-1-0.jsonl.zst"], share=0.4)
+    assert sum(pools.shares.values()) == pytest.approx(1)
+    assert pools.shares["qa-written"] == 0.4
+    assert pools.shares["qa-fairytale"] == FILES["qa-fairytale"]
+    assert pools.shares["qa-misc"] < FILES["qa-misc"]
+    assert Pools(folder, random.Random(1)).shares == FILES
 
 
-def test_it_writes_until_its_time_is_over() -> None:
-    found = list(writing.write(teacher(), [("harlow", BOOK[:1200])], TOKENIZER, random.Random(1), 0.01, 1))
-    assert found == []  # random weights ask nothing that can be kept
+def test_a_question_file_s_own_passage_keeps_its_questions_and_its_place(tmp_path: Path) -> None:
+    writing.save(iter([ROW | {"doc": "mill", "context": TEXT}, ROW | {"doc": "Clegg, 12"}]), tmp_path, 11)
+    writing.save(iter([ROW]), tmp_path, 12)
+    pools = Pools(corpus(tmp_path), random.Random(1), written=sorted(tmp_path.glob("qa-written-*")))
+    assert pools.by_doc["mill"].count(TEXT) == 1
+    assert {row["id"] for row in pools.of_context[TEXT]} == {"r1", "written-1"}
+    assert pools.by_doc["Clegg"] == pools.by_doc["Clegg, 12"] == [ROW["context"]]
+    assert {"Clegg", "Clegg, 12"} <= pools.names.keys()

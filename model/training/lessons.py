@@ -1,0 +1,144 @@
+"""What the writer and the reader of new questions learn from: the question files' rows, as questions to ask for given
+answers, and as questions whose answer is a span of a passage or is not in it."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.training import near_miss
+from model.training.pools import Pools, Row
+from model.training.quotes import sentences, words
+from model.training.teacher import IM_END, IM_START
+
+ASK = "{context}\n\nWrite a question that is answered by: {answer}"
+AGAIN = "Write a question that is answered by: {answer}"
+"""What is said for the second answer about a passage, and for those that follow."""
+SHARES = {"qa-squad-train": 0.5, "qa-shifts": 0.3, "qa-fairytale": 0.12, "qa-misc": 0.08}
+"""How often a lesson comes from each question file."""
+LONGEST = 1024
+"""Tokens of a lesson in asking."""
+LONGEST_PASSAGE = 2500
+"""Characters."""
+UNANSWERABLE = 0.4
+
+
+def asking(pools: Pools, tokenizer: Any, tokens: int, out: Path) -> int:
+    """Write lessons in asking to an .npz, as task files are, until there are so many tokens; returns how many lessons
+    there are."""
+    ids: list[int] = []
+    reply: list[bool] = []
+    lengths: list[int] = []
+    while len(ids) < tokens:
+        more, learned = list[int](), list[bool]()
+        for said, wanted in conversation(pools):
+            before, after = prompt(said, tokenizer, first=not more), [*plain(wanted, tokenizer), IM_END]
+            more += before + after
+            learned += [False] * len(before) + [True] * len(after)
+        if 0 < len(more) <= LONGEST:
+            ids += more
+            reply += learned
+            lengths.append(len(more))
+    np.savez(out, ids=np.array(ids, dtype=np.uint16), reply=np.array(reply), lengths=np.array(lengths, dtype=np.int32))
+    return len(lengths)
+
+
+def conversation(pools: Pools) -> list[tuple[str, str]]:
+    """What is said about a passage, and the question to learn for it: up to five of each."""
+    found = [row for row in _rows(pools) if row["question"].strip().endswith("?")]
+    pools.random.shuffle(found)
+    return [((ASK if n == 0 else AGAIN).format(context=row["context"], answer=literal(row)), row["question"].strip())
+            for n, row in enumerate(found[:5])]
+
+
+def _rows(pools: Pools) -> list[Row]:
+    """The rows of some passage whose answer stands in it."""
+    kinds = {name: share for name, share in SHARES.items() if pools.contexts.get(name)}
+    name = pools.random.choices(list(kinds), list(kinds.values()))[0]
+    rows = pools.of_context[pools.random.choice(pools.contexts[name])]
+    return [row for row in rows if literal(row) and len(row["context"]) <= LONGEST_PASSAGE]
+
+
+def literal(row: Row) -> str:
+    """The first of a row's answers that its passage has, or nothing."""
+    return next((a for answer in row["answers"] if (a := answer.strip()) and a in row["context"]), "")
+
+
+def prompt(said: str, tokenizer: Any, first: bool = True) -> list[int]:
+    """A turn of the user's, and the opening of the reply. first: whether it is a conversation's first turn."""
+    before = [] if first else plain("\n", tokenizer)
+    return [*before, IM_START, *plain(f"user\n{said}", tokenizer), IM_END, *plain("\n", tokenizer), IM_START,
+            *plain("assistant\n", tokenizer)]
+
+
+def plain(text: str, tokenizer: Any) -> list[int]:
+    """Token ids of a text."""
+    return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def reading(pools: Pools, tokenizer: Any, count: int, out: Path) -> int:
+    """Write about `count` lessons in reading to an .npz: ids, kinds, lengths, and the first and last token of each
+    answer (0: none); returns how many have an answer. tokenizer: the reader's."""
+    found = [each for _ in range(count) if (each := example(pools))]
+    ids, kinds, lengths, spans = [], [], [], []
+    for (_, _, start, end), pair in zip(found, tokenizer.encode_batch([f[:2] for f in found]), strict=True):
+        inside = [n for n, (a, b) in enumerate(pair.offsets) if pair.sequence_ids[n] == 1 and a < end and b > start]
+        if start >= 0 and not inside:
+            continue  # beyond what the reader reads
+        ids += pair.ids
+        kinds += pair.type_ids
+        lengths.append(len(pair.ids))
+        spans.append((inside[0], inside[-1]) if start >= 0 else (0, 0))
+    first, last = np.array(spans, dtype=np.int32).T
+    np.savez(out, ids=np.array(ids, dtype=np.uint16), kinds=np.array(kinds, dtype=np.int8),
+             lengths=np.array(lengths, dtype=np.int32), first=first, last=last)
+    return int((first > 0).sum())
+
+
+def example(pools: Pools) -> tuple[str, str, int, int] | None:
+    """A question, a passage, and where its answer stands in it (-1, -1: nowhere); None where none could be made."""
+    source = pools.random
+    kind = source.random()
+    if kind < 0.25 * UNANSWERABLE and pools.negatives:
+        row = source.choice(pools.negatives[source.choice(list(pools.negatives))])
+        return row["question"], row["context"], -1, -1
+    rows = _rows(pools)
+    if not rows:
+        return None
+    row = source.choice(rows)
+    question, passage, answer = row["question"], row["context"], literal(row)
+    if kind < 0.55 * UNANSWERABLE:
+        missed = near_miss.make(question, passage, pools.names[row["doc"]], source)
+        return (missed, passage, -1, -1) if missed else None
+    if kind < 0.75 * UNANSWERABLE:
+        cut = without(passage, answer)
+        return (question, cut, -1, -1) if len(cut) > 60 else None
+    if kind < UNANSWERABLE:
+        other = _alike(row, pools, source)
+        return (question, other, -1, -1) if other else None
+    start = place(passage, question, answer)
+    return question, passage, start, start + len(answer)
+
+
+def place(passage: str, question: str, answer: str) -> int:
+    """Where in a passage an answer stands: in the sentence that shares most words with the question."""
+    asked = words(question)
+    best = max((s for s in sentences(passage) if answer in s), key=lambda s: len(words(s) & asked), default="")
+    return passage.find(best) + best.find(answer) if best else passage.find(answer)
+
+
+def without(passage: str, answer: str) -> str:
+    """A passage without the sentences that hold an answer."""
+    return " ".join(s for s in sentences(passage) if answer.lower() not in s.lower())
+
+
+def _alike(row: Row, pools: Pools, source: random.Random) -> str | None:
+    """Of some other passages of the document that do not hold the answer, the one that shares most words with the
+    question."""
+    near, asked = pools.by_doc[row["doc"]], words(row["question"])
+    others = [c for c in source.sample(near, min(len(near), 6))
+              if len(c) <= LONGEST_PASSAGE and not any(a.lower() in c.lower() for a in row["answers"])]
+    return max(others, key=lambda c: len(words(c) & asked), default=None)

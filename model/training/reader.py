@@ -1,0 +1,207 @@
+"""A reader of another kind, to judge questions by: an encoder that finds the span that answers a question, or none.
+
+MiniLM (six layers, hidden 384; Wang et al., 2020, arXiv 2002.10957) as sentence-transformers ship it, with a score for
+each token to begin and to end the answer; an answer that begins and ends at [CLS] is none (Devlin et al., 2019, arXiv
+1810.04805, as for SQuAD 2.0). Questions and passages are packed in rows, so that nothing is padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.training.packing import Pack, attend, make_pack
+
+HEADS, EPS, PLACES = 12, 1e-12, 512
+DROPOUT = 0.1
+LONGEST_ANSWER = 24
+"""Tokens."""
+NEVER = -1e4
+_NAMES = {"out": "attention.output.dense", "mixed_norm": "attention.output.LayerNorm", "up": "intermediate.dense",
+          "down": "output.dense", "norm": "output.LayerNorm"}
+
+
+class ReaderLayer(nn.Module):
+    """One BERT layer over a packed row [T, C]."""
+
+    def __init__(self, hidden: int, inner: int) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
+        self.up, self.down = nn.Linear(hidden, inner), nn.Linear(inner, hidden)
+        self.mixed_norm, self.norm = nn.LayerNorm(hidden, EPS), nn.LayerNorm(hidden, EPS)
+
+    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """x [T, C] -> q, k and v, each [T, H, D]."""
+        return self.qkv(x).unflatten(-1, (3, HEADS, -1)).unbind(1)
+
+    def finish(self, x: Tensor, heads: Tensor) -> Tensor:
+        """Add the attention output [T, H, D], then the feed-forward part."""
+        x = self.mixed_norm(x + F.dropout(self.out(heads.flatten(1)), DROPOUT, self.training))
+        return self.norm(x + F.dropout(self.down(F.gelu(self.up(x))), DROPOUT, self.training))
+
+
+class Reader(nn.Module):
+    """The encoder and its two scores."""
+
+    def __init__(self, layers: int = 6, vocab: int = 30_522, hidden: int = 384, inner: int = 1536) -> None:
+        super().__init__()
+        self.sizes = (layers, vocab, hidden, inner)
+        self.embed = nn.Parameter(torch.empty(vocab, hidden))
+        self.places, self.kinds = nn.Parameter(torch.empty(PLACES, hidden)), nn.Parameter(torch.empty(2, hidden))
+        self.norm = nn.LayerNorm(hidden, EPS)
+        self.layers: Any = nn.ModuleList(ReaderLayer(hidden, inner) for _ in range(layers))
+        self.score = nn.Linear(hidden, 2)
+
+    def compile_layers(self) -> None:
+        """Compile the two parts of a layer (once: all layers share the code)."""
+        for layer in self.layers:
+            layer.project = torch.compile(layer.project)
+            layer.finish = torch.compile(layer.finish)
+
+    def twin(self) -> Reader:
+        """A copy of the weights, nothing compiled."""
+        other = Reader(*self.sizes).to(self.embed.device, self.embed.dtype)
+        other.load_state_dict(self.state_dict())
+        return other
+
+    def forward(self, ids: Tensor, kinds: Tensor, pack: Pack) -> Tensor:
+        """ids and kinds (0 in the question, 1 in the passage) [T] -> scores to begin and to end [T, 2], float32;
+        `NEVER` in the question and at [SEP]."""
+        x = F.embedding(ids, self.embed) + F.embedding(pack.position, self.places) + F.embedding(kinds, self.kinds)
+        x = F.dropout(self.norm(x), DROPOUT, self.training)
+        for layer in self.layers:
+            q, k, v = layer.project(x)
+            x = layer.finish(x, attend(q, k, v, pack, q.shape[-1] ** -0.5, causal=False))
+        outside = (kinds == 0) & (pack.position > 0)
+        outside[pack.borders[1:] - 1] = True
+        return self.score(x).float().masked_fill(outside[:, None], NEVER)
+
+
+def load(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Reader:
+    """The encoder of sentence-transformers' `model.safetensors`, with scores that are yet to be learned."""
+    from safetensors.torch import load_file
+
+    found = load_file(str(file))
+    state: dict[str, Tensor] = {
+        "embed": found["embeddings.word_embeddings.weight"], "places": found["embeddings.position_embeddings.weight"],
+        "kinds": found["embeddings.token_type_embeddings.weight"],
+    }
+    model = Reader()
+    for part in ("weight", "bias"):
+        state[f"norm.{part}"] = found[f"embeddings.LayerNorm.{part}"]
+        for n in range(len(model.layers)):
+            old, new = f"encoder.layer.{n}", f"layers.{n}"
+            three = [found[f"{old}.attention.self.{name}.{part}"] for name in ("query", "key", "value")]
+            state[f"{new}.qkv.{part}"] = torch.cat(three)
+            for mine, theirs in _NAMES.items():
+                state[f"{new}.{mine}.{part}"] = found[f"{old}.{theirs}.{part}"]
+    nn.init.normal_(model.score.weight, std=0.02)
+    nn.init.zeros_(model.score.bias)
+    model.load_state_dict(state | {f"score.{k}": v for k, v in model.score.state_dict().items()})
+    return model.to(device, dtype)
+
+
+def read_tokenizer(file: Path) -> Any:
+    """The encoder's tokenizer, for pairs of any length."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(PLACES, strategy="only_second")
+    return tokenizer
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Questions with their passages as the reader takes them, one behind another: ids [T]; kinds [T]; lengths [N];
+    offsets [T, 2]: which characters of the passage a token stands for."""
+
+    ids: np.ndarray
+    kinds: np.ndarray
+    lengths: np.ndarray
+    offsets: np.ndarray
+
+    def parts(self, tokens: int) -> list[slice]:
+        """Slices of the pairs, of at most so many tokens each (one pair at least)."""
+        cuts, room = [0], tokens
+        for n, length in enumerate(self.lengths.tolist()):
+            if length > room and n > cuts[-1]:
+                cuts.append(n)
+                room = tokens
+            room -= length
+        return [slice(a, b) for a, b in zip(cuts, [*cuts[1:], len(self.lengths)], strict=True)]
+
+
+def encode(pairs: Sequence[tuple[str, str]], tokenizer: Any) -> Pairs:
+    """Questions and their passages."""
+    found = tokenizer.encode_batch(list(pairs))
+    return Pairs(np.concatenate([np.array(e.ids, dtype=np.int32) for e in found]),
+                 np.concatenate([np.array(e.type_ids, dtype=np.int8) for e in found]),
+                 np.array([len(e.ids) for e in found], dtype=np.int32),
+                 np.concatenate([np.array(e.offsets, dtype=np.int32) for e in found]))
+
+
+@dataclass(frozen=True)
+class Read:
+    """What the reader says: the characters of the passage that answer best, and by how much their scores are better
+    than those of no answer (a logit; below 0 there is none)."""
+
+    start: int
+    end: int
+    sure: float
+
+
+@torch.no_grad()
+def read(reader: Reader, pairs: Pairs, tokens: int = 131_072) -> list[Read]:
+    """The best answer to each pair. tokens: of a row."""
+    device, found = reader.embed.device, []
+    starts = np.concatenate(([0], np.cumsum(pairs.lengths)))
+    for part in pairs.parts(tokens):
+        at = slice(int(starts[part.start]), int(starts[part.stop]))
+        pack = make_pack(pairs.lengths[part].tolist(), device)
+        ids, kinds = (torch.from_numpy(t[at].astype(np.int64)).to(device) for t in (pairs.ids, pairs.kinds))
+        first, last, sure = (t.cpu().numpy() for t in best_spans(reader(ids, kinds, pack), pack))
+        offsets = pairs.offsets[at]
+        found += [Read(int(a), int(b), float(c)) for a, b, c in
+                  zip(offsets[first, 0], offsets[last, 1], sure, strict=True)]
+    return found
+
+
+def best_spans(scores: Tensor, pack: Pack) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores [T, 2] -> the first and the last token of each sequence's best span [N], and its score less that of no
+    answer [N]."""
+    begin, end = scores.unbind(-1)
+    count = len(pack.borders) - 1
+    row = torch.repeat_interleave(torch.arange(count, device=begin.device), pack.borders.diff())
+    inside = pack.position > 0
+    best, width = torch.full_like(begin, 2 * NEVER), torch.zeros_like(row)
+    for more in range(min(LONGEST_ANSWER, len(begin))):
+        stop = len(begin) - more
+        both = begin[:stop] + end[more:]
+        better = (both > best[:stop]) & inside[:stop] & (row[more:] == row[:stop])
+        best[:stop] = torch.where(better, both, best[:stop])
+        width[:stop] = torch.where(better, more, width[:stop])
+    top = best.new_full((count,), 3 * NEVER).scatter_reduce(0, row, best, "amax")
+    places = torch.where(best == top[row], torch.arange(len(row), device=row.device), len(row))
+    first = row.new_full((count,), len(row)).scatter_reduce(0, row, places, "amin")
+    none = scores[pack.borders[:-1]].sum(-1)
+    return first, first + width[first], top - none
+
+
+def loss(scores: Tensor, pack: Pack, first: Tensor, last: Tensor) -> Tensor:
+    """Mean cross-entropy of the true first and last tokens [N] (places in the row; a sequence's own start: no answer),
+    over each sequence's tokens; those of sequences below 0 do not count."""
+    row = torch.repeat_interleave(torch.arange(len(first), device=first.device), pack.borders.diff())
+    wanted, total = (first >= 0).float(), scores.new_zeros(())
+    for score, true in zip(scores.unbind(-1), (first, last), strict=True):
+        top = score.new_full((len(first),), 3 * NEVER).scatter_reduce(0, row, score.detach(), "amax")
+        sums = score.new_zeros(len(first)).index_add(0, row, (score - top[row]).exp())
+        total = total + ((sums.log() + top - score[true.clamp_min(0)]) * wanted).sum()
+    return total / (2 * wanted.sum().clamp_min(1))

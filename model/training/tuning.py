@@ -1,0 +1,131 @@
+"""The writer and the reader of new questions learn their lessons."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.training import reader as reading
+from model.training.data import Conversations
+from model.training.evaluate import f1
+from model.training.loop import learning_rate
+from model.training.loss import ce_loss
+from model.training.optimizer import Optimizer
+from model.training.packing import Pack, make_pack
+from model.training.pools import Row
+from model.training.teacher import Teacher
+
+
+def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: int, lr: float = 3e-4) -> Teacher:
+    """A copy of the teacher that has learned to ask for some seconds (one step at least). tokens: of a step."""
+    training = teacher.twin().requires_grad_(True)
+    if training.embed.is_cuda:
+        training.compile_layers()
+    optimizer = Optimizer(training, muon=False)
+    batches = Conversations(list(lessons), tokens, 0, training.embed.device.type)
+
+    def learn(step: int) -> Tensor:
+        ids, pack, target = batches.step(step)
+        return ce_loss(training(ids, pack), training.embed, target)
+
+    _run("writer", learn, optimizer, seconds, lr, len(batches.bins))
+    written = teacher.twin()  # not compiled: what it reads later is of every length
+    written.load_state_dict(training.state_dict())
+    return written
+
+
+def reader(start: reading.Reader, lessons: Sequence[Path], seconds: float, tokens: int,
+           lr: float = 2e-4) -> reading.Reader:
+    """The encoder, after it has learned to read for some seconds (one step at least). tokens: of a step."""
+    training = start.train()
+    if training.embed.is_cuda:
+        training.compile_layers()
+    optimizer = Optimizer(training, muon=False)
+    batches = Examples(lessons, tokens, training.embed.device)
+
+    def learn(step: int) -> Tensor:
+        ids, kinds, pack, first, last = batches.step(step)
+        return reading.loss(training(ids, kinds, pack), pack, first, last)
+
+    _run("reader", learn, optimizer, seconds, lr, len(batches.rows))
+    return start.twin().eval()
+
+
+def _run(name: str, learn: Any, optimizer: Optimizer, seconds: float, lr: float, steps: int) -> None:
+    """Steps for some seconds, which begin when the first step is over (it compiles); the rate warms up and falls.
+    steps: how many there are once through the lessons."""
+    ended, step, losses = 0.0, 0, []
+    began = time.monotonic()
+    while not step or ended < 1:
+        loss = learn(step)
+        loss.backward()
+        optimizer.step(learning_rate(max(ended, 0.01), [lr, lr / 20], 0.05))
+        losses.append(loss.detach())
+        step += 1
+        if step == 1:
+            began, first = time.monotonic(), time.monotonic() - began
+        if step % 50 == 0:
+            mean = float(torch.stack(losses[-50:]).mean())
+            facts = {"phase": name, "step": step, "passes": round(step / steps, 2), "loss": round(mean, 4),
+                     "seconds": round(time.monotonic() - began, 1), "first": round(first, 1)}
+            print(json.dumps(facts), flush=True)
+        ended = (time.monotonic() - began) / seconds
+
+
+class Examples:
+    """Lessons in reading, in one seeded order, packed into rows of `tokens`. What fills a row up counts for nothing."""
+
+    def __init__(self, files: Sequence[Path], tokens: int, device: torch.device, seed: int = 0) -> None:
+        loaded = [np.load(file) for file in files]
+        names = ("ids", "kinds", "lengths", "first", "last")
+        self.ids, self.kinds, self.lengths, self.first, self.last = (
+            np.concatenate([each[name] for each in loaded]) for name in names)
+        self.starts = np.concatenate(([0], np.cumsum(self.lengths)))
+        self.tokens, self.device = tokens, device
+        self.rows: list[list[int]] = [[]]
+        room = tokens
+        for n in np.random.default_rng(seed).permutation(len(self.lengths)).tolist():
+            if self.lengths[n] > room:
+                self.rows.append([])
+                room = tokens
+            self.rows[-1].append(n)
+            room -= int(self.lengths[n])
+
+    def step(self, index: int) -> tuple[Tensor, Tensor, Pack, Tensor, Tensor]:
+        """ids and kinds [T], their pack, and the first and last token of each answer as places in the row [N]; -1 for
+        what fills the row."""
+        chosen = self.rows[index % len(self.rows)]
+        lengths = [int(self.lengths[n]) for n in chosen]
+        rest = self.tokens - sum(lengths)
+        more = [min(reading.PLACES, rest - n) for n in range(0, rest, reading.PLACES)]
+        parts = [slice(self.starts[n], self.starts[n + 1]) for n in chosen]
+        ids, kinds = (np.concatenate([*(t[part] for part in parts), np.zeros(rest, t.dtype)])
+                      for t in (self.ids, self.kinds))
+        begin = np.cumsum([0, *lengths])[:-1]
+        spans = [np.append(begin + t[chosen], [-1] * len(more)) for t in (self.first, self.last)]
+        all_of_it = [torch.from_numpy(t.astype(np.int64)).to(self.device) for t in (ids, kinds, *spans)]
+        return all_of_it[0], all_of_it[1], make_pack(lengths + more, self.device), all_of_it[2], all_of_it[3]
+
+
+def read_scores(model: reading.Reader, rows: Sequence[Row], tokenizer: Any) -> dict[str, float]:
+    """F1 in per cent on answerable rows, whatever the reader thinks of no answer; with unanswerable ones among them,
+    the area under the curve of its sureness, and which sureness 5, 10, 20 and 50 per cent of each kind do not reach."""
+    said = reading.read(model, reading.encode([(row["question"], row["context"]) for row in rows], tokenizer))
+    best = [max(f1(row["context"][each.start : each.end], gold) for gold in row["answers"])
+            for each, row in zip(said, rows, strict=True) if not row["unanswerable"]]
+    facts = {"rows": float(len(rows)), "f1": round(100 * sum(best) / max(len(best), 1), 2)}
+    yes, no = (np.array([each.sure for each, row in zip(said, rows, strict=True) if row["unanswerable"] is kind])
+               for kind in (False, True))
+    for name, some in (("answerable", yes), ("unanswerable", no)):
+        if len(some):
+            facts |= {f"{name}_{q}": round(float(np.quantile(some, q / 100)), 2) for q in (5, 10, 20, 50)}
+    if len(yes) and len(no):
+        facts["auc"] = round(float((yes[:, None] > no[None]).mean()), 4)
+    return facts
