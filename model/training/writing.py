@@ -161,7 +161,8 @@ def write(writer: Teacher, reader: reading.Reader, texts: Iterator[Run], files: 
     """Rows with questions about runs of texts, until the time is over. writer and reader: tuned. pool: draws what to
     ask and makes checks while the models are at work. batch: questions written side by side; together: runs of a
     sheet."""
-    began, done = time.monotonic(), dict[str, int](asked=0, checked=0)
+    done = {"asked": 0.0, "checked": 0.0, "writing": 0.0, "reading": 0.0}  # counts, and seconds
+    began = time.monotonic()
     source = torch.Generator(writer.embed.device).manual_seed(seed)
     continued = Continuer(writer, batch, LONGEST_PROMPT + LONGEST_QUESTION)
     parts = ((list(itertools.islice(texts, together)), seed * 1_000_003 + n, files) for n in itertools.count())
@@ -169,22 +170,28 @@ def write(writer: Teacher, reader: reading.Reader, texts: Iterator[Run], files: 
     for n, sheet in enumerate(_ahead(pool, parts)):
         if n and time.monotonic() - began > seconds:
             break
+        at = time.monotonic()
         written = continued(sheet.prompts, LONGEST_QUESTION, TEMPERATURE, source)
         done["asked"] += len(written)
+        done["writing"] += time.monotonic() - at
         waiting.append(pool.submit(checks, sheet.asks, written, seed + n, files))
         if len(waiting) > 2:
             yield from _read(reader, waiting.popleft(), done)
-        print(json.dumps({"phase": "write", **done, "seconds": round(time.monotonic() - began, 1)}), flush=True)
+        if n % 8 == 0:
+            print(json.dumps(done | {"seconds": time.monotonic() - began}), flush=True)
     while waiting:
         yield from _read(reader, waiting.popleft(), done)
-    print(json.dumps({"phase": "write", **done, "seconds": round(time.monotonic() - began, 1)}), flush=True)
+    print(json.dumps(done | {"seconds": time.monotonic() - began}), flush=True)
 
 
-def _read(reader: reading.Reader, made: Future[Checks | None], done: dict[str, int]) -> Iterator[Row]:
+def _read(reader: reading.Reader, made: Future[Checks | None], done: dict[str, float]) -> Iterator[Row]:
     """The reader's judgement of some checks."""
     if found := made.result():
+        at = time.monotonic()
         done["checked"] += len(found.checks)
-        yield from judged(found, reading.read(reader, found.pairs))
+        said = reading.read(reader, found.pairs)
+        done["reading"] += time.monotonic() - at
+        yield from judged(found, said)
 
 
 def _ahead(pool: Executor, parts: Iterable[tuple[list[Run], int, Words]], depth: int = 8) -> Iterator[Sheet]:

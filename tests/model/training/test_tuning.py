@@ -63,7 +63,7 @@ def test_tuning_gives_a_reader_that_is_not_compiled(tmp_path: Path) -> None:
     lessons.reading(Pools(corpus(tmp_path), random.Random(2)), words, 40, tmp_path / "lessons.npz")
     start = small()
     before = start.embed.clone()
-    trained = tuning.reader(start, [tmp_path / "lessons.npz"], 1e-9, 400)
+    trained = tuning.reader(start, [tmp_path / "lessons.npz"], 1e-9, 400, lr=1e-3)
     assert not trained.training
     assert (trained.embed != before).any()
 
