@@ -17,7 +17,7 @@ from model.training.tasks import Turn
 UNANSWERABLE = 0.28
 NEAR_MISS = 0.6
 """How often an unanswerable question is a near miss. The question it was made from follows or goes before."""
-HARD = 0.5
+HARD = 0.65
 """How often it is one that was written for the passage, or paired with it, where there are any."""
 MISLED = 0.08
 """How often a reply has the wrong quote put before the model."""

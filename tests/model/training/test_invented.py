@@ -1,9 +1,10 @@
 """Invented facts are in their text, and what is asked for without being there is refused."""
 
 import random
+import re
 from pathlib import Path
 
-from model.training import invented
+from model.training import calls, invented
 from model.training.tasks import Sample, read_form
 
 FORM = read_form(Path(__file__).parents[3] / "model" / "training" / "prompts.json")
@@ -31,3 +32,20 @@ def test_the_file_that_defines_a_name_is_the_answer() -> None:
     sample = invented.which_file(FILES, FORM, random.Random(1))
     assert [turn.reply.split("Answer: ")[1] for turn in sample.turns] == ["src/grind.py", "src/carry.py"]
     assert all(held(sample))
+
+
+def test_a_module_s_functions_are_alike_and_each_is_called_by_one() -> None:
+    endings = set()
+    for seed in range(12):
+        path, text = invented.module(30, random.Random(seed))
+        blocks = [re.match(r"(?:def|function|func) (\w+)\(", block) for block in text.split("\n\n")]
+        names = [head[1] for head in blocks if head]
+        assert len(blocks) == len(names) == len(set(names)) > 25
+        calling = {found[1]: head[1] for head in blocks if head and (found := re.search(r"= (\w+)\(", head.string))}
+        assert len(calling) > 10
+        assert calling.keys() <= set(names)
+        found = calls.call(text, random.Random(seed))
+        assert found is not None
+        assert found.answer == next(by for name, by in calling.items() if name in found.question)
+        endings.add(path.rsplit(".", 1)[1])
+    assert endings == {"py", "js", "go"}

@@ -140,6 +140,15 @@ def test_code_stands_under_the_apps_header_whatever_its_language(tmp_path: Path)
     assert {turn.reply[turn.given :] for turn in sample.turns} <= {" a/b.py", " grind"}
 
 
+def test_made_up_functions_are_asked_about_behind_all_of_them(tmp_path: Path) -> None:
+    builder = Builder(corpus(tmp_path), FORM, seed=5)
+    sample = builder.shown_calls(60)
+    assert sample.document.startswith("# File: ")
+    assert len(sample.document) > 5000
+    assert len(sample.turns) >= 8
+    assert {turn.reply[turn.given :].strip() in sample.document for turn in sample.turns} == {True}
+
+
 def test_options_hold_the_answer(tmp_path: Path) -> None:
     builder = Builder(corpus(tmp_path), FORM, seed=5)
     builder.pools.names["mill"] = ["Leeds", "York", "Hull"]
