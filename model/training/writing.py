@@ -45,6 +45,9 @@ SURE, UNSURE = 0.0, -3.0
 NEIGHBOURS = 0.15
 """How often a question is also put to another passage."""
 FILE_ROWS = 100_000
+KINDS = ("asked", "altered", "original", "foreign", "neighbour")
+"""A question for a passage, or for an altered one; that one put to the passage as it is; a question that asks for what
+the passage does not hold; one put to another passage. The first two have answers."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,19 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Check:
-    """A question, the passage it is put to, and what is to come out: an answer or none. after: the place among the
-    checks of one that has to come out well first."""
+    """A question, the passage it is put to, and of which `KINDS` it is. after: the place among the checks of one that
+    has to come out well first."""
 
+    kind: str
     question: str
     passage: str
     ask: Ask
-    answerable: bool
     after: int = -1
+
+    @property
+    def answerable(self) -> bool:
+        """Whether an answer has to come out."""
+        return self.kind in ("asked", "altered")
 
 
 @dataclass(frozen=True)
@@ -103,13 +111,13 @@ def checks(found: Sequence[Ask], written: Sequence[list[int]], seed: int, files:
         if not is_fair(question, ask):
             continue
         if ask.holds:
-            made.append(Check(question, ask.told, ask, True))
+            made.append(Check("altered" if ask.changed else "asked", question, ask.told, ask))
         if ask.changed and ask.changed.lower() in question.lower():
-            made.append(Check(question, ask.shown, ask, False, len(made) - 1))
+            made.append(Check("original", question, ask.shown, ask, len(made) - 1))
         elif not ask.holds:
-            made.append(Check(question, ask.shown, ask, False))
+            made.append(Check("foreign", question, ask.shown, ask))
         elif not ask.changed and source.random() < NEIGHBOURS and (other := _alike(question, ask, passages[ask.doc])):
-            made.append(Check(question, other, ask, False, len(made) - 1))
+            made.append(Check("neighbour", question, other, ask, len(made) - 1))
     if not made:
         return None
     return Checks(made, reading.encode([(check.question, check.passage) for check in made], _pairs(files.reader)))
@@ -143,10 +151,9 @@ def judged(found: Checks, said: Sequence[reading.Read]) -> Iterator[Row]:
         else:
             well.append(each.sure <= UNSURE and (check.after < 0 or well[check.after]))
         if well[-1]:
-            altered = check.ask.changed and check.passage == check.ask.told
-            yield {"doc": f"{check.ask.doc}, altered" if altered else check.ask.doc, "context": check.passage,
-                   "question": check.question, "answers": [span] if check.answerable else [],
-                   "unanswerable": not check.answerable}
+            yield {"doc": f"{check.ask.doc}, altered" if check.kind == "altered" else check.ask.doc,
+                   "context": check.passage, "question": check.question, "qtype": check.kind,
+                   "answers": [span] if check.answerable else [], "unanswerable": not check.answerable}
 
 
 def agree(one: str, other: str) -> bool:
@@ -161,7 +168,7 @@ def write(writer: Teacher, reader: reading.Reader, texts: Iterator[Run], files: 
     """Rows with questions about runs of texts, until the time is over. writer and reader: tuned. pool: draws what to
     ask and makes checks while the models are at work. batch: questions written side by side; together: runs of a
     sheet."""
-    done = {"asked": 0.0, "checked": 0.0, "writing": 0.0, "reading": 0.0}  # counts, and seconds
+    done: dict[str, float] = defaultdict(float)  # questions of each kind, and seconds
     began = time.monotonic()
     source = torch.Generator(writer.embed.device).manual_seed(seed)
     continued = Continuer(writer, batch, LONGEST_PROMPT + LONGEST_QUESTION)
@@ -172,7 +179,7 @@ def write(writer: Teacher, reader: reading.Reader, texts: Iterator[Run], files: 
             break
         at = time.monotonic()
         written = continued(sheet.prompts, LONGEST_QUESTION, TEMPERATURE, source)
-        done["asked"] += len(written)
+        done["told"] += len(written)
         done["writing"] += time.monotonic() - at
         waiting.append(pool.submit(checks, sheet.asks, written, seed + n, files))
         if len(waiting) > 2:
@@ -188,7 +195,8 @@ def _read(reader: reading.Reader, made: Future[Checks | None], done: dict[str, f
     """The reader's judgement of some checks."""
     if found := made.result():
         at = time.monotonic()
-        done["checked"] += len(found.checks)
+        for check in found.checks:
+            done[check.kind] += 1
         said = reading.read(reader, found.pairs)
         done["reading"] += time.monotonic() - at
         yield from judged(found, said)
@@ -221,14 +229,14 @@ def save(found: Iterator[Row], folder: Path, seed: int) -> dict[str, int]:
     each kind."""
     import zstandard
 
-    counts, part = {"answerable": 0, "unanswerable": 0}, 0
+    counts, part = dict.fromkeys(KINDS, 0), 0
     while rows := list(itertools.islice(found, FILE_ROWS)):
         out = folder / f"qa-written-{seed}-{part}.jsonl.zst"
         lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
         out.with_suffix(".part").write_bytes(zstandard.ZstdCompressor(15).compress(lines.encode()))
         out.with_suffix(".part").rename(out)
         for row in rows:
-            counts["unanswerable" if row["unanswerable"] else "answerable"] += 1
+            counts[row["qtype"]] += 1
         part += 1
     return counts
 

@@ -56,14 +56,14 @@ def test_a_question_is_fair_if_it_can_be_asked_of_a_book(question: str, fair: bo
 def test_each_kind_of_question_is_put_to_its_passages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "NEIGHBOURS", 1)
     made = checks(tmp_path).checks
-    assert [(check.question, check.passage, check.answerable, check.after) for check in made] == [
-        ("When was the mill at Harrow built?", TEXT, True, -1),
-        ("When was the mill at Harrow built?", NEAR, False, 0),
-        ("What did the mill at Harrow grind?", TEXT, True, -1),
-        ("What did the mill at Harrow grind?", NEAR, False, 2),
-        ("When did Mary Orr build the mill?", ALTERED, True, -1),
-        ("When did Mary Orr build the mill?", TEXT, False, 4),
-        ("Who else owned the mill at Harrow?", TEXT, False, -1),
+    assert [(check.question, check.passage, check.kind, check.after) for check in made] == [
+        ("When was the mill at Harrow built?", TEXT, "asked", -1),
+        ("When was the mill at Harrow built?", NEAR, "neighbour", 0),
+        ("What did the mill at Harrow grind?", TEXT, "asked", -1),
+        ("What did the mill at Harrow grind?", NEAR, "neighbour", 2),
+        ("When did Mary Orr build the mill?", ALTERED, "altered", -1),
+        ("When did Mary Orr build the mill?", TEXT, "original", 4),
+        ("Who else owned the mill at Harrow?", TEXT, "foreign", -1),
     ]
     monkeypatch.setattr(writing, "NEIGHBOURS", 0)
     found = checks(tmp_path)
@@ -83,12 +83,14 @@ def test_kept_is_what_the_reader_finds_as_asked_or_surely_not(tmp_path: Path, mo
 
     kept = list(writing.judged(found, said({"yes": 5.0, "no": -9.0}, "in 1821")))
     year = {"question": "When was the mill at Harrow built?", "context": TEXT, "answers": ["in 1821"], "doc": "mill",
-            "unanswerable": False}
+            "unanswerable": False, "qtype": "asked"}
+    none: dict[str, Any] = {"answers": [], "unanswerable": True}
     assert kept == [
         year,  # of "oats" it says something else
-        year | {"question": "When did Mary Orr build the mill?", "context": ALTERED, "doc": "mill, altered"},
-        year | {"question": "When did Mary Orr build the mill?", "answers": [], "unanswerable": True},
-        year | {"question": "Who else owned the mill at Harrow?", "answers": [], "unanswerable": True},
+        year | {"question": "When did Mary Orr build the mill?", "context": ALTERED, "doc": "mill, altered",
+                "qtype": "altered"},
+        year | {"question": "When did Mary Orr build the mill?", "qtype": "original"} | none,
+        year | {"question": "Who else owned the mill at Harrow?", "qtype": "foreign"} | none,
     ]
     unsure = list(writing.judged(found, said({"yes": -1.0, "no": -9.0}, "1821")))
     assert [row["question"] for row in unsure] == ["Who else owned the mill at Harrow?"]  # others: the first fails
@@ -140,19 +142,20 @@ def test_drawing_gives_a_prompt_for_every_ask(tmp_path: Path) -> None:
 
 
 ROW = {"id": "written-1", "doc": "Clegg", "context": "Anne Clegg had a blue coat.", "unanswerable": False,
-       "question": "What colour was the coat of Anne Clegg?", "answers": ["blue"]}
+       "question": "What colour was the coat of Anne Clegg?", "answers": ["blue"], "qtype": "asked"}
 REFUSED = ROW | {"id": "written-2", "question": "What colour was the hat of Anne Clegg?", "answers": [],
-                 "unanswerable": True}
+                 "unanswerable": True, "qtype": "foreign"}
 
 
 def test_files_hold_so_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "FILE_ROWS", 2)
     some = [ROW | {"id": str(n)} for n in range(3)]
-    assert writing.save(iter([*some, REFUSED]), tmp_path, 5) == {"answerable": 3, "unanswerable": 1}
+    none = dict.fromkeys(writing.KINDS, 0)
+    assert writing.save(iter([*some, REFUSED]), tmp_path, 5) == none | {"asked": 3, "foreign": 1}
     files = sorted(tmp_path.iterdir())
     assert [file.name for file in files] == ["qa-written-5-0.jsonl.zst", "qa-written-5-1.jsonl.zst"]
     assert [row for file in files for row in rows(file)] == [*some, REFUSED]
-    assert writing.save(iter([]), tmp_path, 6) == {"answerable": 0, "unanswerable": 0}
+    assert writing.save(iter([]), tmp_path, 6) == none
 
 
 def test_written_questions_are_drawn_from_and_refused(tmp_path: Path) -> None:
