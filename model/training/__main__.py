@@ -105,10 +105,11 @@ def learn(args: argparse.Namespace) -> None:
     files = sorted(args.folder.glob(f"lessons-{kind}-*.npz"))
     learned: torch.nn.Module
     if kind == "writer":
-        learned = tuning.writer(teacher.load(args.gguf, device, dtype), files, args.seconds, args.step_tokens)
+        learned = tuning.writer(teacher.load(args.gguf, device, dtype), files, args.seconds, args.step_tokens,
+                                args.passes)
     else:
         start = reader.load(args.reader / "model.safetensors", dtype, device)
-        learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.rate)
+        learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.passes, args.rate)
         for name in ("reading-squad1", "reading-squad2"):
             rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: args.every]
             words = reader.read_tokenizer(args.reader / "tokenizer.json")
@@ -125,6 +126,8 @@ def write_questions(args: argparse.Namespace) -> None:
         writer, judge = teacher.Teacher().to(device, dtype), reader.Reader().to(device, dtype).eval()
         for kind, model in {"writer": writer, "reader": judge}.items():
             model.load_state_dict(torch.load(args.folder / f"{kind}.pt", weights_only=True, map_location=device))
+        if device == "cuda":
+            writer.compile_layers()
         files = writing.Words(args.tokenizer, args.reader / "tokenizer.json")
         found = writing.write(writer, judge, texts, files, pool, args.seed, args.seconds, args.batch)
         print(json.dumps(writing.save(writing.named(found, args.seed), args.folder, args.seed)), flush=True)
@@ -267,6 +270,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200, help="rows of each reading set to answer")
     parser.add_argument("--seconds", type=float, default=180, help="writer, reader: to learn; write: to ask")
     parser.add_argument("--lessons", type=int, default=300_000, help="reader: how many to learn from")
+    parser.add_argument("--passes", type=float, default=1, help="writer, reader: through their lessons, at most")
     parser.add_argument("--rate", type=float, default=2e-4, help="reader: the highest learning rate")
     parser.add_argument("--reader", type=Path, default=Path("build/minilm"), help="the encoder's weights and tokenizer")
     parser.add_argument("--batch", type=int, default=1024, help="write: questions asked side by side")

@@ -20,10 +20,10 @@ from model.training.teacher import EPS, HEAD, HEADS, IM_END, KV_HEADS, Teacher, 
 GROUP = HEADS // KV_HEADS
 ROOM = 128
 """Rooms are multiples of so many places."""
-LEAST_LIKELY = 0.05
+LEAST_LIKELY = 0.1
 """Of what is drawn: a token must have this share of the likeliest one's probability."""
 LOOK_EVERY = 4
-"""Steps after which the host asks whether all rows have ended."""
+"""Steps after which the host asks whether rows have ended."""
 
 
 class Continuer:
@@ -45,19 +45,20 @@ class Continuer:
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[Sequence[int]], most: int, temperature: float = 0.0,
-                 source: torch.Generator | None = None) -> list[list[int]]:
+                 source: torch.Generator | None = None, enough: float = 1.0) -> list[list[int]]:
         """What follows each prompt, up to `most` tokens or <|im_end|>, which is left out. Likeliest tokens at
-        temperature 0, else drawn."""
+        temperature 0, else drawn. enough: the share of a batch's rows that must have ended; the others break off."""
         order = sorted(range(len(prompts)), key=lambda n: len(prompts[n]))  # alike in length: little room is lost
         written: list[list[int]] = [[] for _ in prompts]
         for start in range(0, len(order), self.batch):
             some = order[start : start + self.batch]
-            for n, ids in zip(some, self._write([prompts[n] for n in some], most, temperature, source), strict=False):
+            found = self._write([prompts[n] for n in some], most, temperature, source, enough)
+            for n, ids in zip(some, found, strict=False):
                 written[n] = ids
         return written
 
     def _write(self, prompts: list[Sequence[int]], most: int, temperature: float,
-               source: torch.Generator | None) -> list[list[int]]:
+               source: torch.Generator | None, enough: float) -> list[list[int]]:
         padded = [*prompts, *[prompts[0]] * (self.batch - len(prompts))]
         self._read(padded)
         self.ended.zero_()
@@ -68,7 +69,7 @@ class Continuer:
                 self.noise.exponential_(generator=source)
             step()
             tokens.append(self.token.clone())
-            if n % LOOK_EVERY == LOOK_EVERY - 1 and bool(self.ended.all()):
+            if n % LOOK_EVERY == LOOK_EVERY - 1 and int(self.ended.sum()) >= enough * self.batch:
                 break
         found = torch.stack(tokens, 1).tolist()[: len(prompts)]
         return [ids[: ids.index(IM_END)] if IM_END in ids else ids for ids in found]

@@ -90,8 +90,8 @@ write() { # what was learned, and lessons that were drawn, are used again
     cores=$(getconf _NPROCESSORS_ONLN)
     paths+=(--reader /tmp/encoder --seed "${SEED:-1}" --seconds "${LEARN:-110}")
     export OMP_NUM_THREADS=2
-    [ -e /tmp/run/writer.pt ] || { step writer --tokens 12000000 --workers "$(((cores + 3) / 4))" & learning+=($!); }
-    [ -e /tmp/run/reader.pt ] || { step reader --rate "${RATE:-2e-4}" --workers "$(((cores + 1) / 2))" & learning+=($!); }
+    [ -e /tmp/run/writer.pt ] || { step writer --tokens 12000000 --passes 0.6 --workers "$(((cores + 3) / 4))" & learning+=($!); }
+    [ -e /tmp/run/reader.pt ] || { step reader --rate "${RATE:-2e-4}" --passes "${PASSES:-1}" --workers "$(((cores + 1) / 2))" & learning+=($!); }
     for one in "${learning[@]}"; do wait "$one"; done
     paths+=(--seconds "${WRITE:-200}"); step write --workers "$(((cores * 3 + 3) / 4))"
 }

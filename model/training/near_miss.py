@@ -65,7 +65,7 @@ def alter(text: str, passage: str, others: Sequence[str], source: random.Random,
 
 
 def _number(said: str, source: random.Random) -> str:
-    """Another number of the same look: one or two of its digits changed."""
-    digits = [n for n, c in enumerate(said) if c.isdigit()]
+    """Another number of the same look: one or both of its last two digits changed."""
+    digits = [n for n, c in enumerate(said) if c.isdigit()][-2:]
     at = source.sample(digits, min(len(digits), source.choice((1, 2))))
     return "".join(str((int(c) + source.randint(1, 9)) % 10) if n in at else c for n, c in enumerate(said))

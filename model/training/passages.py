@@ -117,7 +117,8 @@ def passages(text: str, source: random.Random) -> Iterator[str]:
 
 def asks(run: Run, source: random.Random) -> list[Ask]:
     """What to ask about a run's passages, in their order."""
-    known = [p for piece in run.pieces for p in ([piece] if len(piece) <= 2 * LONGEST else passages(piece, source))]
+    known = [p for piece in run.pieces for p in ([piece] if len(piece) <= 2 * LONGEST else passages(piece, source))
+             if "http" not in p]
     names = near_miss.names("\n".join(known))
     found: list[Ask] = []
     for n, passage in enumerate(known):

@@ -23,8 +23,10 @@ from model.training.pools import Row
 from model.training.teacher import Teacher
 
 
-def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: int, lr: float = 3e-4) -> Teacher:
-    """A copy of the teacher that has learned to ask for some seconds (one step at least). tokens: of a step."""
+def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: int, passes: float,
+           lr: float = 3e-4) -> Teacher:
+    """A copy of the teacher that has learned to ask for some seconds (one step at least), or so many passes through its
+    lessons. tokens: of a step."""
     training = teacher.twin().requires_grad_(True)
     if training.embed.is_cuda:
         training.compile_layers()
@@ -35,14 +37,16 @@ def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: in
         ids, pack, target = batches.step(step)
         return ce_loss(training(ids, pack), training.embed, target)
 
-    _run("writer", learn, optimizer, seconds, lr, len(batches.bins))
+    _run("writer", learn, optimizer, seconds, lr, passes, len(batches.bins))
     written = teacher.twin()  # not compiled: what it reads later is of every length
     written.load_state_dict(training.state_dict())
     return written
 
 
-def reader(start: reading.Reader, lessons: Sequence[Path], seconds: float, tokens: int, lr: float) -> reading.Reader:
-    """The encoder, after it has learned to read for some seconds (one step at least). tokens: of a step."""
+def reader(start: reading.Reader, lessons: Sequence[Path], seconds: float, tokens: int, passes: float,
+           lr: float) -> reading.Reader:
+    """The encoder, after it has learned to read for some seconds (one step at least), or so many passes through its
+    lessons. tokens: of a step."""
     training = start.train()
     if training.embed.is_cuda:
         training.compile_layers()
@@ -53,13 +57,13 @@ def reader(start: reading.Reader, lessons: Sequence[Path], seconds: float, token
         ids, kinds, pack, first, last = batches.step(step)
         return reading.loss(training(ids, kinds, pack), pack, first, last)
 
-    _run("reader", learn, optimizer, seconds, lr, len(batches.rows))
+    _run("reader", learn, optimizer, seconds, lr, passes, len(batches.rows))
     return start.twin().eval()
 
 
-def _run(name: str, learn: Any, optimizer: Optimizer, seconds: float, lr: float, steps: int) -> None:
-    """Steps for some seconds, which begin when the first step is over (it compiles); the rate warms up and falls.
-    steps: how many there are once through the lessons."""
+def _run(name: str, learn: Any, optimizer: Optimizer, seconds: float, lr: float, passes: float, steps: int) -> None:
+    """Steps for some seconds, which begin when the first step is over (it compiles), or so many passes; the rate warms
+    up and falls. steps: of a pass."""
     ended, step, losses = 0.0, 0, []
     began = time.monotonic()
     while not step or ended < 1:
@@ -75,7 +79,7 @@ def _run(name: str, learn: Any, optimizer: Optimizer, seconds: float, lr: float,
             facts = {"phase": name, "step": step, "passes": round(step / steps, 2), "loss": round(mean, 4),
                      "seconds": round(time.monotonic() - began, 1), "first": round(first, 1)}
             print(json.dumps(facts), flush=True)
-        ended = (time.monotonic() - began) / seconds
+        ended = max((time.monotonic() - began) / seconds, step / (passes * steps))
 
 
 class Examples:

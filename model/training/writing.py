@@ -34,13 +34,15 @@ from model.training.pools import Row
 from model.training.quotes import words
 from model.training.teacher import Teacher
 
-LONGEST_PROMPT, LONGEST_QUESTION = 600, 40
+LONGEST_PROMPT, LONGEST_QUESTION = 600, 32
 """Tokens."""
-TEMPERATURE = 0.9
+ENOUGH = 0.97
+"""Of a batch's questions: when so many have ended, the others break off."""
+TEMPERATURE = 0.7
 MOST_WORDS = 30
-AGREES, AGREES_INSIDE = 0.7, 0.4
+AGREES, AGREES_INSIDE = 0.7, 0.5
 """F1 of the span that the reader finds and the one asked for, at least; and where one holds the other."""
-SURE, UNSURE = 0.0, -3.0
+SURE, UNSURE = 3.0, -6.0
 """A question is answered where the reader is at least so sure, and not answered where it is at most so sure."""
 NEIGHBOURS = 0.15
 """How often a question is also put to another passage."""
@@ -178,7 +180,7 @@ def write(writer: Teacher, reader: reading.Reader, texts: Iterator[Run], files: 
         if n and time.monotonic() - began > seconds:
             break
         at = time.monotonic()
-        written = continued(sheet.prompts, LONGEST_QUESTION, TEMPERATURE, source)
+        written = continued(sheet.prompts, LONGEST_QUESTION, TEMPERATURE, source, ENOUGH)
         done["told"] += len(written)
         done["writing"] += time.monotonic() - at
         waiting.append(pool.submit(checks, sheet.asks, written, seed + n, files))

@@ -60,3 +60,15 @@ def test_a_row_ends_at_its_end_of_turn() -> None:
     with torch.no_grad():
         model.embed[IM_END] = model.norm * 40 * torch.sign(model(torch.tensor([5, 6]), make_pack([2]))[-1])
     assert Continuer(model, 1, 16)([[5, 6]], 8) == [[]]
+
+
+def test_what_has_not_ended_when_enough_have_breaks_off() -> None:
+    model = teacher()
+    with torch.no_grad():  # ends behind some prompts at once, and behind others never
+        model.embed[IM_END] = model.norm * torch.sign(model(torch.tensor([5, 6]), make_pack([2]))[-1])
+    prompts = [[a, b] for a in range(5, 9) for b in range(5, 9)]
+    whole = Continuer(model, 16, 32)(prompts, 20)
+    ended = sum(len(ids) < 4 for ids in whole)
+    assert 0 < ended < 16
+    broken = Continuer(model, 16, 32)(prompts, 20, enough=ended / 16)
+    assert broken == [ids[:4] for ids in whole]

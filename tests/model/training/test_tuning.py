@@ -26,7 +26,7 @@ def test_the_writer_learns_and_the_teacher_does_not_change(tmp_path: Path) -> No
     for name, p in master.named_parameters():
         p.data.fill_(1.0) if "norm" in name else p.data.normal_(0, 0.05)
     before = master.embed.clone()
-    writer = tuning.writer(master, [tmp_path / "lessons.npz"], 1e-9, 512)
+    writer = tuning.writer(master, [tmp_path / "lessons.npz"], 1e-9, 512, passes=1)
     assert (master.embed == before).all()
     assert (writer.embed != before).any()
 
@@ -63,7 +63,7 @@ def test_tuning_gives_a_reader_that_is_not_compiled(tmp_path: Path) -> None:
     lessons.reading(Pools(corpus(tmp_path), random.Random(2)), words, 40, tmp_path / "lessons.npz")
     start = small()
     before = start.embed.clone()
-    trained = tuning.reader(start, [tmp_path / "lessons.npz"], 1e-9, 400, lr=1e-3)
+    trained = tuning.reader(start, [tmp_path / "lessons.npz"], 1e-9, 400, passes=1, lr=1e-3)
     assert not trained.training
     assert (trained.embed != before).any()
 
