@@ -8,7 +8,8 @@
 # Questions are written on one card, in a lease of its own or before; `fill` takes what is in build/questions along:
 #   fill_write         here: what each of the five calls carries, into build/carry-written-1 … build/carry-written-5
 #   take_write N       there, N = 1 … 5: puts what came with call N in its place
-#   write              there: LEARN seconds of learning to ask and to read, side by side, then WRITE seconds of asking
+#   learn              there: LEARN seconds of learning to ask and to read, side by side
+#   write              there: WRITE seconds of asking; another SEED asks about other texts
 #   bring_write        there: the question files, for $OUT
 # Between two calls a machine is kept for seconds only: send them all at once, and let `wait` last to the end.
 # END: seconds after `take 1` at which training ends. While /tmp/busy exists training does not begin: something else may
@@ -84,16 +85,24 @@ take_write() {
     "$python" -m zipfile -e /tmp/in/encoder.zip /tmp/encoder
 }
 
-write() { # what was learned, and lessons that were drawn, are used again
-    mkdir -p /tmp/run /tmp/log
+learn() { # on one card side by side; what was learned, and lessons that were drawn, are used again
+    mkdir -p /tmp/run
     local cores learning=()
     cores=$(getconf _NPROCESSORS_ONLN)
-    paths+=(--reader /tmp/encoder --seed "${SEED:-1}" --seconds "${LEARN:-110}")
+    paths+=(--reader /tmp/encoder --seconds "${LEARN:-110}")
     export OMP_NUM_THREADS=2
-    [ -e /tmp/run/writer.pt ] || { step writer --tokens 12000000 --passes 0.6 --workers "$(((cores + 3) / 4))" & learning+=($!); }
-    [ -e /tmp/run/reader.pt ] || { step reader --rate "${RATE:-2e-4}" --passes "${PASSES:-1}" --workers "$(((cores + 1) / 2))" & learning+=($!); }
+    if [ ! -e /tmp/run/writer.pt ]; then
+        step writer --tokens 12000000 --passes 0.6 --workers "$(((cores + 3) / 4))" & learning+=($!)
+    fi
+    if [ ! -e /tmp/run/reader.pt ]; then
+        step reader --passes 1.6 --workers "$(((cores + 1) / 2))" & learning+=($!)
+    fi
     for one in "${learning[@]}"; do wait "$one"; done
-    paths+=(--seconds "${WRITE:-200}"); step write --workers "$(((cores * 3 + 3) / 4))"
+}
+
+write() {
+    OMP_NUM_THREADS=2 step write --reader /tmp/encoder --seconds "${WRITE:-200}" --seed "${SEED:-1}" \
+        --workers "$((($(getconf _NPROCESSORS_ONLN) * 3 + 3) / 4))"
 }
 
 bring_write() { cp /tmp/run/qa-written-* "$OUT/"; }
@@ -142,6 +151,6 @@ bring() {
 
 case $1 in
     wait) wait_for "$2" ;;
-    fill | take | bring | fill_write | take_write | write | bring_write | tokenise | tasks | training | warm) "$@" ;;
-    *) sed -n '2,16s/^# //p' "$0"; exit 2 ;;
+    fill | take | bring | fill_write | take_write | learn | write | bring_write | tokenise | tasks | training | warm) "$@" ;;
+    *) sed -n '2,17s/^# //p' "$0"; exit 2 ;;
 esac

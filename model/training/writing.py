@@ -46,7 +46,7 @@ SURE, UNSURE = 3.0, -6.0
 """A question is answered where the reader is at least so sure, and not answered where it is at most so sure."""
 NEIGHBOURS = 0.15
 """How often a question is also put to another passage."""
-FILE_ROWS = 100_000
+FILE_ROWS = 50_000
 KINDS = ("asked", "altered", "original", "foreign", "neighbour")
 """A question for a passage, or for an altered one; that one put to the passage as it is; a question that asks for what
 the passage does not hold; one put to another passage. The first two have answers."""
