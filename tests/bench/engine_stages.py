@@ -18,7 +18,7 @@ from tests.kernels.device import ON_GPU
 STAGES = {
     "experts": r"^_grouped|^_combine|^_up$|^_down$|^_add_up$|^_plan$|^_quantize",
     "router": r"^_logits|^_choose|^_count|^_put|^_cut",
-    "attention": r"attend|^_partial|^_join|^append",
+    "attention": r"attend|^_?partial|^_join|^append",
     "KDA": r"chunk_kernel|pass_kernel|segment_kernel|join_kernel|decode_kernel|conv_kernel",
     "norms": r"norm_kernel",
     "matrices": r"gemm|nvjet|cutlass|cublas|gemv|absorb_kernel|pair_kernel|rows_kernel|tiles_kernel|splitK",
