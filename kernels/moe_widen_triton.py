@@ -13,19 +13,19 @@ from torch import Tensor
 from kernels.quant import BLOCK, Int4
 
 
-def unpack(weight: Int4, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+def widen(weight: Int4, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     """`quant.dequantize` of matrices [..., O, I] that lie in memory without gaps."""
     *stack, rows, half = weight.packed.shape
     out = torch.empty(*stack, rows, 2 * half, dtype=dtype, device=weight.packed.device)
     flat = out.flatten(0, -2)
-    _unpack[(triton.cdiv(flat.shape[0], 64), 2 * half // BLOCK)](
+    _widen[(triton.cdiv(flat.shape[0], 64), 2 * half // BLOCK)](
         weight.packed, weight.scale, weight.zero, out, flat.shape[0], half, BLOCK_R=64, BLOCK_C=BLOCK // 2,
     )  # fmt: skip
     return out
 
 
 @triton.jit
-def _unpack(packed_ptr, scale_ptr, zero_ptr, out_ptr, rows, half, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr):
+def _widen(packed_ptr, scale_ptr, zero_ptr, out_ptr, rows, half, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr):
     """128 columns of BLOCK_R rows: the low halves of their bytes are one group's, the high halves the next one's."""
     row = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)
     block, column = tl.program_id(1), tl.arange(0, BLOCK_C)[None, :]
