@@ -31,7 +31,7 @@ from model.training.evaluate import f1, normalise
 from model.training.lessons import ASK, prompt
 from model.training.passages import Ask, Run, asks
 from model.training.pools import Row
-from model.training.quotes import words
+from model.training.quotes import sentences, words
 from model.training.teacher import Teacher
 
 LONGEST_PROMPT, LONGEST_QUESTION = 600, 32
@@ -149,7 +149,7 @@ def judged(found: Checks, said: Sequence[reading.Read]) -> Iterator[Row]:
     for check, each in zip(found.checks, said, strict=True):
         span = check.passage[each.start : each.end]
         if check.answerable:
-            well.append(each.sure >= SURE and agree(span, check.ask.answer))
+            well.append(each.sure >= SURE and len(sentences(span)) == 1 and agree(span, check.ask.answer))
         else:
             well.append(each.sure <= UNSURE and (check.after < 0 or well[check.after]))
         if well[-1]:

@@ -92,6 +92,11 @@ def test_kept_is_what_the_reader_finds_as_asked_or_surely_not(tmp_path: Path, mo
         year | {"question": "When did Mary Orr build the mill?", "qtype": "original"} | none,
         year | {"question": "Who else owned the mill at Harrow?", "qtype": "foreign"} | none,
     ]
+    monkeypatch.setattr(writing, "agree", lambda *_: True)
+    for span, count in (("not wheat!", 3), ("wheat! Her son", 0)):  # of two sentences
+        rows_of = writing.judged(found, said({"yes": 5.0, "no": 9.0}, span))
+        assert sum(bool(row["answers"]) for row in rows_of) == count
+    monkeypatch.undo()
     unsure = list(writing.judged(found, said({"yes": -1.0, "no": -9.0}, "1821")))
     assert [row["question"] for row in unsure] == ["Who else owned the mill at Harrow?"]  # others: the first fails
     assert not any(row["unanswerable"] for row in writing.judged(found, said({"yes": 5.0, "no": -1.0}, "1821")))
