@@ -74,10 +74,12 @@ class Builder:
     def shown(self, chars: int = 0) -> Sample:
         """A document, and questions that come with evidence. It is `chars` long, and then many are asked, or else only
         the beginning of one."""
-        doc = self.pools.of_context[self.pools.context()][0]["doc"]
+        first = self.pools.context()
+        doc = self.pools.of_context[first][0]["doc"]
         near = self.pools.by_doc[doc]
         sample = Sample(self.pools.article(doc, chars) if chars else opening(self.random.choice(near), self.random))
-        pool = [row for c in self.random.sample(near, min(len(near), 6)) for row in self.pools.of_context[c]]
+        some = dict.fromkeys([first, *self.random.sample(near, min(len(near), 5))])
+        pool = [row for c in some for row in self.pools.of_context[c]]
         for row in self.random.sample(pool, min(len(pool), self._questions(chars))):
             sample.turns += self.evidence.of_row(row, near)
         return sample

@@ -26,8 +26,8 @@ SHORTEST, LONGEST = 300, 900
 """Characters of the passages that a text is cut into."""
 SPAN_EVERY, MOST_SPANS = 130, 6
 """One span is asked for in so many characters of a passage, but at most so many."""
-ALTERED, FOREIGN = 0.6, 0.7
-"""How often a passage is also asked about with a word changed, and for a span that only a neighbour has."""
+ALTERED, FOREIGN = 0.6, 2
+"""How often a passage is also asked about with a word changed; for how many spans that only a neighbour has."""
 _WORD = re.compile(r"\w[\w'’-]*")
 _BREAKS = frozenset(_WORD.findall("""
     is are was were be been being am has have had do does did can could will would may might must shall should not
@@ -127,9 +127,9 @@ def asks(run: Run, source: random.Random) -> list[Ask]:
         if source.random() < ALTERED:
             found += altered(run.doc, passage, names, source)
         near = known[max(n - 2, 0) : n] + known[n + 1 : n + 3]
-        if near and source.random() < FOREIGN:
-            away = [s for s in spans(source.choice(near), source, 2) if s.lower() not in passage.lower()]
-            found += [Ask(run.doc, passage, span, passage, holds=False) for span in away[:1]]
+        if near:
+            away = [s for s in spans(source.choice(near), source, FOREIGN + 1) if s.lower() not in passage.lower()]
+            found += [Ask(run.doc, passage, span, passage, holds=False) for span in away[:FOREIGN]]
     return found
 
 

@@ -21,6 +21,8 @@ WRITTEN = 0.33
 """The same for questions of `writing`, where there are any. They take it from all files but FairytaleQA's, since nobody
 writes questions about feelings and reasons."""
 KEPT = "qa-fairytale"
+CONTESTED = 0.4
+"""How often a passage from there is one that has questions without an answer, too, where there are any."""
 LONGEST_ANSWER = 160
 
 Row = dict[str, Any]
@@ -66,6 +68,7 @@ class Pools:
             rest = sum(FILES.values()) - FILES[KEPT]
             self.shares = {name: part if name in (KEPT, "qa-written") else part * (1 - (share / rest))
                            for name, part in self.shares.items()}
+        self.contested = [c for c in self.contexts.get("qa-written", ()) if c in self.negatives]
         for n, row in enumerate(rows(folder / "qa-negatives.jsonl.zst")):
             if not (limit and n >= limit):
                 self.negatives[row["context"]].append(row)
@@ -92,7 +95,10 @@ class Pools:
 
     def context(self) -> str:
         """A passage of some question file."""
-        return self.random.choice(self.contexts[self.random.choices(list(self.shares), list(self.shares.values()))[0]])
+        name = self.random.choices(list(self.shares), list(self.shares.values()))[0]
+        if name == "qa-written" and self.contested and self.random.random() < CONTESTED:
+            return self.random.choice(self.contested)
+        return self.random.choice(self.contexts[name])
 
     def short(self) -> str:
         """A passage of less than 1600 characters."""

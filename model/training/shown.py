@@ -17,8 +17,8 @@ from model.training.tasks import Turn
 UNANSWERABLE = 0.28
 NEAR_MISS = 0.6
 """How often an unanswerable question is a near miss. The question it was made from follows or goes before."""
-HARD = 0.65
-"""How often it is one that was written for the passage, or paired with it, where there are any."""
+HARD = 0.25
+"""How often a row whose passage has questions without an answer gives way to one of them, or comes beside it."""
 MISLED = 0.08
 """How often a reply has the wrong quote put before the model."""
 OPTIONS = 0.05
@@ -46,7 +46,7 @@ class Shown:
         right = window(row["context"], quote, self.random, most)
         wrong = self.misleading(row, near, self.random.choice((1, 2, 2, 3) if short else (0, 0, 1, 2)), most)
         kind = self.random.random()
-        if kind < UNANSWERABLE and self.random.random() < HARD and (hard := self.hard(row, most)):
+        if self.random.random() < HARD and (hard := self.hard(row, most)):
             windows = [right, *hard[1]]
             both = [self.showing(hard[0], windows), self.showing(turn, windows)]
             return self.random.sample(both, self.random.choice((1, 2)))

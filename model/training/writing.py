@@ -44,7 +44,7 @@ AGREES, AGREES_INSIDE = 0.7, 0.5
 """F1 of the span that the reader finds and the one asked for, at least; and where one holds the other."""
 SURE, UNSURE = 3.0, -6.0
 """A question is answered where the reader is at least so sure, and not answered where it is at most so sure."""
-NEIGHBOURS = 0.15
+NEIGHBOURS = 0.3
 """How often a question is also put to another passage."""
 FILE_ROWS = 50_000
 KINDS = ("asked", "altered", "original", "foreign", "neighbour")

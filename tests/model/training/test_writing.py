@@ -188,6 +188,15 @@ def test_written_questions_take_their_share_from_all_but_fairy_tales(tmp_path: P
     assert Pools(folder, random.Random(1)).shares == FILES
 
 
+def test_passages_that_have_both_kinds_of_questions_come_more_often(tmp_path: Path) -> None:
+    some = [ROW | {"context": f"Anne Clegg had {n} blue coats."} for n in range(40)]
+    writing.save(iter([*some, ROW, REFUSED]), tmp_path, 1)
+    pools = Pools(corpus(tmp_path), random.Random(1), written=[tmp_path / "qa-written-1-0.jsonl.zst"])
+    drawn = [context for _ in range(3000) if "Clegg had" in (context := pools.context())]
+    assert 0.3 < drawn.count(ROW["context"]) / len(drawn) < 0.5
+    assert len(set(drawn)) == 41
+
+
 def test_a_question_file_s_own_passage_keeps_its_questions_and_its_place(tmp_path: Path) -> None:
     writing.save(iter([ROW | {"doc": "mill", "context": TEXT}, ROW | {"doc": "Clegg, 12"}]), tmp_path, 11)
     writing.save(iter([ROW]), tmp_path, 12)
