@@ -45,3 +45,9 @@ def overlap(device: torch.device) -> dict[str, bool]:
     """Options of a launch on this device: its kernel takes OVERLAP."""
     able = generation(device) >= 9
     return {"OVERLAP": able, "launch_pdl": able}
+
+
+@lru_cache(maxsize=8)
+def multiprocessors(device: torch.device) -> int:
+    """A GPU's; 3 for what is no GPU, so that programs there have several tiles each."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 3

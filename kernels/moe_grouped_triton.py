@@ -20,8 +20,12 @@ from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels import quant
+from kernels.launch_triton import generation, multiprocessors
 from kernels.moe_route_triton import Order, sort
 from kernels.quant import Fp8, Int4, Weights
+
+GLUON = True
+"""Whether shapes that `moe_grouped_gluon_triton` is made for are left to it."""
 
 ROWS = 128
 """Rows of a tile."""
@@ -47,6 +51,12 @@ def mixture(
     experts, _, inner = quant.shape(down)
     if isinstance(down, Fp8) and inner % quant.BLOCK:
         raise ValueError(f"fp8 experts {inner} numbers wide: the second product wants multiples of {quant.BLOCK}")
+    if GLUON and generation(x.device) == 9:  # its products are Hopper's own
+        from kernels import moe_grouped_gluon_triton as gluon
+
+        if gluon.fits(x, gate_up, down, shared):
+            out, place = gluon.results(x, chosen, gate_up, down, shared)
+            return combine(out, place, weights, out[: x.shape[0]])
     order = sort(chosen, experts, ROWS)
     routed = grouped(x, order, chosen.shape[1], gate_up, down)
     everyone = grouped(x, _all_rows(x), 1, *(_one(weight) for weight in shared))
@@ -82,7 +92,7 @@ def _launch(
     zero = weight.zero if isinstance(weight, Int4) else values
     strips = triton.cdiv(columns, block_n)
     count = order.tile_start.shape[0]
-    grid = min(count * strips, _multiprocessors(a.device))
+    grid = min(count * strips, multiprocessors(a.device))
     _grouped[(grid,)](
         a, a_scale, TensorDescriptor.from_tensor(flat, [block_n, block_k]), scale, zero, out, out_scale,
         order.pair, order.tile_expert, order.tile_start, order.tile_end,
@@ -266,7 +276,3 @@ def _one(weight: Weights) -> Weights:
     if isinstance(weight, Int4):
         return Int4(weight.packed[None], weight.scale[None], weight.zero[None])
     return weight[None]
-
-
-def _multiprocessors(device: torch.device) -> int:
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 3

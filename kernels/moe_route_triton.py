@@ -27,9 +27,9 @@ PAIRS = 128
 class Order:
     """Pairs (token * top_k + choice) sorted by expert, and the tiles of rows that grouped products work on.
 
-    pair int32 [M]: the pair at each place. place int32 [M]: the place of each pair. tile_expert, tile_start, tile_end
-    int32 [tiles]: a tile's expert, its first place, and where its expert ends; tiles past the last have no rows.
-    counts int32 [E]: pairs of each expert.
+    pair int32 [places]: the pair at each place. place int32 [M]: the place of each pair. tile_expert, tile_start,
+    tile_end int32 [tiles]: a tile's expert, its first place, and where its expert ends; tiles past the last have no
+    rows. counts int32 [E]: pairs of each expert.
     """
 
     pair: Tensor
@@ -125,20 +125,30 @@ def _scores(logits_ptr, t, e, mask, tokens, experts, PARTS: tl.constexpr):
     return tl.sigmoid(logits)
 
 
-def sort(chosen: Tensor, experts: int, rows: int) -> Order:
-    """The pairs of chosen int64 [T, top_k] by expert, in the order of their tokens, in tiles of `rows` rows."""
+def sort(chosen: Tensor, experts: int, rows: int, apart: int = 1, everyone: int = 0) -> Order:
+    """The pairs of chosen int64 [T, top_k] by expert, in the order of their tokens, in tiles of `rows` rows.
+
+    Every expert's places begin at a multiple of `apart`; those between are nobody's, and what `pair` says of them is
+    nothing. The first places and tiles are those of a further group, `experts` by its number, of `everyone` rows.
+    """
     pairs, device = chosen.numel(), chosen.device
     blocks = triton.cdiv(pairs, PAIRS)
-    tiles = triton.cdiv(pairs, rows) + min(experts, pairs)
+    tiles = triton.cdiv(everyone, rows) + triton.cdiv(pairs, rows) + min(experts, pairs)
+    first = triton.cdiv(everyone, apart) * apart
+    places = first + pairs + min(experts, pairs) * (apart - 1)
     counted = torch.empty(blocks, experts, dtype=torch.int32, device=device)
-    pair, place = (torch.empty(pairs, dtype=torch.int32, device=device) for _ in range(2))
+    pair, place = (torch.empty(length, dtype=torch.int32, device=device) for length in (places, pairs))
     counts = torch.empty(experts, dtype=torch.int32, device=device)
     tile = torch.empty(3, tiles, dtype=torch.int32, device=device)
     block_e = triton.next_power_of_2(experts)
     _count[(blocks,)](chosen, counted, pairs, experts, BLOCK_P=PAIRS, BLOCK_E=block_e)
     _add_up[(experts,)](counted, counts, blocks, experts, BLOCK=min(1024, triton.next_power_of_2(blocks)))
-    _put[(blocks,)](chosen, counted, counts, pair, place, pairs, experts, BLOCK_P=PAIRS, BLOCK_E=block_e)
-    _cut[(triton.cdiv(tiles, 64),)](counts, tile, tiles, experts, ROWS=rows, BLOCK_E=block_e, BLOCK=64)
+    _put[(blocks,)](
+        chosen, counted, counts, pair, place, pairs, experts, first, APART=apart, BLOCK_P=PAIRS, BLOCK_E=block_e
+    )
+    _cut[(triton.cdiv(tiles, 64),)](
+        counts, tile, tiles, experts, first, everyone, ROWS=rows, APART=apart, BLOCK_E=block_e, BLOCK=64
+    )
     return Order(pair, place, tile[0], tile[1], tile[2], counts)
 
 
@@ -167,14 +177,15 @@ def _add_up(counted_ptr, counts_ptr, blocks, experts, BLOCK: tl.constexpr):
 
 @triton.jit
 def _put(
-    chosen_ptr, counted_ptr, counts_ptr, pair_ptr, place_ptr, pairs, experts,
-    BLOCK_P: tl.constexpr, BLOCK_E: tl.constexpr,
+    chosen_ptr, counted_ptr, counts_ptr, pair_ptr, place_ptr, pairs, experts, first,
+    APART: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_E: tl.constexpr,
 ):  # fmt: skip
     """Each pair's place: after the experts before its own, the blocks before this one, and its fellows before it."""
     n, e = tl.arange(0, BLOCK_P), tl.arange(0, BLOCK_E)
     p = tl.program_id(0) * BLOCK_P + n
     counts = tl.load(counts_ptr + e, mask=e < experts, other=0)
-    base = tl.cumsum(counts, 0) - counts
+    taken = tl.cdiv(counts, APART) * APART
+    base = first + tl.cumsum(taken, 0) - taken
     base += tl.load(counted_ptr + tl.program_id(0) * experts + e, mask=e < experts, other=0)
     chosen = tl.load(chosen_ptr + p, mask=p < pairs, other=-1).to(tl.int32)
     again = tl.load(chosen_ptr + p[None, :], mask=p[None, :] < pairs, other=-2).to(tl.int32)
@@ -185,16 +196,22 @@ def _put(
 
 
 @triton.jit
-def _cut(counts_ptr, tile_ptr, tiles, experts, ROWS: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK: tl.constexpr):
-    """The sorted pairs in tiles of ROWS that never cross from one expert to the next."""
+def _cut(
+    counts_ptr, tile_ptr, tiles, experts, first, everyone,
+    ROWS: tl.constexpr, APART: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The places in tiles of ROWS that never cross from one expert to the next; first those of everyone's group."""
     tile, e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, BLOCK_E)[None, :]
     counts = tl.load(counts_ptr + e, mask=e < experts, other=0)
-    own = tl.cdiv(counts, ROWS)
-    through = tl.cumsum(own, 1)
-    ends = tl.cumsum(counts, 1)
+    ahead = tl.cdiv(everyone, ROWS)
+    own, taken = tl.cdiv(counts, ROWS), tl.cdiv(counts, APART) * APART
+    through = ahead + tl.cumsum(own, 1)
+    begins = first + tl.cumsum(taken, 1) - taken
     mine = (through - own <= tile[:, None]) & (tile[:, None] < through)
-    start = tl.sum(tl.where(mine, ends - counts + (tile[:, None] - through + own) * ROWS, 0), 1)
-    expert, end = tl.sum(tl.where(mine, e, 0), 1), tl.sum(tl.where(mine, ends, 0), 1)
+    start = tl.sum(tl.where(mine, begins + (tile[:, None] - through + own) * ROWS, 0), 1)
+    expert, end = tl.sum(tl.where(mine, e, 0), 1), tl.sum(tl.where(mine, begins + counts, 0), 1)
+    expert = tl.where(tile < ahead, experts, expert)
+    start, end = tl.where(tile < ahead, tile * ROWS, start), tl.where(tile < ahead, everyone, end)
     tl.store(tile_ptr + tile, expert, mask=tile < tiles)
     tl.store(tile_ptr + tiles + tile, start, mask=tile < tiles)
     tl.store(tile_ptr + 2 * tiles + tile, end, mask=tile < tiles)

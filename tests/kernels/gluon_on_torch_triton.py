@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from triton.language import constexpr
 
@@ -61,7 +62,7 @@ class Shared:
     """Shared memory, full of NaN until something is written, or a view of it."""
 
     def __init__(self, data: Tensor) -> None:
-        self.data, self.dtype = data, data.dtype
+        self.data, self.dtype, self.shape = data, data.dtype, data.shape
 
     def index(self, n: Any) -> "Shared":
         """One of many."""
@@ -102,9 +103,9 @@ def store(pointer: Pointer, x: Tensor, mask: Any = None) -> None:
     flat[place[meant]] = torch.broadcast_to(x.as_subclass(Tensor), place.shape)[meant]
 
 
-def product(a: Tensor, b: Any, acc: Tensor, use_acc: bool = True, is_async: bool = False) -> Any:
+def product(a: Any, b: Any, acc: Tensor, use_acc: bool = True, is_async: bool = False) -> Any:
     """acc + a b, summed in float32, rounded as `acc` is."""
-    b = b.data if isinstance(b, Shared) else b
+    a, b = (x.data if isinstance(x, Shared) else x for x in (a, b))
     assert a.dtype == b.dtype != torch.float32
     made = a.float() @ b.float()
     return value((acc.float() + made if use_acc else made).to(acc.dtype))
@@ -150,19 +151,20 @@ class Barriers:
         """Arrive, and expect so many bytes."""
         self.at(place).move(1, size)
 
-    def arrive(self, place: Shared, count: int) -> None:
-        """Arrive."""
-        self.at(place).move(count, 0)
+    def arrive(self, place: Shared, count: int, pred: Any = True) -> None:
+        """Arrive, if so."""
+        if pred:
+            self.at(place).move(count, 0)
 
     def wait(self, place: Shared, phase: Any) -> None:
         """Until the phase of this parity has ended."""
         self.at(place).wait(phase)
 
     def copy(self, source: Any, corner: list[Any], place: Shared, tile: Shared) -> None:
-        """The copy engine."""
+        """The copy engine: zeros behind the tensor's end."""
         height, width = source.block_shape
-        row, column = (int(x) for x in corner)
-        tile.store(source.base[row : row + height, column : column + width])
+        part = source.part(corner)
+        tile.store(F.pad(part, (0, width - part.shape[1], 0, height - part.shape[0])))
         self.at(place).move(0, -source.block_type.nbytes)
 
 
@@ -171,9 +173,22 @@ class Tiles:
 
     def __init__(self, base: Tensor, block_shape: list[int], layout: Any) -> None:
         self.base, self.block_shape, self.layout = base, block_shape, layout
-        self.block_type = SimpleNamespace(nbytes=block_shape[0] * block_shape[1] * base.element_size())
+        self.dtype = base.dtype
+        size = block_shape[0] * block_shape[1] * base.element_size()
+        self.block_type = SimpleNamespace(nbytes=size, shape=block_shape)
 
     from_tensor = classmethod(lambda cls, *of: cls(*of))
+
+    def part(self, corner: list[Any]) -> Tensor:
+        """What of the tensor a tile from `corner` on covers."""
+        row, column = (int(x) for x in corner)
+        return self.base[row : row + self.block_shape[0], column : column + self.block_shape[1]]
+
+
+def copy_back(target: Tiles, corner: list[Any], tile: Shared) -> None:
+    """The copy engine's other direction: nothing behind the tensor's end."""
+    part = target.part(corner)
+    part.copy_(tile.data[: part.shape[0], : part.shape[1]])
 
 
 def warp_specialize(parts: list[tuple[Callable[..., None], tuple[Any, ...]]], *_: Any) -> None:
@@ -208,10 +223,13 @@ class Kernel:
         def launch(*arguments: Any, num_warps: int, maxnreg: int | None = None, **constants: Any) -> None:
             given = [Pointer(x) if isinstance(x, Tensor) else x for x in arguments]
             for place in torch.cartesian_prod(*(torch.arange(n) for n in grid)).view(-1, len(grid)).tolist():
-                self.program[:] = place
+                self.program[:] = [*place, *grid]
                 self.body(*given, **constants)
 
         return launch
+
+
+TMA = SimpleNamespace(async_copy_shared_to_global=copy_back, store_wait=lambda pendings: None)
 
 
 def language(program: list[int]) -> SimpleNamespace:
@@ -221,17 +239,17 @@ def language(program: list[int]) -> SimpleNamespace:
     types = "float16 bfloat16 float32 int16 int32 int64"
     return SimpleNamespace(
         **{name: lambda *_, **__: None for name in layouts.split()},
-        **{name: getattr(torch, name) for name in types.split()},
+        **{name: getattr(torch, name) for name in types.split()}, float8e4nv=torch.float8_e4m3fn,
         constexpr=lambda x: x, static_range=range, load=load, store=store,
-        program_id=lambda axis: value(program[axis]),
+        program_id=lambda axis: value(program[axis]), num_programs=lambda axis: value(program[len(program) // 2 + axis]),
         arange=lambda start, end, layout=None: value(torch.arange(start, end)),
         full=lambda shape, x, dtype, layout=None: value(torch.full(shape, x, dtype=dtype)),
         zeros=lambda shape, dtype, layout=None: value(torch.zeros(shape, dtype=dtype)),
         where=lambda mask, a, b: torch.where(value(mask), value(a), value(b)),
         minimum=lambda a, b: torch.minimum(value(a), value(b)),
         maximum=lambda a, b: torch.maximum(value(a), value(b)),
-        abs=torch.abs, rsqrt=torch.rsqrt, exp2=torch.exp2,
-        sum=lambda x, axis: x.sum(axis), join=lambda a, b: torch.stack([a, b], -1),
+        abs=torch.abs, rsqrt=torch.rsqrt, exp2=torch.exp2, exp=torch.exp,
+        sum=lambda x, axis: x.sum(axis), max=lambda x, axis: x.amax(axis), join=lambda a, b: torch.stack([a, b], -1),
         convert_layout=lambda x, layout: x,
         allocate_shared_memory=allocate, warp_specialize=warp_specialize,
     )  # fmt: skip
@@ -249,7 +267,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
     others = {
         "gl": gl, "mbarrier": barriers, "copy_tile": barriers.copy, "TensorDescriptor": Tiles,
         "mma_v2": product, "warpgroup_mma": product, "warpgroup_mma_wait": lambda pending, deps: deps[0],
-        "fence_async_shared": lambda: None,
+        "fence_async_shared": lambda: None, "tma": TMA,
     }  # fmt: skip
     for module in modules:
         for name, x in list(vars(module).items()):
