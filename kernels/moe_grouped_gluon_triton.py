@@ -18,6 +18,7 @@ from torch import Tensor
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import (
+    async_copy,
     fence_async_shared,
     mbarrier,
     tma,
@@ -38,6 +39,7 @@ WIDTH, INNER = 2304, 1024
 ROWS, HALF = 128, 64
 """Rows of a tile and of a warpgroup."""
 
+GATHER, LAG = True, 2
 STAGES, GROUP = 4, 4
 """Four tiles of rows share each strip of weights while it is in the L2 cache."""
 
@@ -67,18 +69,18 @@ def results(
     fp8 = isinstance(down, Fp8)
     order = sort(chosen, quant.shape(down)[0], ROWS, apart=HALF, everyone=len(x))
     places, inner = len(order.pair), quant.shape(down)[-1]
-    rows, scales = spread(x, order.place, places, fp8)
+    rows, scales = (x.contiguous(), x) if GATHER and not fp8 else spread(x, order.place, places, fp8)
     act = torch.empty(places, inner, dtype=rows.dtype, device=x.device)
     act_scales = torch.empty(inner // quant.BLOCK if fp8 else 0, places, dtype=torch.float32, device=x.device)
     out = torch.empty(places, x.shape[1], dtype=x.dtype, device=x.device)
-    _products("up", rows, scales, order, gate_up, shared[0], act, act_scales)
-    _products("down", act, act_scales, order, down, shared[1], out, act_scales)
+    _products("up", rows, scales, order, gate_up, shared[0], act, act_scales, len(x))
+    _products("down", act, act_scales, order, down, shared[1], out, act_scales, len(x))
     return out, order.place
 
 
 def _products(
     step: str, rows: Tensor, scales: Tensor, order: Order, weight: Weights, shared: Weights, out: Tensor,
-    out_scales: Tensor,
+    out_scales: Tensor, tokens: int,
 ) -> None:  # fmt: skip
     """One of a row's two products, `up` with SwiGLU or `down`: rows [places, I] -> out [places, O].
 
@@ -96,11 +98,22 @@ def _products(
 
     strips, count = columns // (128 if up else 256), order.tile_start.shape[0]
     products_kernel[(min(count * strips, multiprocessors(rows.device)),)](
-        tiles(rows, ROWS, across), tiles(values.flatten(0, 1), 128, across), tiles(own, 128, across),
+        tiles(rows, ROWS, across), rows, order.pair, tiles(values.flatten(0, 1), 128, across), tiles(own, 128, across),
         tiles(out, HALF, 128), scales, scale, own_scale, out_scales,
         order.tile_expert, order.tile_start, order.tile_end,
-        count, strips, values.shape[0], values.shape[1], rows.shape[0], columns if up else 128,
-        STEPS=depth // across, UP=up, FP8=fp8, STAGES=STAGES, GROUP=GROUP, num_warps=4,
+        count, strips, values.shape[0], values.shape[1], out.shape[0], columns if up else 128,
+        STEPS=depth // across, UP=up, FP8=fp8, STAGES=STAGES, GROUP=GROUP,
+        GATHER=GATHER and up and not fp8, TOP_K=len(order.place) // tokens, LAG=min(LAG, depth // across - 1), num_warps=4,
+    )  # fmt: skip
+
+
+@gluon.jit
+def silu(x):
+    """x / (1 + e^-x) in two instructions of the special units."""
+    return gl.inline_asm_elementwise(
+        "{ .reg .f32 t; mul.f32 t, $1, 0fBFB8AA3B; ex2.approx.ftz.f32 t, t; add.f32 t, t, 0f3F800000; "
+        "rcp.approx.ftz.f32 t, t; mul.f32 $0, $1, t; }",
+        "=f,f", [x], dtype=gl.float32, is_pure=True, pack=1,
     )  # fmt: skip
 
 
@@ -112,6 +125,13 @@ def _tile(number, expert_ptr, start_ptr, end_ptr, count, strips, GROUP: gl.const
     within = number - group * GROUP * strips
     tile = group * GROUP + within % high
     return gl.load(expert_ptr + tile), gl.load(start_ptr + tile), gl.load(end_ptr + tile), within // high
+
+
+@gluon.jit
+def _copy_operands(desc, row, second, column, bar, b):
+    """A strip's two pieces of weights."""
+    copy_tile(desc, [row, column], bar, b.slice(0, 128))
+    copy_tile(desc, [row + second, column], bar, b.slice(128, 128))
 
 
 @gluon.jit
@@ -134,17 +154,48 @@ def _copy(
                 mbarrier.expect(bar, a_desc.block_type.nbytes + 2 * b_desc.block_type.nbytes)
                 copy_tile(a_desc, [start, k * WIDTH], bar, a_bufs.index(stage))
                 if expert < experts:
-                    row = expert * height + first
-                    copy_tile(b_desc, [row, k * WIDTH], bar, b.slice(0, 128))
-                    copy_tile(b_desc, [row + second, k * WIDTH], bar, b.slice(128, 128))
+                    _copy_operands(b_desc, expert * height + first, second, k * WIDTH, bar, b)
                 else:
-                    copy_tile(shared_desc, [first, k * WIDTH], bar, b.slice(0, 128))
-                    copy_tile(shared_desc, [first + second, k * WIDTH], bar, b.slice(128, 128))
+                    _copy_operands(shared_desc, first, second, k * WIDTH, bar, b)
                 n += 1
 
 
 @gluon.jit
-def _sums(a_bufs, b_bufs, full, free, n, PART: gl.constexpr, STEPS: gl.constexpr):
+def _gather(
+    x_ptr, pair_ptr, b_desc, shared_desc, expert_ptr, start_ptr, end_ptr, a_bufs, b_bufs, full, free,
+    count, strips, experts, height, second, STEPS: gl.constexpr, GROUP: gl.constexpr, TOP_K: gl.constexpr,
+):  # fmt: skip
+    """Four copying warps: what `_copy` does, of rows that lie where their tokens are."""
+    STAGES: gl.constexpr = a_bufs.shape[0]
+    WIDTH: gl.constexpr = a_bufs.shape[2]
+    layout: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
+    row = gl.arange(0, 128, gl.SliceLayout(1, layout))
+    column = gl.arange(0, WIDTH, gl.SliceLayout(0, layout))
+    n = 0
+    for number in range(gl.program_id(0), count * strips, gl.num_programs(0)):
+        expert, start, end, strip = _tile(number, expert_ptr, start_ptr, end_ptr, count, strips, GROUP)
+        if start < end:
+            place = gl.minimum(start + row, end - 1)
+            token = gl.where(expert < experts, gl.load(pair_ptr + place) // TOP_K, place)
+            source = x_ptr + token[:, None] * (STEPS * WIDTH) + column[None, :]
+            first = strip * 128
+            for k in range(STEPS):
+                stage, phase = n % STAGES, (n // STAGES) & 1
+                bar, b = full.index(stage), b_bufs.index(stage)
+                mbarrier.wait(free.index(stage), phase ^ 1)
+                mbarrier.expect(bar, 2 * b_desc.block_type.nbytes)
+                if expert < experts:
+                    _copy_operands(b_desc, expert * height + first, second, k * WIDTH, bar, b)
+                else:
+                    _copy_operands(shared_desc, first, second, k * WIDTH, bar, b)
+                async_copy.async_copy_global_to_shared(a_bufs.index(stage), source)
+                async_copy.mbarrier_arrive(bar, increment_count=False)
+                source += WIDTH
+                n += 1
+
+
+@gluon.jit
+def _sums(a_bufs, b_bufs, full, free, n, PART: gl.constexpr, STEPS: gl.constexpr, GATHER: gl.constexpr):
     """A warpgroup's 64 rows times 256 columns, as two halves of the columns."""
     STAGES: gl.constexpr = a_bufs.shape[0]
     layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, 256, 16])
@@ -152,6 +203,8 @@ def _sums(a_bufs, b_bufs, full, free, n, PART: gl.constexpr, STEPS: gl.constexpr
     for k in range(STEPS):
         stage, phase = n % STAGES, (n // STAGES) & 1
         mbarrier.wait(full.index(stage), phase)
+        if GATHER:
+            fence_async_shared()
         a, b = a_bufs.index(stage).slice(64 * PART, 64), b_bufs.index(stage).permute((1, 0))
         acc = warpgroup_mma(a, b, acc, is_async=True)
         acc = warpgroup_mma_wait(1, deps=[acc])
@@ -213,12 +266,15 @@ def _multiply(
     out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr, expert_ptr, start_ptr, end_ptr,
     a_bufs, b_bufs, out_buf, full, free, count, strips, experts, height, places, second,
     PART: gl.constexpr, STEPS: gl.constexpr, UP: gl.constexpr, FP8: gl.constexpr, GROUP: gl.constexpr,
+    GATHER: gl.constexpr, LAG: gl.constexpr,
 ):  # fmt: skip
     """A warpgroup: its 64 rows of every tile."""
     STAGES: gl.constexpr = a_bufs.shape[0]
     n, total = 0, count * strips
     number = gl.program_id(0)
     expert, start, end, strip = _tile(number, expert_ptr, start_ptr, end_ptr, count, strips, GROUP)
+    if PART * LAG > 0 and start < end:
+        mbarrier.wait(full.index(LAG), 0)
     for number in range(gl.program_id(0), total, gl.num_programs(0)):
         following = gl.minimum(number + gl.num_programs(0), total - 1)
         next_expert, next_start, next_end, next_strip = _tile(
@@ -236,9 +292,9 @@ def _multiply(
                     n, places, PART, STEPS,
                 )  # fmt: skip
             else:
-                left, right = _sums(a_bufs, b_bufs, full, free, n, PART, STEPS)
+                left, right = _sums(a_bufs, b_bufs, full, free, n, PART, STEPS, GATHER)
             if UP:
-                y = left / (1.0 + gl.exp(-left)) * right
+                y = silu(left) * right
                 if FP8:
                     scale = gl.maximum(gl.max(gl.abs(y), 1), 1e-12) / 448.0
                     row = gl.arange(0, 64, gl.SliceLayout(1, SUMS))
@@ -260,9 +316,10 @@ def _multiply(
 
 @gluon.jit
 def products_kernel(
-    a_desc, b_desc, shared_desc, out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr,
+    a_desc, x_ptr, pair_ptr, b_desc, shared_desc, out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr,
     expert_ptr, start_ptr, end_ptr, count, strips, experts, height, places, second,
     STEPS: gl.constexpr, UP: gl.constexpr, FP8: gl.constexpr, STAGES: gl.constexpr, GROUP: gl.constexpr,
+    GATHER: gl.constexpr, TOP_K: gl.constexpr, LAG: gl.constexpr,
 ):  # fmt: skip
     """Tiles of rows times strips of their expert's weights; with UP, of its gates and of its ups, into SwiGLU.
 
@@ -275,22 +332,40 @@ def products_kernel(
     full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     free = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     for stage in gl.static_range(STAGES):
-        mbarrier.init(full.index(stage), count=1)
+        mbarrier.init(full.index(stage), count=129 if GATHER else 1)
         mbarrier.init(free.index(stage), count=2)
     fence_async_shared()
-    gl.warp_specialize([
-        (_multiply, (
-            out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr, expert_ptr, start_ptr, end_ptr,
-            a_bufs, b_bufs, out_bufs.index(0), full, free, count, strips, experts, height, places, second,
-            0, STEPS, UP, FP8, GROUP,
-        )),
-        (_multiply, (
-            out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr, expert_ptr, start_ptr, end_ptr,
-            a_bufs, b_bufs, out_bufs.index(1), full, free, count, strips, experts, height, places, second,
-            1, STEPS, UP, FP8, GROUP,
-        )),
-        (_copy, (
-            a_desc, b_desc, shared_desc, expert_ptr, start_ptr, end_ptr, a_bufs, b_bufs, full, free,
-            count, strips, experts, height, second, STEPS, UP, GROUP,
-        )),
-    ], [4, 1], [240, 24])  # fmt: skip
+    if GATHER:
+        gl.warp_specialize([
+            (_multiply, (
+                out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr, expert_ptr, start_ptr, end_ptr,
+                a_bufs, b_bufs, out_bufs.index(0), full, free, count, strips, experts, height, places, second,
+                0, STEPS, UP, FP8, GROUP, GATHER, LAG,
+            )),
+            (_multiply, (
+                out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr, expert_ptr, start_ptr, end_ptr,
+                a_bufs, b_bufs, out_bufs.index(1), full, free, count, strips, experts, height, places, second,
+                1, STEPS, UP, FP8, GROUP, GATHER, LAG,
+            )),
+            (_gather, (
+                x_ptr, pair_ptr, b_desc, shared_desc, expert_ptr, start_ptr, end_ptr, a_bufs, b_bufs, full, free,
+                count, strips, experts, height, second, STEPS, GROUP, TOP_K,
+            )),
+        ], [4, 4], [232, 40])  # fmt: skip
+    else:
+        gl.warp_specialize([
+            (_multiply, (
+                out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr, expert_ptr, start_ptr, end_ptr,
+                a_bufs, b_bufs, out_bufs.index(0), full, free, count, strips, experts, height, places, second,
+                0, STEPS, UP, FP8, GROUP, GATHER, LAG,
+            )),
+            (_multiply, (
+                out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr, expert_ptr, start_ptr, end_ptr,
+                a_bufs, b_bufs, out_bufs.index(1), full, free, count, strips, experts, height, places, second,
+                1, STEPS, UP, FP8, GROUP, GATHER, LAG,
+            )),
+            (_copy, (
+                a_desc, b_desc, shared_desc, expert_ptr, start_ptr, end_ptr, a_bufs, b_bufs, full, free,
+                count, strips, experts, height, second, STEPS, UP, GROUP,
+            )),
+        ], [4, 1], [240, 24])  # fmt: skip
