@@ -225,31 +225,34 @@ def _scaled_sums(
     by_row: gl.constexpr = gl.SliceLayout(1, SUMS)
     row = gl.arange(0, 64, by_row)
     left, right = gl.zeros([64, 128], gl.float32, SUMS), gl.zeros([64, 128], gl.float32, SUMS)
-    left_unit, right_unit = _units(scale_ptr + row, left_ptr, right_ptr, True)
+    scale, left_scale, right_scale = _scales(scale_ptr + row, left_ptr, right_ptr, True)
+    left_unit, right_unit = scale * left_scale, scale * right_scale
+    scale, left_scale, right_scale = _scales(scale_ptr + places + row, left_ptr + 1, right_ptr + 1, STEPS > 1)
     for k in range(STEPS):
         stage, phase = n % STAGES, (n // STAGES) & 1
-        at = scale_ptr + (k + 1) * places + row
-        next_left, next_right = _units(at, left_ptr + k + 1, right_ptr + k + 1, k + 1 < STEPS)
+        next_left, next_right = scale * left_scale, scale * right_scale
+        shrink_left, shrink_right = left_unit / next_left, right_unit / next_right
+        left_unit, right_unit = next_left, next_right
+        at = scale_ptr + (k + 2) * places + row  # for the next step: what is asked for here is not waited for here
+        scale, left_scale, right_scale = _scales(at, left_ptr + k + 2, right_ptr + k + 2, k + 2 < STEPS)
         a, b = a_bufs.index(stage).slice(64 * PART, 64), b_bufs.index(stage)
         mbarrier.wait(full.index(stage), phase)
         left = warpgroup_mma(a, b.slice(0, 128).permute((1, 0)), left, is_async=True)
         right = warpgroup_mma(a, b.slice(128, 128).permute((1, 0)), right, is_async=True)
-        shrink_left, shrink_right = left_unit / next_left, right_unit / next_right
         left = warpgroup_mma_wait(1, deps=[left])
         left = left * shrink_left[:, None]
         right = warpgroup_mma_wait(0, deps=[right])
         mbarrier.arrive(free.index(stage), count=1)
         right = right * shrink_right[:, None]
-        left_unit, right_unit = next_left, next_right
         n += 1
     return left, right
 
 
 @gluon.jit
-def _units(rows, left_ptr, right_ptr, there):
-    """A block's scales of rows times those of both weight blocks; behind the last block 1. None is zero (`quant`)."""
+def _scales(rows, left_ptr, right_ptr, there):
+    """A block's scales of rows and of both weight blocks; behind the last block 1. None is zero (`quant`)."""
     scale = gl.load(rows, mask=there, other=1.0)
-    return scale * gl.load(left_ptr, mask=there, other=1.0), scale * gl.load(right_ptr, mask=there, other=1.0)
+    return scale, gl.load(left_ptr, mask=there, other=1.0), gl.load(right_ptr, mask=there, other=1.0)
 
 
 @gluon.jit
