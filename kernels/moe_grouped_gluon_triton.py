@@ -1,7 +1,7 @@
 """`moe_grouped_triton.grouped` with its warps told apart (Gluon): bf16 and fp8 experts at the 48B's shape, on Hopper.
 
-One warp copies ahead (TMA into four stages of 48 KiB) and goes on to the next tile while this one's results are stored;
-two warpgroups multiply, 64 rows each, times 256 columns: 128 gates and their 128 ups, or 256 columns of `down`. Rows lie
+One warp copies ahead (TMA into four stages of 48 KiB), into the next tile too while this one's results are stored; two
+warpgroups multiply, 64 rows each, times 256 columns: 128 gates and their 128 ups, or 256 columns of `down`. Rows lie
 in the order of their experts, an expert's from a multiple of 64 on (`moe_rows_triton`), so tiles are stored whole (TMA)
 and a warpgroup that has no row of its expert only lets the stages go by. The shared expert is one more group of rows.
 
@@ -102,8 +102,8 @@ def _products(
         tiles(out, HALF, 128), scales, scale, own_scale, out_scales,
         order.tile_expert, order.tile_start, order.tile_end,
         count, strips, values.shape[0], values.shape[1], out.shape[0], columns if up else 128,
-        STEPS=depth // across, UP=up, FP8=fp8, STAGES=STAGES, GROUP=GROUP,
-        GATHER=GATHER and up and not fp8, TOP_K=len(order.place) // tokens, LAG=min(LAG, depth // across - 1), num_warps=4,
+        STEPS=depth // across, UP=up, FP8=fp8, STAGES=STAGES, GROUP=GROUP, GATHER=GATHER and up and not fp8,
+        TOP_K=len(order.place) // tokens, LAG=min(LAG, depth // across - 1), num_warps=4,
     )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def silu(x):
 
 @gluon.jit
 def _tile(number, expert_ptr, start_ptr, end_ptr, count, strips, GROUP: gl.constexpr):
-    """A tile's expert, rows and strip: GROUP tiles of rows times all strips after one another."""
+    """A tile's expert, first row and end of the expert's rows, and strip: GROUP tiles times all strips in a row."""
     group = number // (GROUP * strips)
     high = gl.minimum(GROUP, count - group * GROUP)
     within = number - group * GROUP * strips
@@ -139,7 +139,7 @@ def _copy(
     a_desc, b_desc, shared_desc, expert_ptr, start_ptr, end_ptr, a_bufs, b_bufs, full, free,
     count, strips, experts, height, second, STEPS: gl.constexpr, UP: gl.constexpr, GROUP: gl.constexpr,
 ):  # fmt: skip
-    """The copying warp: the operands of every step of every tile, each into the stage that both warpgroups have left."""
+    """The copying warp: every step's operands of every tile, each into the stage that both warpgroups have left."""
     STAGES: gl.constexpr = a_bufs.shape[0]
     WIDTH: gl.constexpr = a_bufs.shape[2]
     n = 0
@@ -309,7 +309,7 @@ def _multiply(
                 _store(out_desc, first, strip * 256 + 128, right, out_buf)
             n += STEPS
         elif start < end:
-            for k in range(STEPS):
+            for _ in range(STEPS):
                 mbarrier.wait(full.index(n % STAGES), (n // STAGES) & 1)
                 mbarrier.arrive(free.index(n % STAGES), count=1)
                 n += 1
@@ -319,8 +319,9 @@ def _multiply(
 
 @gluon.jit
 def products_kernel(
-    a_desc, x_ptr, pair_ptr, b_desc, shared_desc, out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr,
-    expert_ptr, start_ptr, end_ptr, count, strips, experts, height, places, second,
+    a_desc, x_ptr, pair_ptr, b_desc, shared_desc, out_desc,
+    a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr, expert_ptr, start_ptr, end_ptr,
+    count, strips, experts, height, places, second,
     STEPS: gl.constexpr, UP: gl.constexpr, FP8: gl.constexpr, STAGES: gl.constexpr, GROUP: gl.constexpr,
     GATHER: gl.constexpr, TOP_K: gl.constexpr, LAG: gl.constexpr,
 ):  # fmt: skip

@@ -12,8 +12,8 @@ from kernels import quant
 def spread(x: Tensor, place: Tensor, places: int, fp8: bool) -> tuple[Tensor, Tensor]:
     """Every token once among the first rows, in order, and once at each of its places.
 
-    x [T, D], place int32 [T * top_k] -> rows [places, D] in x's dtype or, with fp8, as `quant.rows_to_fp8`'s values, and
-    their scales float32 [D/128, places]. Rows at nobody's places are not written.
+    x [T, D], place int32 [T * top_k] -> rows [places, D] in x's dtype or, with fp8, as `quant.rows_to_fp8`'s values,
+    and their scales float32 [D/128, places]. Rows at nobody's places are not written.
     """
     tokens, width = x.shape
     blocks = triton.cdiv(width, quant.BLOCK)

@@ -4,6 +4,7 @@ Prints what ptxas says of each: registers, spills, shared memory, and how many o
 Triton's own cuobjdump, which its Linux wheels carry. Not for `python -m tests.bench`: Triton must not be interpreted.
 """
 
+import itertools
 import re
 import subprocess
 import tempfile
@@ -36,6 +37,7 @@ from kernels import (
     mla_prefill_gluon_triton,
     mla_prefill_triton,
     moe_few_triton,
+    moe_grouped_gluon_triton,
     moe_grouped_triton,
     norm_triton,
 )
@@ -168,6 +170,19 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         own = {"a_ptr": a, "out_ptr": a if step == "up" else "*bf16", "b_scale_ptr": ONE[weight],
                "b_desc": f"tensordesc<{weight[1:]}[{tiles['BLOCK_N']},{width}]>"}  # fmt: skip
         yield moe_grouped_triton._grouped, shape, options, types | own
+    gluon = moe_grouped_gluon_triton
+    forms = {False: ("bf16", memory_triton.MATRIX, 64), True: ("fp8e4nv", gluon.BYTES, 128)}
+    types |= dict.fromkeys("strips experts height places second".split(), "i32")
+    for up, fp8 in itertools.product((True, False), (False, True)):
+        depth, (kind, layout, width) = 2304 if up else 1024, forms[fp8]
+        out, out_layout, _ = forms[fp8 and up]
+        own = {f"{name}_desc": f"tensordesc<{kind}[128,{width}],{layout!r}>" for name in ("a", "b", "shared")}
+        own |= {"out_desc": f"tensordesc<{out}[64,128],{out_layout!r}>", "x_ptr": f"*{kind}"}
+        own |= dict.fromkeys(["b_scale_ptr", "shared_scale_ptr"], "*fp32")
+        own |= dict.fromkeys(["expert_ptr", "start_ptr", "end_ptr"], "*i32")
+        shape = {"STEPS": depth // width, "UP": up, "FP8": fp8, "STAGES": gluon.STAGES, "GROUP": gluon.GROUP,
+                 "GATHER": up and not fp8, "TOP_K": 8, "LAG": gluon.LAG}  # fmt: skip
+        yield gluon.products_kernel, shape, {"num_warps": 4}, types | own
     for tokens, warps in ((16, 4), (32, 8), (64, 8)):
         shape = {"COLUMNS": moe_few_triton.COLUMNS, "BLOCKS": tokens // moe_few_triton.COLUMNS,
                  "BLOCK_P": 8 * tokens, "BLOCK_E": 256, "OVERLAP": True}  # fmt: skip

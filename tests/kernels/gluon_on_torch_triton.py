@@ -167,7 +167,6 @@ class Barriers:
         tile.store(F.pad(part, (0, width - part.shape[1], 0, height - part.shape[0])))
         self.at(place).move(0, -source.block_type.nbytes)
 
-
     def scattered(self, tile: Shared, source: Pointer) -> None:
         """Numbers copied from wherever they are."""
         tile.store(load(source))
@@ -243,7 +242,8 @@ TMA = SimpleNamespace(async_copy_shared_to_global=copy_back, store_wait=lambda p
 
 
 def language(program: list[int]) -> SimpleNamespace:
-    """What kernels call `gl`, for one program after another: `program` is changed in between."""
+    """What kernels call `gl`, for one program after another: `program` is changed in between. It holds
+    a program's place, then the grid."""
     layouts = ("DistributedLinearLayout SliceLayout NVMMADistributedLayout DotOperandLayout BlockedLayout "
                "SwizzledSharedLayout NVMMASharedLayout")  # fmt: skip
     types = "float16 bfloat16 float32 int16 int32 int64"
@@ -251,7 +251,8 @@ def language(program: list[int]) -> SimpleNamespace:
         **{name: lambda *_, **__: None for name in layouts.split()},
         **{name: getattr(torch, name) for name in types.split()}, float8e4nv=torch.float8_e4m3fn,
         constexpr=lambda x: x, static_range=range, load=load, store=store,
-        program_id=lambda axis: value(program[axis]), num_programs=lambda axis: value(program[len(program) // 2 + axis]),
+        program_id=lambda axis: value(program[axis]),
+        num_programs=lambda axis: value(program[len(program) // 2 + axis]),
         arange=lambda start, end, layout=None: value(torch.arange(start, end)),
         full=lambda shape, x, dtype, layout=None: value(torch.full(shape, x, dtype=dtype)),
         zeros=lambda shape, dtype, layout=None: value(torch.zeros(shape, dtype=dtype)),
