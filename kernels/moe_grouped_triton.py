@@ -67,7 +67,7 @@ def grouped(x: Tensor, order: Order, top_k: int, gate_up: Weights, down: Weights
     """down(silu(gate x) * up x) of every pair by its expert, in sorted order: x [T, D] -> [M, D]."""
     rows, width = order.pair.shape[0], x.shape[1]
     inner = quant.shape(down)[-1]
-    a, scales = _quantized(x) if isinstance(gate_up, Fp8) else (x.contiguous(), x)
+    a, scales = quantized(x) if isinstance(gate_up, Fp8) else (x.contiguous(), x)
     act = torch.empty(rows, inner, dtype=a.dtype, device=x.device)
     act_scales = torch.empty(rows, triton.cdiv(inner, quant.BLOCK), dtype=torch.float32, device=x.device)
     out = torch.empty(rows, width, dtype=x.dtype, device=x.device)
@@ -234,7 +234,7 @@ def _combine(
     tl.store(out_ptr + at, acc.to(out_ptr.dtype.element_ty), mask=there)
 
 
-def _quantized(x: Tensor) -> tuple[Tensor, Tensor]:
+def quantized(x: Tensor) -> tuple[Tensor, Tensor]:
     """`quant.rows_to_fp8`."""
     tokens, width = x.shape
     values = torch.empty(tokens, width, dtype=torch.float8_e4m3fn, device=x.device)

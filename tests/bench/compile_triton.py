@@ -57,7 +57,7 @@ TYPES = {
 ARGUMENTS = {name: kind for kind, names in TYPES.items() for name in names.split()}
 """What is not a pointer to bfloat16."""
 
-EVEN = re.compile(r"_(ptr|stride|head|token)$|^(H|channels|columns|depth|inner|rank|rows|rows_in_all|tokens|width)$")
+EVEN = re.compile(r"_(ptr|stride|head|token)$|^(a|H|channels|columns|depth|inner|rank|rows|rows_in_all|tokens|width)$")
 """Arguments that are multiples of 16 at the 48B's shape."""
 
 
@@ -172,16 +172,16 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         yield moe_grouped_triton._grouped, shape, options, types | own
     gluon = moe_grouped_gluon_triton
     forms = {False: ("bf16", memory_triton.MATRIX, 64), True: ("fp8e4nv", gluon.BYTES, 128)}
-    types |= dict.fromkeys("strips experts height places second".split(), "i32")
+    types |= dict.fromkeys(["strips", "experts", "height", "second", "places", "together", "lag"], "i32")
     for up, fp8 in itertools.product((True, False), (False, True)):
-        depth, (kind, layout, width) = 2304 if up else 1024, forms[fp8]
+        kind, layout, width = forms[fp8]
         out, out_layout, _ = forms[fp8 and up]
-        own = {f"{name}_desc": f"tensordesc<{kind}[128,{width}],{layout!r}>" for name in ("a", "b", "shared")}
-        own |= {"out_desc": f"tensordesc<{out}[64,128],{out_layout!r}>", "x_ptr": f"*{kind}"}
+        own = dict.fromkeys(["a", "b_desc", "shared_desc"], f"tensordesc<{kind}[128,{width}],{layout!r}>")
+        own |= {"a": f"*{kind}"} if up else {}
+        own |= {"out_desc": f"tensordesc<{out}[64,128],{out_layout!r}>"}
         own |= dict.fromkeys(["b_scale_ptr", "shared_scale_ptr"], "*fp32")
         own |= dict.fromkeys(["expert_ptr", "start_ptr", "end_ptr"], "*i32")
-        shape = {"STEPS": depth // width, "UP": up, "FP8": fp8, "STAGES": gluon.STAGES, "GROUP": gluon.GROUP,
-                 "GATHER": up and not fp8, "TOP_K": 8, "LAG": gluon.LAG}  # fmt: skip
+        shape = {"UP": up, "FP8": fp8, "STEPS": (2304 if up else 1024) // width, "TOP_K": 8, "STAGES": gluon.STAGES}
         yield gluon.products_kernel, shape, {"num_warps": 4}, types | own
     for tokens, warps in ((16, 4), (32, 8), (64, 8)):
         shape = {"COLUMNS": moe_few_triton.COLUMNS, "BLOCKS": tokens // moe_few_triton.COLUMNS,
