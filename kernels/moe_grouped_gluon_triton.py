@@ -43,9 +43,6 @@ ROWS, HALF = 128, 64
 STAGES, GROUP = 4, 4
 """Four tiles of rows share each strip of weights while it is in the L2 cache."""
 
-LAG = 2
-"""So many stages must be there before the second warpgroup starts: so one multiplies while the other stores."""
-
 SUMS = gl.constexpr(gl.NVMMADistributedLayout([3, 0], [4, 1], [16, 128, 32]))
 """Which thread holds what of 64 rows and 128 columns of fp8's products."""
 
@@ -107,8 +104,7 @@ def products(
         tiles(out, HALF, 128), a_scales, scale, own_scale, out_scales,
         order.pair, order.tile_expert, order.tile_start, order.tile_end,
         count, strips, values.shape[0], values.shape[1], columns if up else 128, out.shape[0],
-        GROUP, min(LAG, depth // width - 1),
-        UP=up, FP8=fp8, STEPS=depth // width, TOP_K=top_k, STAGES=STAGES, num_warps=4,
+        GROUP, UP=up, FP8=fp8, STEPS=depth // width, TOP_K=top_k, STAGES=STAGES, num_warps=4,
     )  # fmt: skip
 
 
@@ -276,8 +272,6 @@ def _multiply(
     expert, start, end, strip = _tile(gl.program_id(0), order, sizes)
     if FP8 and UP:
         token = _tokens(start + row, expert, end, order[0], experts, TOP_K)
-    if PART == 1 and start < end:
-        mbarrier.wait(full.index(sizes[7]), 0)
     for number in range(gl.program_id(0), total, gl.num_programs(0)):
         following = gl.minimum(number + gl.num_programs(0), total - 1)
         next_expert, next_start, next_end, next_strip = _tile(following, order, sizes)
@@ -327,14 +321,14 @@ def _multiply(
 @gluon.jit
 def products_kernel(
     a, b_desc, shared_desc, out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr,
-    pair_ptr, expert_ptr, start_ptr, end_ptr, count, strips, experts, height, second, places, together, lag,
+    pair_ptr, expert_ptr, start_ptr, end_ptr, count, strips, experts, height, second, places, together,
     UP: gl.constexpr, FP8: gl.constexpr, STEPS: gl.constexpr, TOP_K: gl.constexpr,
     STAGES: gl.constexpr,
 ):  # fmt: skip
     """Tiles of rows times strips of their expert's weights; with UP, of its gates and of its ups, into SwiGLU.
 
     a: tokens, or with UP not set a descriptor of rows. height: rows of an expert's matrix. second: how far a strip's
-    other 128 rows of weights lie behind its first. together: tiles of rows that share strips. lag: see LAG.
+    other 128 rows of weights lie behind its first. together: tiles of rows that share strips.
     """
     WIDTH: gl.constexpr = b_desc.block_type.shape[1]
     a_bufs = gl.allocate_shared_memory(b_desc.dtype, [STAGES, 128, WIDTH], b_desc.layout)
@@ -348,7 +342,7 @@ def products_kernel(
     fence_async_shared()
     scales = (a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr)
     order = (pair_ptr, expert_ptr, start_ptr, end_ptr)
-    sizes = (count, strips, experts, height, second, places, together, lag)
+    sizes = (count, strips, experts, height, second, places, together)
     gl.warp_specialize([
         (_multiply, (
             out_desc, scales, order, sizes, a_bufs, b_bufs, out_bufs.index(0), full, free,

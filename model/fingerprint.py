@@ -14,6 +14,9 @@ ARITHMETIC = {"reference": "reference/5", "triton": "triton/4"}
 """Names the arithmetic of each form of `kernels/` and the layers: raise a number when a change can alter a single bit
 of a state."""
 
+EXPERTS = {("triton", "fp8"): "fp8/2"}
+"""The same for experts of one form alone, where their arithmetic is no longer its first."""
+
 WHOLE = 2 << 30
 """Files up to this many bytes are hashed whole; of larger ones the first MiB of every 64."""
 
@@ -34,7 +37,8 @@ def form_of_kernels(device: torch.device) -> str:
 def fingerprint(folder: Path, dtype: torch.dtype, device: torch.device, form: Form = "bf16") -> str:
     """32 hex digits over config.json, the weight files, the dtype, the kind of device, the arithmetic and the experts'
     form."""
-    numbers = str(dtype) if form == "bf16" else f"{dtype} {form}"
+    name = EXPERTS.get((form_of_kernels(device), form), form)
+    numbers = str(dtype) if form == "bf16" else f"{dtype} {name}"
     digest = hashlib.sha256(f"{arithmetic(device)} {numbers} {device.type}".encode())
     digest.update((folder / "config.json").read_bytes())
     for file in shards(folder):

@@ -172,7 +172,7 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         yield moe_grouped_triton._grouped, shape, options, types | own
     gluon = moe_grouped_gluon_triton
     forms = {False: ("bf16", memory_triton.MATRIX, 64), True: ("fp8e4nv", gluon.BYTES, 128)}
-    types |= dict.fromkeys(["strips", "experts", "height", "second", "places", "together", "lag"], "i32")
+    types |= dict.fromkeys(["strips", "experts", "height", "second", "places", "together"], "i32")
     for up, fp8 in itertools.product((True, False), (False, True)):
         kind, layout, width = forms[fp8]
         out, out_layout, _ = forms[fp8 and up]

@@ -32,6 +32,8 @@ def run() -> Iterator[str]:
     yield from many(router, bias, experts)
     yield ""
     yield from stages(router, bias, experts["bf16"])
+    for form in ("bf16", "fp8"):
+        yield from products(router, bias, experts[form])
     yield ""
     yield from few(router, bias, experts)
 
@@ -155,6 +157,31 @@ def stages(router: Tensor, bias: Tensor, experts: Experts) -> Iterator[str]:
             count = 2.0 * tokens * TOP_K * WIDTH * INNER * (2 if step == "up" else 1)
             yield f"| {step}: strips of {n}, groups of {group}, {stages} stages | {ms:.3f} | {count / ms / 1e9:.0f} |"
         module.TILES[step] = kept
+
+
+def products(router: Tensor, bias: Tensor, experts: Experts) -> Iterator[str]:
+    """Both products of 16k tokens in the kernel that Hopper takes, the shared expert's among them."""
+    from kernels import moe_grouped_gluon_triton as module
+    from kernels.moe_grouped_triton import quantized
+    from kernels.moe_route_triton import route, sort
+
+    x = torch.randn(16_384 if ON_GPU else 20, WIDTH, device=DEVICE, dtype=DTYPE)
+    gate_up, down, shared = experts
+    if not module.fits(x, gate_up, down, shared):
+        return
+    order = sort(route(x, router, bias, TOP_K, True, 2.446)[1], EXPERTS, module.ROWS, module.HALF, len(x))
+    form = "fp8" if isinstance(down, Fp8) else "bf16"
+    a, scales = quantized(x) if form == "fp8" else (x, x)
+    act = torch.empty(len(order.pair), INNER, device=DEVICE, dtype=a.dtype)
+    act_scales = torch.empty(INNER // quant.BLOCK, len(order.pair), device=DEVICE)
+    out = torch.empty(len(order.pair), WIDTH, device=DEVICE, dtype=DTYPE)
+    for step, count, arguments in (
+        ("up", 2, (a, scales, order, TOP_K, gate_up, shared[0], act, act_scales)),
+        ("down", 1, (act, act_scales, order, TOP_K, down, shared[1], out, act_scales)),
+    ):
+        ms = milliseconds(lambda: module.products(step, *arguments))  # noqa: B023
+        yield (f"| Hopper's {step}, {form}, shared expert included | {ms:.3f} | "
+               f"{count * 2.0 * len(x) * (TOP_K + 1) * WIDTH * INNER / ms / 1e9:.0f} |")  # fmt: skip
 
 
 def few(router: Tensor, bias: Tensor, experts: dict[str, Experts]) -> Iterator[str]:

@@ -76,6 +76,15 @@ def test_experts_with_no_row_with_one_and_with_many(form: str) -> None:
     check(uneven(form))
 
 
+if ON_GPU:
+
+    def test_in_bf16_every_bit_is_the_plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+        inputs = draw(4097, 32, 8, WIDTH, INNER, 1, "bf16", torch.bfloat16)
+        found = mixture(inputs)
+        monkeypatch.setattr(moe_grouped_triton, "GLUON", False)
+        assert torch.equal(moe_grouped_triton.mixture(*inputs.arguments()), found)
+
+
 @pytest.mark.usefixtures("named")
 def test_zeros_and_scales_far_apart_in_fp8() -> None:
     inputs = draw(70, 3, 2, WIDTH, INNER, 1, "bf16", torch.bfloat16)

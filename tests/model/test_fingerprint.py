@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kernels.quant import FORMS, Form
 from model import fingerprint as module
 from model.errors import ModelError
 from model.fingerprint import fingerprint
@@ -66,6 +67,17 @@ def test_dtype_device_form_and_arithmetic_change_it(folder: Path, monkeypatch: p
     monkeypatch.setenv("ONCEREAD_KERNELS", "slow")
     with pytest.raises(ModelError, match="set it to reference or triton"):
         take(folder)
+
+
+def test_another_arithmetic_of_experts_changes_their_form_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def every() -> dict[tuple[str, Form], str]:
+        places = [(CPU, form) for form in FORMS] + [(torch.device("cuda"), form) for form in FORMS]
+        return {(place.type, form): fingerprint(folder, torch.float32, place, form) for place, form in places}
+
+    before = every()
+    monkeypatch.setitem(module.EXPERTS, ("triton", "fp8"), "another")
+    after = every()
+    assert {name for name in before if before[name] != after[name]} == {("cuda", "fp8")}
 
 
 def test_the_number_of_a_gpu_does_not_change_it(folder: Path) -> None:
