@@ -19,9 +19,6 @@ FEW, FEW_PARTS = 512, 6
 """Up to so many tokens small tiles are multiplied, and parts of a row by programs of their own: the large tiles are one
 program for 64 tokens. With it router and sort took 70 us a layer for 32 tokens, 15 for one (H200, 2026-11-26)."""
 
-MANY = {"BLOCK_T": 64, "BLOCK_E": 256, "BLOCK_D": 64, "num_warps": 8, "num_stages": 3}
-"""Tiles of many tokens."""
-
 PAIRS = 128
 """Pairs sorted by one program."""
 
@@ -50,12 +47,13 @@ def route(
     tokens, width = x.shape
     experts = weight.shape[0]
     few = tokens <= FEW
-    tile = {"BLOCK_T": 16, "BLOCK_E": 16, "BLOCK_D": 128, "num_warps": 1, "num_stages": 4} if few else MANY
+    block_t, block_e, block_d = (16, 16, 128) if few else (64, 256, 64)
     parts = FEW_PARTS if few else 1
     logits = torch.empty(parts, tokens, experts, dtype=torch.float32, device=x.device)
-    _logits[(triton.cdiv(tokens, tile["BLOCK_T"]), triton.cdiv(experts, tile["BLOCK_E"]), parts)](
-        x, x.stride(0), weight, logits, tokens, experts, width,
-        triton.cdiv(triton.cdiv(width, tile["BLOCK_D"]), parts), **tile, **overlap(x.device),
+    _logits[(triton.cdiv(tokens, block_t), triton.cdiv(experts, block_e), parts)](
+        x, x.stride(0), weight, logits, tokens, experts, width, triton.cdiv(triton.cdiv(width, block_d), parts),
+        BLOCK_T=block_t, BLOCK_E=block_e, BLOCK_D=block_d, num_warps=1 if few else 8, num_stages=4 if few else 3,
+        **overlap(x.device),
     )  # fmt: skip
     weights = torch.empty(tokens, top_k, dtype=torch.float32, device=x.device)
     chosen = torch.empty(tokens, top_k, dtype=torch.int64, device=x.device)

@@ -64,3 +64,20 @@ def test_pairs_are_sorted_stably_and_cut_into_tiles_of_one_expert(
         assert all(flat[order.pair[place]] == expert for place in (own[:1] or ()))
         covered += own
     assert covered == list(range(flat.numel()))
+
+
+@pytest.mark.parametrize(("tokens", "experts", "top_k"), [(1, 6, 2), (33, 9, 3), (300, 4, 2)])
+def test_experts_places_may_lie_apart_behind_a_group_of_everyone(tokens: int, experts: int, top_k: int) -> None:
+    random = torch.Generator(DEVICE).manual_seed(tokens)
+    chosen = (torch.rand(tokens, experts, generator=random, device=DEVICE) ** 3).topk(top_k).indices
+    order = sort(chosen, experts, 32, apart=16, everyone=tokens)
+    flat = chosen.flatten()
+    assert torch.equal(order.pair[order.place.long()].long(), torch.arange(flat.numel(), device=DEVICE))
+    covered: list[tuple[int, int]] = []
+    for expert, start, end in torch.stack([order.tile_expert, order.tile_start, order.tile_end], 1).tolist():
+        assert start % 16 == 0
+        covered += [(place, expert) for place in range(start, min(start + 32, end))]
+    theirs = sorted(zip(order.place.tolist(), flat.tolist(), strict=True))
+    assert covered == [(place, experts) for place in range(tokens)] + theirs
+    assert len({place for place, _ in covered}) == len(covered)
+    assert order.pair.numel() >= max(place for place, _ in covered) // 16 * 16 + 16
