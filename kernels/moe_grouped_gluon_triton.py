@@ -282,11 +282,8 @@ def _multiply(
                 if expert < experts:
                     weights = scales[1] + expert * (height // 128) * STEPS
                 weights += strip * (1 if UP else 2) * STEPS
-                stride = places
-                rows = scales[0] + start + row
-                if UP:
-                    stride = 1
-                    rows = scales[0] + token * STEPS
+                stride = 1 if UP else places
+                rows = scales[0] + token * STEPS if UP else scales[0] + start + row
                 left, right = _scaled_sums(
                     a_bufs, b_bufs, full, free, rows, weights, weights + second // 128 * STEPS, n, stride,
                     PART, UP, STEPS,
@@ -344,15 +341,9 @@ def products_kernel(
     order = (pair_ptr, expert_ptr, start_ptr, end_ptr)
     sizes = (count, strips, experts, height, second, places, together)
     gl.warp_specialize([
-        (_multiply, (
-            out_desc, scales, order, sizes, a_bufs, b_bufs, out_bufs.index(0), full, free,
-            0, UP, FP8, STEPS, TOP_K,
-        )),
-        (_multiply, (
-            out_desc, scales, order, sizes, a_bufs, b_bufs, out_bufs.index(1), full, free,
-            1, UP, FP8, STEPS, TOP_K,
-        )),
-        (_copy, (
-            a, b_desc, shared_desc, order, sizes, a_bufs, b_bufs, full, free, UP, STEPS, TOP_K,
-        )),
+        (_multiply, (out_desc, scales, order, sizes, a_bufs, b_bufs, out_bufs.index(0), full, free,
+                     0, UP, FP8, STEPS, TOP_K)),
+        (_multiply, (out_desc, scales, order, sizes, a_bufs, b_bufs, out_bufs.index(1), full, free,
+                     1, UP, FP8, STEPS, TOP_K)),
+        (_copy, (a, b_desc, shared_desc, order, sizes, a_bufs, b_bufs, full, free, UP, STEPS, TOP_K)),
     ], [4, 4], [232, 40])  # fmt: skip

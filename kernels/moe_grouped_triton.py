@@ -10,6 +10,8 @@ they were chosen: no atomics, so two runs agree.
 fp8 multiplies 128 columns at a time and scales each partial sum by its row's and its block's scale; what goes into the
 second product is quantised again, 128 numbers at a time, by the first one's epilogue (DeepSeek-V3, section 3.3). int4
 is turned into bfloat16 on its way to the product.
+
+On Hopper many tokens of the 48B's shape go to `moe_grouped_gluon_triton`.
 """
 # mypy: disallow-untyped-defs=False
 
@@ -24,8 +26,8 @@ from kernels.launch_triton import generation, multiprocessors
 from kernels.moe_route_triton import Order, sort
 from kernels.quant import Fp8, Int4, Weights
 
-GLUON = True
-"""Whether shapes that `moe_grouped_gluon_triton` is made for are left to it."""
+LONG = 8192
+"""So many tokens, and more, of shapes that `moe_grouped_gluon_triton` fits are left to it: fewer were not timed."""
 
 ROWS = 128
 """Rows of a tile."""
@@ -51,7 +53,7 @@ def mixture(
     experts, _, inner = quant.shape(down)
     if isinstance(down, Fp8) and inner % quant.BLOCK:
         raise ValueError(f"fp8 experts {inner} numbers wide: the second product wants multiples of {quant.BLOCK}")
-    if GLUON and generation(x.device) == 9:  # its products are Hopper's own
+    if x.shape[0] >= LONG and generation(x.device) == 9:  # its products are Hopper's own
         from kernels import moe_grouped_gluon_triton as gluon
 
         if gluon.fits(x, gate_up, down, shared):

@@ -138,7 +138,7 @@ def stages(router: Tensor, bias: Tensor, experts: Experts) -> Iterator[str]:
     rows = [
         ("router", lambda: route(x, router, bias, TOP_K, True, 2.446), 2.0 * tokens * WIDTH * EXPERTS),
         ("sort", lambda: sort(chosen, EXPERTS, module.ROWS), 0.0),
-        ("routed, the plain kernel", lambda: module.grouped(x, order, TOP_K, gate_up, down), 6.0 * tokens * TOP_K * WIDTH * INNER),
+        ("routed, plain", lambda: module.grouped(x, order, TOP_K, gate_up, down), 6.0 * tokens * TOP_K * WIDTH * INNER),
         ("combine", lambda: module.combine(routed, order.place, weights, x), 0.0),
     ]  # fmt: skip
     yield f"| {tokens:,} tokens, bf16 | ms | TFLOP/s |"

@@ -23,7 +23,8 @@ UNEVEN = [0, 1, 63, 64, 65, 127, 128, 129, 5000 if ON_GPU else 200, 0]
 
 @pytest.fixture
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel in Gluon, on whatever device."""
+    """The kernel in Gluon, on whatever device, for however few tokens."""
+    monkeypatch.setattr(moe_grouped_triton, "LONG", 1)
     if not ON_GPU:
         stand_in(monkeypatch, moe_grouped_gluon_triton)
         monkeypatch.setattr(moe_grouped_gluon_triton, "silu", F.silu)  # it is assembly
@@ -78,10 +79,11 @@ def test_experts_with_no_row_with_one_and_with_many(form: str) -> None:
 
 if ON_GPU:
 
+    @pytest.mark.usefixtures("named")
     def test_in_bf16_every_bit_is_the_plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
         inputs = draw(4097, 32, 8, WIDTH, INNER, 1, "bf16", torch.bfloat16)
         found = mixture(inputs)
-        monkeypatch.setattr(moe_grouped_triton, "GLUON", False)
+        monkeypatch.setattr(moe_grouped_triton, "LONG", len(inputs.x) + 1)
         assert torch.equal(moe_grouped_triton.mixture(*inputs.arguments()), found)
 
 
