@@ -2,7 +2,8 @@
 
 A kernel launched so may start while the one before it still runs. It `begin`s by letting its own successor do the same
 and then waits until its predecessor's results are there, so what follows `begin` sees what it would see without. What
-no kernel writes, a matrix, may be asked for between the two.
+no kernel writes, a matrix, may be asked for between the two: by loads, or into the cache only (`ask`), which takes no
+registers. While small kernels run, memory has nothing else to do.
 """
 
 from functools import lru_cache
@@ -33,6 +34,16 @@ def wait(OVERLAP: tl.constexpr):
     """Until the kernel in front has ended."""
     if OVERLAP:
         tl.extra.cuda.gdc_wait()
+
+
+@triton.jit
+def ask(pointer, size, here, OVERLAP: tl.constexpr):
+    """`size` bytes from each pointer on, multiples of 16 both, on their way into the GPU's cache; `here`: which."""
+    if OVERLAP:
+        tl.inline_asm_elementwise(
+            """{ .reg .pred p; setp.ne.s32 p, $3, 0; @p cp.async.bulk.prefetch.L2.global [$1], $2; mov.b32 $0, 0; }""",
+            "=r,l,r,r", [pointer.to(tl.int64), size, here.to(tl.int32)], dtype=tl.int32, is_pure=False, pack=1,
+        )  # fmt: skip
 
 
 @lru_cache(maxsize=8)

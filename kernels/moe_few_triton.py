@@ -18,8 +18,9 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels import quant
+from kernels import unpack_triton as unpack
 from kernels.kda_chunk_triton import dot
-from kernels.launch_triton import begin, overlap
+from kernels.launch_triton import ask, begin, let_next, overlap, wait
 from kernels.quant import Fp8, Int4, Weights
 
 TOKENS = 64
@@ -30,6 +31,9 @@ COLUMNS = 8
 
 BLOCK, DOWN_BLOCK, STEP = 16, 16, {"": 128, "fp8": 128, "int4": 64}
 """Rows of weights a program of `_up` (as many gates as ups) and of `_down`, and bytes or numbers of a row a step."""
+
+CHUNK = 32
+"""Pairs that the plan compares all pairs with at once."""
 
 TILES = {"num_warps": 1, "num_stages": 4}
 """A step is 8 KiB in bfloat16. One token: 576 programs of `_up`, 1,296 of `_down`, several on a multiprocessor."""
@@ -65,7 +69,7 @@ def results(
         _plan[(1,)](
             chosen, listed, filled, pairs, tokens * top_k, slots, COLUMNS=COLUMNS, BLOCKS=triton.cdiv(tokens, COLUMNS),
             BLOCK_P=max(32, triton.next_power_of_2(tokens * top_k)), BLOCK_E=max(32, triton.next_power_of_2(experts)),
-            num_warps=4 if tokens <= 16 else 8, **together,
+            CHUNK=CHUNK, num_warps=4 if tokens <= 8 else 8 if tokens <= 32 else 16, **together,
         )  # fmt: skip
     # A row for each pair, then for each token one as wide as the shared expert.
     act = torch.empty(tokens * (top_k + pieces), inner, dtype=x.dtype, device=x.device)
@@ -73,15 +77,16 @@ def results(
     facts = (listed, filled, pairs, tokens, slots, width, inner, tokens * top_k)
     blocks = triton.cdiv(tokens, COLUMNS)
     form = "fp8" if isinstance(gate_up, Fp8) else "int4" if isinstance(gate_up, Int4) else ""
+    bits = {"BITS": x.is_cuda and x.dtype == torch.bfloat16}
     _up[(slots + blocks * pieces, triton.cdiv(inner, BLOCK))](
         x, *_parts(gate_up), *_parts(shared[0]), act, weights, *facts,
         TOP_K=top_k, PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=COLUMNS, BLOCK=BLOCK, BLOCK_K=STEP[form],
-        **TILES, **together,
+        EVEN=width % STEP[form] == 0, **bits, **TILES, **together,
     )  # fmt: skip
     _down[(slots + blocks, triton.cdiv(width, DOWN_BLOCK))](
         act, *_parts(down), *_parts(shared[1]), out, *facts,
-        PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=COLUMNS, BLOCK=DOWN_BLOCK, BLOCK_K=STEP[form], **TILES,
-        **together,
+        PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=COLUMNS, BLOCK=DOWN_BLOCK, BLOCK_K=STEP[form],
+        EVEN=inner % STEP[form] == 0, **bits, **TILES, **together,
     )  # fmt: skip
     return out
 
@@ -114,77 +119,109 @@ def _parts(weight: Weights) -> tuple[Tensor, Tensor, Tensor]:
 @triton.jit
 def _plan(
     chosen_ptr, listed_ptr, filled_ptr, pairs_ptr, pairs, slots,
-    COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_E: tl.constexpr, OVERLAP: tl.constexpr,
+    COLUMNS: tl.constexpr, BLOCKS: tl.constexpr, CHUNK: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_E: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """listed: each slot's expert, and at `slots` how many slots there are; filled: how many pairs a slot has; pairs
     [slots, COLUMNS]: which, in the order of their tokens. An expert has at most BLOCKS slots."""
     begin(OVERLAP)
     expert, pair = tl.arange(0, BLOCK_E), tl.arange(0, BLOCK_P)
     chosen = tl.load(chosen_ptr + pair, mask=pair < pairs, other=0).to(tl.int32)
-    # Pairs are counted 16 at a time: a table of all pairs and experts is more than registers hold.
-    count, before = tl.zeros([16, BLOCK_E], tl.int32), tl.zeros([16, BLOCK_P], tl.int32)
-    for start in tl.range(0, pairs, 16):
-        other = start + tl.arange(0, 16)
-        its = tl.load(chosen_ptr + other, mask=other < pairs, other=-1).to(tl.int32)[:, None]
-        count += (its == expert[None, :]).to(tl.int32)
-        before += ((its == chosen[None, :]) & (other[:, None] < pair[None, :])).to(tl.int32)
-    count = tl.sum(count, 0)
+    count = tl.histogram(chosen, BLOCK_E, mask=pair < pairs)
+    # A pair's place among all is how many have a lower expert, or its own and a lower number. Pairs are compared CHUNK
+    # at a time: a table of all with all is more than registers hold.
+    key = chosen * BLOCK_P + pair
+    before = tl.zeros([BLOCK_P, CHUNK], tl.int32)
+    for start in tl.range(0, pairs, CHUNK):
+        other = start + tl.arange(0, CHUNK)
+        its = tl.load(chosen_ptr + other, mask=other < pairs, other=BLOCK_E).to(tl.int32) * BLOCK_P + other
+        before += (its[None, :] < key[:, None]).to(tl.int32)
     blocks = tl.cdiv(count, COLUMNS)
     slot = tl.cumsum(blocks, 0) - blocks
     for block in tl.static_range(BLOCKS):
         tl.store(listed_ptr + slot + block, expert, mask=block < blocks)
         tl.store(filled_ptr + slot + block, tl.minimum(count - block * COLUMNS, COLUMNS), mask=block < blocks)
     tl.store(listed_ptr + slots, tl.sum(blocks, 0))
-    place = tl.gather(slot, chosen, 0) * COLUMNS + tl.sum(before, 0)
+    place = tl.gather(slot * COLUMNS - tl.cumsum(count, 0) + count, chosen, 0) + tl.sum(before, 1)
     tl.store(pairs_ptr + place, pair, mask=pair < pairs)
 
 
 @triton.jit
 def _times(
     acc, values_ptr, scale_ptr, zero_ptr, first, row, x_row, is_x, step, rows, depth,
-    FORM: tl.constexpr, BLOCK_K: tl.constexpr,
+    FORM: tl.constexpr, BLOCK_K: tl.constexpr, EVEN: tl.constexpr, BITS: tl.constexpr,
 ):  # fmt: skip
     """acc [R, T] plus one step of rows of weights times x^T.
 
     first int64: the matrix's first row among all rows of the stack; row [R]: within the matrix, of which `rows` exist.
-    x_row [T]: pointers to the tokens' rows, where is_x. A step is BLOCK_K columns; 2 BLOCK_K of packed int4 numbers.
+    x_row [T]: pointers to the tokens' rows, where is_x. A step is BLOCK_K columns; of int4 64 bytes, two groups.
     """
     k = step * BLOCK_K + tl.arange(0, BLOCK_K)
-    at = first + row
+    at, there = first + row, row < rows
     if FORM == "int4":
-        bytes_in_row = depth // 2
-        here = (row < rows)[:, None] & (k < bytes_in_row)[None, :]
-        packed = tl.load(values_ptr + at[:, None] * bytes_in_row + k[None, :], mask=here, other=0)
-        column = k // 64 * 128 + k % 64
-        x_here = is_x[None, :] & (k < bytes_in_row)[:, None]
-        low = tl.load(x_row[None, :] + column[:, None], mask=x_here, other=0.0)
-        high = tl.load(x_row[None, :] + column[:, None] + 64, mask=x_here, other=0.0)
-        block = step * (BLOCK_K // 64) + tl.arange(0, BLOCK_K // 64)  # of 128 columns: a group for each half of a byte
-        group = at[:, None] * (depth // 64) + block[None, :] * 2
-        here = (row < rows)[:, None] & (block < depth // 128)[None, :]
-        acc = dot(_real(packed & 15, scale_ptr + group, zero_ptr + group, here, low.dtype), low, acc)
-        acc = dot(_real(packed >> 4, scale_ptr + group + 1, zero_ptr + group + 1, here, low.dtype), high, acc)
+        group = at * (depth // 64) + step * 2
+        packed = tl.load(values_ptr + at[:, None] * (depth // 2) + k[None, :], mask=there[:, None], other=0)
+        column = step * 128 + tl.arange(0, 64)
+        low = tl.load(x_row[None, :] + column[:, None], mask=is_x[None, :], other=0.0)
+        high = tl.load(x_row[None, :] + column[:, None] + 64, mask=is_x[None, :], other=0.0)
+        if BITS:
+            levels, levels_2 = unpack.nibbles(packed)
+        else:
+            levels, levels_2 = packed & 15, packed >> 4
+        w = _real(levels, scale_ptr + group, zero_ptr + group, there, low.dtype, BITS)
+        w_2 = _real(levels_2, scale_ptr + group + 1, zero_ptr + group + 1, there, low.dtype, BITS)
+        acc = dot(w_2, high, dot(w, low, acc))
     else:
-        here = (row < rows)[:, None] & (k < depth)[None, :]
+        here, is_k = there[:, None], is_x[None, :]
+        if not EVEN:
+            here, is_k = here & (k < depth)[None, :], is_k & (k < depth)[:, None]
         w = tl.load(values_ptr + at[:, None] * depth + k[None, :], mask=here, other=0.0)
-        x = tl.load(x_row[None, :] + k[:, None], mask=is_x[None, :] & (k < depth)[:, None], other=0.0)
+        x = tl.load(x_row[None, :] + k[:, None], mask=is_k, other=0.0)
         if FORM == "fp8":  # a step is one scale wide
-            blocks = tl.cdiv(depth, 128)
-            scale_row = first // rows * tl.cdiv(rows, 128) + row // 128
-            scale = tl.load(scale_ptr + scale_row * blocks + step, mask=row < rows, other=0.0)
-            acc += dot(w.to(x.dtype), x) * scale[:, None]
+            at_scale = (first // rows * tl.cdiv(rows, 128) + row // 128) * tl.cdiv(depth, 128) + step
+            scale = tl.load(scale_ptr + at_scale, mask=there, other=0.0)[:, None]
+            if BITS:
+                acc += dot(unpack.fp8(w), x * unpack.LIFTED) * (scale * unpack.LIFTED)
+            else:
+                acc += dot(w.to(x.dtype), x) * scale
         else:
             acc = dot(w, x, acc)
     return acc
 
 
 @triton.jit
-def _real(levels, scale_ptr, zero_ptr, here, dtype):
-    """levels [R, 64 B] times scale plus zero [R, B] of each 64."""
-    scale = tl.load(scale_ptr, mask=here, other=0.0).to(tl.float32)[:, :, None]
-    zero = tl.load(zero_ptr, mask=here, other=0.0).to(tl.float32)[:, :, None]
-    grouped = tl.reshape(levels.to(tl.float32), [levels.shape[0], levels.shape[1] // 64, 64])
-    return tl.reshape(grouped * scale + zero, levels.shape).to(dtype)
+def _real(levels, scale_ptr, zero_ptr, here, dtype, BITS: tl.constexpr):
+    """levels [R, K] times scale plus zero [R], rounded once."""
+    scale = tl.load(scale_ptr, mask=here, other=0.0)[:, None]
+    zero = tl.load(zero_ptr, mask=here, other=0.0)[:, None]
+    if BITS:
+        return tl.fma(levels, tl.broadcast_to(scale, levels.shape), tl.broadcast_to(zero, levels.shape))
+    return (levels.to(tl.float32) * scale.to(tl.float32) + zero.to(tl.float32)).to(dtype)
+
+
+@triton.jit
+def _stream(
+    values_ptr, scale_ptr, zero_ptr, first, row, apart, x_row, is_x, rows, depth,
+    TWO: tl.constexpr, FORM: tl.constexpr, BLOCK_K: tl.constexpr, EVEN: tl.constexpr, BITS: tl.constexpr,
+):  # fmt: skip
+    """Rows of weights times x^T [R, T], and with TWO also the rows `apart` behind them."""
+    acc = tl.zeros([row.shape[0], x_row.shape[0]], tl.float32)
+    other = acc
+    for step in tl.range(0, tl.cdiv(depth // 2 if FORM == "int4" else depth, BLOCK_K)):
+        acc = _times(acc, values_ptr, scale_ptr, zero_ptr, first, row, x_row, is_x, step, rows, depth,
+                     FORM, BLOCK_K, EVEN, BITS)  # fmt: skip
+        if TWO:
+            other = _times(other, values_ptr, scale_ptr, zero_ptr, first, row + apart, x_row, is_x, step, rows, depth,
+                           FORM, BLOCK_K, EVEN, BITS)  # fmt: skip
+    return acc, other
+
+
+@triton.jit
+def _ask(values_ptr, first, row, rows, depth, FORM: tl.constexpr, OVERLAP: tl.constexpr):
+    """Rows of weights on their way into the cache."""
+    long = depth // 2 if FORM == "int4" else depth
+    ask(values_ptr + (first + row) * long, long * (values_ptr.dtype.element_ty.primitive_bitwidth // 8), row < rows,
+        OVERLAP)  # fmt: skip
 
 
 @triton.jit
@@ -192,16 +229,16 @@ def _up(
     x_ptr, gate_up_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, act_ptr, weights_ptr,
     listed_ptr, filled_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
     TOP_K: tl.constexpr, PIECES: tl.constexpr, PLANNED: tl.constexpr, FORM: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, EVEN: tl.constexpr, BITS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """BLOCK numbers of the activation of a slot's tokens, or of BLOCK_T tokens in one piece of the shared expert."""
-    begin(OVERLAP)
+    let_next(OVERLAP)
     slot = tl.program_id(0)
     t = tl.arange(0, BLOCK_T)
     gate_row = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    gate, up = tl.zeros([BLOCK, BLOCK_T], tl.float32), tl.zeros([BLOCK, BLOCK_T], tl.float32)
-    steps = tl.cdiv(width // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(width, BLOCK_K)
     if slot < slots:
+        wait(OVERLAP)
         if PLANNED:
             if slot >= tl.load(listed_ptr + slots):
                 return
@@ -212,12 +249,9 @@ def _up(
         rows = 2 * inner
         first = tl.load(listed_ptr + slot).to(tl.int64) * rows
         ends = tl.where(gate_row < inner, gate_row, rows)
-        for step in tl.range(0, steps):
-            gate = _times(gate, gate_up_ptr, scale_ptr, zero_ptr, first, ends, x_row, is_x, step, rows, width,
-                          FORM, BLOCK_K)  # fmt: skip
-            up = _times(up, gate_up_ptr, scale_ptr, zero_ptr, first, ends + inner, x_row, is_x, step, rows, width,
-                        FORM, BLOCK_K)  # fmt: skip
         weight = tl.load(weights_ptr + pair, mask=pair >= 0, other=0.0)
+        gate, up = _stream(gate_up_ptr, scale_ptr, zero_ptr, first, ends, inner, x_row, is_x, rows, width,
+                           True, FORM, BLOCK_K, EVEN, BITS)  # fmt: skip
     else:
         piece, token = (slot - slots) % PIECES, (slot - slots) // PIECES * BLOCK_T + t
         x_row, is_x = x_ptr + token * width, token < tokens
@@ -225,11 +259,12 @@ def _up(
         rows = 2 * inner * PIECES
         first = tl.full([], 0, tl.int64)
         ends = tl.where(gate_row < inner, piece * inner + gate_row, rows)
-        for step in tl.range(0, steps):
-            gate = _times(gate, shared_ptr, shared_scale_ptr, shared_zero_ptr, first, ends, x_row, is_x, step, rows,
-                          width, FORM, BLOCK_K)  # fmt: skip
-            up = _times(up, shared_ptr, shared_scale_ptr, shared_zero_ptr, first, ends + inner * PIECES, x_row, is_x,
-                        step, rows, width, FORM, BLOCK_K)  # fmt: skip
+        # These rows are read whatever the router chooses.
+        _ask(shared_ptr, first, ends, rows, width, FORM, OVERLAP)
+        _ask(shared_ptr, first, ends + inner * PIECES, rows, width, FORM, OVERLAP)
+        wait(OVERLAP)
+        gate, up = _stream(shared_ptr, shared_scale_ptr, shared_zero_ptr, first, ends, inner * PIECES, x_row, is_x,
+                           rows, width, True, FORM, BLOCK_K, EVEN, BITS)  # fmt: skip
         weight = tl.where(is_x, 1.0, 0.0)
     act = gate * tl.sigmoid(gate) * up * weight[None, :]
     out = act_ptr + pair[None, :] * inner + gate_row[:, None]
@@ -241,7 +276,8 @@ def _down(
     act_ptr, down_ptr, scale_ptr, zero_ptr, shared_ptr, shared_scale_ptr, shared_zero_ptr, results_ptr,
     listed_ptr, filled_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
     PIECES: tl.constexpr, PLANNED: tl.constexpr, FORM: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, EVEN: tl.constexpr, BITS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """BLOCK columns of a slot's results, or of BLOCK_T tokens' by the shared expert: a row for each pair, then one for
     each token."""
@@ -249,7 +285,6 @@ def _down(
     slot = tl.program_id(0)
     t = tl.arange(0, BLOCK_T)
     row = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    acc = tl.zeros([BLOCK, BLOCK_T], tl.float32)
     if slot < slots:
         if PLANNED:
             if slot >= tl.load(listed_ptr + slots):
@@ -258,19 +293,15 @@ def _down(
         else:
             pair = tl.where(t == 0, slot, -1)
         first = tl.load(listed_ptr + slot).to(tl.int64) * width
-        steps = tl.cdiv(inner // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(inner, BLOCK_K)
-        for step in tl.range(0, steps):
-            acc = _times(acc, down_ptr, scale_ptr, zero_ptr, first, row, act_ptr + pair * inner, pair >= 0, step,
-                         width, inner, FORM, BLOCK_K)  # fmt: skip
+        acc, _ = _stream(down_ptr, scale_ptr, zero_ptr, first, row, 0, act_ptr + pair * inner, pair >= 0, width, inner,
+                         False, FORM, BLOCK_K, EVEN, BITS)  # fmt: skip
     else:
         token = (slot - slots) * BLOCK_T + t
         pair = tl.where(token < tokens, pairs + token, -1)
         act_row = act_ptr + (pairs + token * PIECES) * inner
         first = tl.full([], 0, tl.int64)
-        steps = tl.cdiv(inner * PIECES // 2, BLOCK_K) if FORM == "int4" else tl.cdiv(inner * PIECES, BLOCK_K)
-        for step in tl.range(0, steps):
-            acc = _times(acc, shared_ptr, shared_scale_ptr, shared_zero_ptr, first, row, act_row, token < tokens, step,
-                         width, inner * PIECES, FORM, BLOCK_K)  # fmt: skip
+        acc, _ = _stream(shared_ptr, shared_scale_ptr, shared_zero_ptr, first, row, 0, act_row, token < tokens, width,
+                         inner * PIECES, False, FORM, BLOCK_K, EVEN, BITS)  # fmt: skip
     out = results_ptr + pair[None, :] * width + row[:, None]
     tl.store(out, acc, mask=(pair >= 0)[None, :] & (row < width)[:, None])
 

@@ -1,11 +1,13 @@
 """Experts for a handful of tokens in Triton, every format, against float64."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 import torch
 
 from kernels.moe_few_triton import COLUMNS, mixture, most_slots
+from kernels.quant import Fp8
 from tests.kernels.device import DEVICE, ON_GPU
 from tests.kernels.experts import Mixture, draw
 
@@ -24,6 +26,16 @@ def test_the_mixture_is_what_its_weights_stand_for(shape: Shape, form: str) -> N
     inputs = draw(*shape, form, DTYPE)
     exact = inputs.exact()
     assert (mixture(*inputs.arguments()).double() - exact).norm() <= TOLERANCE * exact.norm()
+
+
+def test_fp8_numbers_below_the_smallest_normal_one_count() -> None:
+    inputs = draw(2, 3, 2, 128, 128, 1, "fp8", DTYPE)
+    assert isinstance(inputs.gate_up, Fp8)
+    tiny = torch.randint(-7, 8, inputs.gate_up.values.shape, device=DEVICE) * 2.0**-9
+    gate_up = Fp8(tiny.to(torch.float8_e4m3fn), 8 * inputs.gate_up.scale / inputs.gate_up.scale.mean())
+    below = replace(inputs, gate_up=gate_up)
+    exact = below.exact()
+    assert (mixture(*below.arguments()).double() - exact).norm() <= TOLERANCE * exact.norm()
 
 
 @pytest.mark.parametrize("shape", [(7, 5, 3, 40, 24, 4), (2, 3, 2, 300, 100, 1)], ids=str)
