@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.launch_triton import begin, overlap
+from kernels.launch_triton import let_next, overlap, wait
 
 
 def append(latents: Tensor, weight: Tensor, eps: float, table: Tensor, lengths: Tensor, page_rows: int) -> None:
@@ -35,13 +35,14 @@ def append_kernel(
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """One row."""
-    begin(OVERLAP)
+    let_next(OVERLAP)
     row = tl.program_id(0)
     latent, common = tl.arange(0, BLOCK_RANK), tl.arange(0, BLOCK_SHARED)
+    weight = tl.load(weight_ptr + latent, mask=latent < RANK, other=0.0).to(tl.float32)
+    wait(OVERLAP)
     x = x_ptr + row.to(tl.int64) * x_stride
     normed = tl.load(x + latent, mask=latent < RANK, other=0.0).to(tl.float32)
     shared = tl.load(x + RANK + common, mask=common < SHARED, other=0.0)
-    weight = tl.load(weight_ptr + latent, mask=latent < RANK, other=0.0).to(tl.float32)
     place = tl.load(lengths_ptr + row) - 1
     page = tl.load(table_ptr + row.to(tl.int64) * pages + place // PAGE)
     normed *= tl.rsqrt(tl.sum(normed * normed, 0) / RANK + eps) * weight

@@ -13,11 +13,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.launch_triton import begin, overlap
+from kernels.launch_triton import let_next, overlap, wait
 
-FEW, FEW_PARTS = 512, 6
+FEW = 512
 """Up to so many tokens small tiles are multiplied, and parts of a row by programs of their own: the large tiles are one
 program for 64 tokens. With it router and sort took 70 us a layer for 32 tokens, 15 for one (H200, 2026-11-26)."""
+
+ADDED = {"BLOCK_E": 16, "BLOCK_D": 256, "num_warps": 1}
+"""A program of `add_norm_route`."""
 
 PAIRS = 128
 """Pairs sorted by one program."""
@@ -47,45 +50,115 @@ def route(
     tokens, width = x.shape
     experts = weight.shape[0]
     few = tokens <= FEW
-    block_t, block_e, block_d = (16, 16, 128) if few else (64, 256, 64)
-    parts = FEW_PARTS if few else 1
+    block_t, block_e, block_d = (16, 16, 256) if few else (64, 256, 64)
+    parts = triton.cdiv(width, block_d) if few else 1
     logits = torch.empty(parts, tokens, experts, dtype=torch.float32, device=x.device)
     _logits[(triton.cdiv(tokens, block_t), triton.cdiv(experts, block_e), parts)](
-        x, x.stride(0), weight, logits, tokens, experts, width, triton.cdiv(triton.cdiv(width, block_d), parts),
-        BLOCK_T=block_t, BLOCK_E=block_e, BLOCK_D=block_d, num_warps=1 if few else 8, num_stages=4 if few else 3,
-        **overlap(x.device),
+        x, x.stride(0), weight, logits, tokens, experts, width,
+        PARTS=parts, BLOCK_T=block_t, BLOCK_E=block_e, BLOCK_D=block_d,
+        num_warps=1 if few else 8, num_stages=4 if few else 3, **overlap(x.device),
     )  # fmt: skip
-    weights = torch.empty(tokens, top_k, dtype=torch.float32, device=x.device)
-    chosen = torch.empty(tokens, top_k, dtype=torch.int64, device=x.device)
+    return _chosen(logits, bias, top_k, renormalize, scaling, few)
+
+
+def add_norm_route(
+    x: Tensor, delta: Tensor, norm: Tensor, eps: float, weight: Tensor, bias: Tensor, top_k: int, renormalize: bool,
+    scaling: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`norm.add_rms_norm` of x and delta [T, D], and `route` of what it gives: (sum, normed, weights, experts)."""
+    x, delta = x.contiguous(), delta.contiguous()
+    tokens, width = x.shape
+    parts, experts = triton.cdiv(width, ADDED["BLOCK_D"]), weight.shape[0]
+    total, given = torch.empty_like(x), torch.empty_like(x)
+    logits = torch.empty(parts, tokens, experts, dtype=torch.float32, device=x.device)
+    _add_norm_logits[(tokens, triton.cdiv(experts, ADDED["BLOCK_E"]), parts)](
+        x, delta, norm, weight, total, given, logits, tokens, experts, eps, WIDTH=width, **ADDED, **overlap(x.device)
+    )
+    return total, given, *_chosen(logits, bias, top_k, renormalize, scaling, True)
+
+
+def _chosen(
+    logits: Tensor, bias: Tensor, top_k: int, renormalize: bool, scaling: float, few: bool
+) -> tuple[Tensor, Tensor]:
+    """`route`'s weights and experts from the parts of scores [parts, T, E]."""
+    parts, tokens, experts = logits.shape
+    weights = torch.empty(tokens, top_k, dtype=torch.float32, device=logits.device)
+    chosen = torch.empty(tokens, top_k, dtype=torch.int64, device=logits.device)
     block = 1 if few else 8
     _choose[(triton.cdiv(tokens, block),)](
         logits, bias, weights, chosen, tokens, experts, scaling, TOP_K=top_k, RENORMALIZE=renormalize, PARTS=parts,
         BLOCK_T=block, BLOCK_E=triton.next_power_of_2(experts), BLOCK_K=triton.next_power_of_2(top_k),
-        num_warps=1 if few else 4, **overlap(x.device),
+        num_warps=1 if few else 4, **overlap(logits.device),
     )  # fmt: skip
     return weights, chosen
 
 
 @triton.jit
 def _logits(
-    x_ptr, x_row, weight_ptr, logits_ptr, tokens, experts, width, steps,
-    BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, OVERLAP: tl.constexpr,
+    x_ptr, x_row, weight_ptr, logits_ptr, tokens, experts, width,
+    PARTS: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """Scores of BLOCK_T tokens for BLOCK_E experts, over `steps` times BLOCK_D of the numbers of a token."""
-    begin(OVERLAP)
+    """Scores of BLOCK_T tokens for BLOCK_E experts. With PARTS programs for them each takes BLOCK_D of the numbers of a
+    token, and its experts' rows are on their way before the tokens are there."""
+    let_next(OVERLAP)
     t = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
     e = tl.program_id(1) * BLOCK_E + tl.arange(0, BLOCK_E)
+    d = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
     rows = x_ptr + t.to(tl.int64)[:, None] * x_row
     columns = weight_ptr + e[:, None] * width
+    is_t, is_e = (t < tokens)[:, None], (e < experts)[:, None]
     acc = tl.zeros([BLOCK_T, BLOCK_E], tl.float32)
-    for step in tl.range(tl.program_id(2) * steps, (tl.program_id(2) + 1) * steps):
-        d = step * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
-        x = tl.load(rows + d, mask=(t < tokens)[:, None] & (d < width), other=0.0)
-        w = tl.load(columns + d, mask=(e < experts)[:, None] & (d < width), other=0.0)
+    if PARTS > 1:
+        w = tl.load(columns + d, mask=is_e & (d < width), other=0.0)
+        wait(OVERLAP)
+        x = tl.load(rows + d, mask=is_t & (d < width), other=0.0)
         acc = tl.dot(x, w.T, acc, input_precision="ieee")
-    there = (t < tokens)[:, None] & (e < experts)[None, :]
+    else:
+        wait(OVERLAP)
+        for start in tl.range(0, width, BLOCK_D):
+            x = tl.load(rows + start + d, mask=is_t & (start + d < width), other=0.0)
+            w = tl.load(columns + start + d, mask=is_e & (start + d < width), other=0.0)
+            acc = tl.dot(x, w.T, acc, input_precision="ieee")
+    there = is_t & (e < experts)[None, :]
     place = tl.program_id(2) * tokens + t.to(tl.int64)
     tl.store(logits_ptr + place[:, None] * experts + e[None, :], acc, mask=there)
+
+
+@triton.jit
+def _add_norm_logits(
+    x_ptr, delta_ptr, norm_ptr, weight_ptr, total_ptr, given_ptr, logits_ptr, tokens, experts, eps,
+    WIDTH: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    """Scores of one token for BLOCK_E experts over BLOCK_D of its numbers, which are normed first; all programs of a
+    token take its whole sum for that, and the first of them writes its part of sum and norm."""
+    let_next(OVERLAP)
+    t, d = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK_D)
+    e = tl.program_id(1) * BLOCK_E + tl.arange(0, BLOCK_E)
+    own = tl.program_id(2) * BLOCK_D + d
+    mask = (e < experts)[:, None] & (own < WIDTH)[None, :]
+    w = tl.load(weight_ptr + e[:, None] * WIDTH + own[None, :], mask=mask, other=0.0).to(tl.float32)
+    scale = tl.load(norm_ptr + own, mask=own < WIDTH, other=0.0).to(tl.float32)
+    wait(OVERLAP)
+    squares = tl.zeros([BLOCK_D], tl.float32)
+    for start in tl.static_range(0, WIDTH, BLOCK_D):
+        some = _sum(x_ptr, delta_ptr, t, start + d, WIDTH).to(tl.float32)
+        squares += some * some
+    total = _sum(x_ptr, delta_ptr, t, own, WIDTH)
+    given = total.to(tl.float32) * tl.rsqrt(tl.sum(squares, 0) / WIDTH + eps) * scale
+    given = given.to(given_ptr.dtype.element_ty)
+    if tl.program_id(1) == 0:
+        tl.store(total_ptr + t * WIDTH + own, total, mask=own < WIDTH)
+        tl.store(given_ptr + t * WIDTH + own, given, mask=own < WIDTH)
+    logits = tl.sum(w * given.to(tl.float32)[None, :], 1)
+    tl.store(logits_ptr + (tl.program_id(2) * tokens + t) * experts + e, logits, mask=e < experts)
+
+
+@triton.jit
+def _sum(x_ptr, delta_ptr, t, d, WIDTH: tl.constexpr):
+    """Numbers d of a token's x plus delta, rounded as they go on."""
+    x = tl.load(x_ptr + t * WIDTH + d, mask=d < WIDTH, other=0.0)
+    delta = tl.load(delta_ptr + t * WIDTH + d, mask=d < WIDTH, other=0.0)
+    return (x.to(tl.float32) + delta.to(tl.float32)).to(x.dtype)
 
 
 @triton.jit
@@ -95,34 +168,32 @@ def _choose(
     BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_K: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """The TOP_K experts of highest score + bias, the first of equals, and their scores as weights."""
-    begin(OVERLAP)
+    let_next(OVERLAP)
     t, e = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T), tl.arange(0, BLOCK_E)[None, :]
     k = tl.arange(0, BLOCK_K)[None, :]
     at = t.to(tl.int64)[:, None]
-    scores = _scores(logits_ptr, at, e, (t < tokens)[:, None] & (e < experts), tokens, experts, PARTS)
     bias = tl.load(bias_ptr + e, mask=e < experts, other=0.0).to(tl.float32)
-    left = tl.where(e < experts, scores + bias, float("-inf"))
-    chosen = tl.zeros([BLOCK_T, BLOCK_K], tl.int32)
+    wait(OVERLAP)
+    is_score = (t < tokens)[:, None] & (e < experts)
+    logits = tl.load(logits_ptr + at * experts + e, mask=is_score, other=0.0)
+    for part in tl.static_range(1, PARTS):  # added up in order
+        logits += tl.load(logits_ptr + (part * tokens + at) * experts + e, mask=is_score, other=0.0)
+    scores = tl.sigmoid(logits)
+    left = tl.where(e < experts, scores + bias, float("-inf")).to(tl.int32, bitcast=True)
+    left ^= (left >> 31) & 0x7FFFFFFF  # in the order of the numbers, and a warp has the largest in one instruction
+    bits = scores.to(tl.int32, bitcast=True)  # none is negative
+    chosen, weights = tl.zeros([BLOCK_T, BLOCK_K], tl.int32), tl.zeros([BLOCK_T, BLOCK_K], tl.int32)
     for n in tl.static_range(TOP_K):
-        first = tl.min(tl.where(left == tl.max(left, 1)[:, None], e, BLOCK_E), 1)
-        best = tl.minimum(first, experts - 1)[:, None]  # there is none among scores that are no numbers
+        best = tl.min(tl.where(left == tl.max(left, 1)[:, None], e, BLOCK_E), 1)[:, None]
         chosen = tl.where(k == n, best, chosen)
-        left = tl.where(e == best, float("-inf"), left)
+        weights = tl.where(k == n, tl.max(tl.where(e == best, bits, 0), 1)[:, None], weights)
+        left = tl.where(e == best, -(2**31), left)
     keep = (t < tokens)[:, None] & (k < TOP_K)
-    weights = tl.where(keep, _scores(logits_ptr, at, chosen, keep, tokens, experts, PARTS), 0.0)
+    weights = weights.to(tl.float32, bitcast=True)
     if RENORMALIZE:
         weights = weights / (tl.sum(weights, 1)[:, None] + 1e-20)
     tl.store(weights_ptr + at * TOP_K + k, weights * scaling, mask=keep)
     tl.store(chosen_ptr + at * TOP_K + k, chosen.to(tl.int64), mask=keep)
-
-
-@triton.jit
-def _scores(logits_ptr, t, e, mask, tokens, experts, PARTS: tl.constexpr):
-    """Scores of tokens t for experts e, their parts added up in order."""
-    logits = tl.load(logits_ptr + t * experts + e, mask=mask, other=0.0)
-    for part in tl.static_range(1, PARTS):
-        logits += tl.load(logits_ptr + (part * tokens + t) * experts + e, mask=mask, other=0.0)
-    return tl.sigmoid(logits)
 
 
 def sort(chosen: Tensor, experts: int, rows: int, apart: int = 1, everyone: int = 0) -> Order:

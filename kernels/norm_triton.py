@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.launch_triton import begin, overlap
+from kernels.launch_triton import let_next, overlap, wait
 
 NUMBERS = 4096
 """Numbers a program works on, at least one row."""
@@ -21,10 +21,12 @@ def norm_kernel(
 ):
     """out = x / rms(x) * weight. ADD: of x + other, which goes to `sum`. GATE: times sigmoid(other). RESULTS: other is
     in so many rows for each of x and, behind all of these, one more."""
-    begin(OVERLAP)
+    let_next(OVERLAP)
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)[:, None]
     column = tl.arange(0, BLOCK)[None, :]
     inside = (row < rows) & (column < D)
+    weight = tl.load(weight_ptr + column, mask=column < D, other=0.0).to(tl.float32)
+    wait(OVERLAP)
     x = tl.load(x_ptr + row * x_stride + column, mask=inside, other=0.0).to(tl.float32)
     if ADD:
         if RESULTS:
@@ -39,7 +41,7 @@ def norm_kernel(
         tl.store(sum_ptr + row * D + column, total, mask=inside)
         x = total.to(tl.float32)
     y = x * tl.rsqrt(tl.sum(x * x, 1) / D + eps)[:, None]
-    y *= tl.load(weight_ptr + column, mask=column < D, other=0.0).to(tl.float32)
+    y *= weight
     if GATE:
         gate = tl.load(other_ptr + row * other_stride + column, mask=inside, other=0.0).to(tl.float32)
         y *= tl.sigmoid(gate)

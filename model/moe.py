@@ -71,6 +71,15 @@ class MoE(nn.Module):
         weights, chosen = route(x, self.router, self.bias, self.top_k, self.renormalize, self.scaling)
         return mixture(x, weights, chosen, self.gate_up, self.down, (self.shared.gate_up, self.shared.down))
 
+    def after(self, x: Tensor, delta: Tensor, norm: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        """Of a few tokens on a GPU, where `comes_apart`: (x + delta, what `forward` of its norm is the sum of)."""
+        from kernels.moe_few_triton import results
+        from kernels.moe_route_triton import add_norm_route
+
+        how = (self.router, self.bias, self.top_k, self.renormalize, self.scaling)
+        x, given, weights, chosen = add_norm_route(x, delta, norm, eps, *how)
+        return x, results(given, weights, chosen, self.gate_up, self.down, (self.shared.gate_up, self.shared.down))
+
 
 def comes_apart(x: Tensor) -> bool:
     """Whether the results of these tokens' experts can be had before they are added up: of a few on a GPU."""

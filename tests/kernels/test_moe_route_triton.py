@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kernels import moe
-from kernels.moe_route_triton import FEW, route, sort
+from kernels.moe_route_triton import FEW, add_norm_route, route, sort
 from tests.kernels.device import DEVICE, ON_GPU
 
 
@@ -33,6 +33,21 @@ def test_each_token_gets_its_experts_and_weights(
     found, expected = weights.gather(1, ours)[same], exact_weights.gather(1, theirs)[same]
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     assert (chosen.dtype, weights.dtype) == (torch.int64, torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("tokens", "width"), [(1, 300), (3, 2304 if ON_GPU else 96)])
+def test_a_sum_is_normed_and_routed_at_once(tokens: int, width: int, dtype: torch.dtype) -> None:
+    x, delta = (draw(tokens, width, seed=seed).to(dtype) for seed in (0, 1))
+    scale = draw(width, seed=2).to(dtype)
+    weight, bias = (draw(20, width, seed=3) * width**-0.5).to(dtype), draw(20, seed=4)
+    total, given, weights, chosen = add_norm_route(x, delta, scale, 1e-5, weight, bias, 4, True, 2.446)
+    assert torch.equal(total, x + delta)
+    exact_given = total.double() * (total.double().square().mean(-1, keepdim=True) + 1e-5).rsqrt() * scale.double()
+    torch.testing.assert_close(given, exact_given.to(dtype), rtol=1e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-5)
+    exact_weights, exact = route(given, weight, bias, 4, True, 2.446)
+    assert torch.equal(chosen, exact)
+    torch.testing.assert_close(weights, exact_weights, rtol=1e-5, atol=1e-6)
 
 
 def test_of_equal_scores_the_first_is_taken() -> None:
