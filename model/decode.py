@@ -35,10 +35,6 @@ from model.transformer import Layer, Transformer
 ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Numbers of rows that graphs are made for; beyond, multiples of the last."""
 
-FEW = 8
-"""Rows up to which a step's kernels do more before the ones in front have ended, at the cost of registers and of work
-done twice: measured faster with 1 and with 8 rows, slower kernel by kernel with 64."""
-
 PROGRAMS = 264
 """Programs at most that the attention over one layer's pages is split into: a multiprocessor of a Hopper GPU, of which
 there are 132, holds one at a time, so they take two turns."""
@@ -212,7 +208,8 @@ class Slots:
             else:
                 assert isinstance(layer.attention, MLA)
                 attended = self._mla(layer.attention, given, kept)
-            x, given = _fed(layer, x, attended, following)
+            x, given = norm.add_rms_norm(x, attended, layer.feed_forward_norm, layer.eps)
+            x, given = _fed(layer, x, given, following)
         self.logits[:rows] = linear(given, model.head)  # in float32 from here on, as `Transformer.logits` has them
         torch.argmax(self.logits[:rows], -1, out=self.ids[:rows])
 
@@ -231,35 +228,26 @@ class Slots:
         if rows > 1:
             spans.append(Span(pages.shared, self.shared, numbers[None], layout.PAGE))
         parts = min(SPLITS, split(rows))
-        q = absorb(q, up, layer.nope)
-        o, _ = attend_spans(q, spans, layer.rank, layer.scale, parts, most=parts, settled=rows <= FEW)
+        o, _ = attend_spans(absorb(q, up, layer.nope), spans, layer.rank, layer.scale, parts, most=parts)
         return linear(unabsorb(o, up, layer.nope), layer.output)
 
 
 def _kda(layer: KDA, x: Tensor, rows: KDARows) -> Tensor:
     """`KDA.forward` for one token of each row, x [B, D] -> [B, D]."""
     count = x.shape[0]
-    # What wrote the states ended before this step began: the kernels that look ids up start when all else is done.
-    kept = rows.conv[:count], rows.recurrent[:count]
-    o, _, _ = layer.step(*layer.project(x), *kept, in_place=True, settled=count <= FEW)
+    o, _, _ = layer.step(*layer.project(x), rows.conv[:count], rows.recurrent[:count], in_place=True)
     return layer.join(o)
 
 
-def _fed(layer: Layer, x: Tensor, attended: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-    """x plus what the layer attended to and its feed-forward half of that, and its norm for what is `following`. The
-    results of a few rows' experts are added up there."""
-    feed = layer.feed_forward
-    if isinstance(feed, MoE) and comes_apart(x):
+def _fed(layer: Layer, x: Tensor, given: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+    """x plus the layer's feed-forward half of `given`, and its norm for what is `following`. The results of a few rows'
+    experts are added up there."""
+    if isinstance(layer.feed_forward, MoE) and comes_apart(given):
         from kernels.norm_triton import add_results_rms_norm
 
-        if x.shape[0] <= FEW:
-            x, results = feed.after(x, attended, layer.feed_forward_norm, layer.eps)
-        else:
-            x, given = norm.add_rms_norm(x, attended, layer.feed_forward_norm, layer.eps)
-            results = feed(given, apart=True)
-        return add_results_rms_norm(x, results, feed.top_k, following, layer.eps)
-    x, given = norm.add_rms_norm(x, attended, layer.feed_forward_norm, layer.eps)
-    return norm.add_rms_norm(x, feed(given), following, layer.eps)
+        results = layer.feed_forward(given, apart=True)
+        return add_results_rms_norm(x, results, layer.feed_forward.top_k, following, layer.eps)
+    return norm.add_rms_norm(x, layer.feed_forward(given), following, layer.eps)
 
 
 class Desk:

@@ -81,8 +81,7 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
             yield kda_pass_triton.segment_kernel, {**shape, "SLICE": columns}, passing, {}
             join = {"K": dim, "V": dim, "SLICE": columns}
             yield kda_pass_triton.join_kernel, join, {"num_warps": 8}, {}
-        step = {"K": dim, "W": 4, "SETTLED": True, "OVERLAP": True}
-        yield kda_decode_triton.decode_kernel, step, {"num_warps": dim // 32}, {}
+        yield kda_decode_triton.decode_kernel, {"K": dim, "W": 4, "OVERLAP": True}, {"num_warps": dim // 32}, {}
     constants = {"WIDTH": 12_288, "STRIDE": 12_576, "W": 4, "TOKENS": conv_triton.TOKENS,
                  "CHANNELS": conv_triton.CHANNELS}  # fmt: skip
     yield conv_triton.conv_kernel, constants, {"num_warps": 4}, {}
@@ -150,9 +149,8 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
     own = {f"{name}_desc": f"tensordesc<bf16[1,1,{height},{width}],{layout!r}>" for name, width in (
         ("half", 256), ("shared", 64),
     )}  # fmt: skip
-    own["q_desc"] = f"tensordesc<bf16[1,1,32,64],{layout!r}>"
     shape = {"HEADS": 32, "RANK": 512, "SHARED": 64, "PAGE": 4096, "ROWS": mla_decode_gluon_triton.ROWS,
-             "TILE": height, "STAGES": mla_decode_gluon_triton.STAGES, "SETTLED": True, "OVERLAP": True}  # fmt: skip
+             "TILE": height, "STAGES": mla_decode_gluon_triton.STAGES, "OVERLAP": True}  # fmt: skip
     yield mla_decode_gluon_triton.partial_kernel, shape, {"num_warps": 4}, types | own | {"o_ptr": "*fp32"}
     shape = {"RANK": 512, "SHARED": 64, "PAGE": 4096, "BLOCK_RANK": 512, "BLOCK_SHARED": 64, "OVERLAP": True}
     yield mla_append_triton.append_kernel, shape, {"num_warps": 4}, types
@@ -185,13 +183,13 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         own |= dict.fromkeys(["expert_ptr", "start_ptr", "end_ptr"], "*i32")
         shape = {"UP": up, "FP8": fp8, "STEPS": (2304 if up else 1024) // width, "TOP_K": 8, "STAGES": gluon.STAGES}
         yield gluon.products_kernel, shape, {"num_warps": 4}, types | own
-    for tokens, warps in ((8, 4), (32, 8), (64, 16)):
+    for tokens, warps in ((16, 4), (32, 8), (64, 8)):
         shape = {"COLUMNS": moe_few_triton.COLUMNS, "BLOCKS": tokens // moe_few_triton.COLUMNS,
-                 "CHUNK": moe_few_triton.CHUNK, "BLOCK_P": 8 * tokens, "BLOCK_E": 256, "OVERLAP": True}  # fmt: skip
+                 "BLOCK_P": 8 * tokens, "BLOCK_E": 256, "OVERLAP": True}  # fmt: skip
         yield moe_few_triton._plan, shape, {"num_warps": warps}, types | {"chosen_ptr": "*i64"}
     for form, weight in (("", "*bf16"), ("fp8", "*fp8e4nv"), ("int4", "*u8")):
         shape = {"PIECES": 1, "PLANNED": True, "OVERLAP": True, "FORM": form, "BLOCK_T": moe_few_triton.COLUMNS,
-                 "BLOCK_K": moe_few_triton.STEP[form], "EVEN": True, "BITS": True}  # fmt: skip
+                 "BLOCK_K": moe_few_triton.STEP[form]}  # fmt: skip
         scale = ONE[weight]
         own = {"gate_up_ptr": weight, "down_ptr": weight, "shared_ptr": weight, "scale_ptr": scale,
                "shared_scale_ptr": scale}  # fmt: skip
