@@ -35,6 +35,9 @@ from model.transformer import Layer, Transformer
 ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Numbers of rows that graphs are made for; beyond, multiples of the last."""
 
+FEW = 8
+"""Rows up to which a layer's second norm and its router's scores are one launch: every program norms all rows."""
+
 PROGRAMS = 264
 """Programs at most that the attention over one layer's pages is split into: a multiprocessor of a Hopper GPU, of which
 there are 132, holds one at a time, so they take two turns."""
@@ -208,8 +211,7 @@ class Slots:
             else:
                 assert isinstance(layer.attention, MLA)
                 attended = self._mla(layer.attention, given, kept)
-            x, given = norm.add_rms_norm(x, attended, layer.feed_forward_norm, layer.eps)
-            x, given = _fed(layer, x, given, following)
+            x, given = _fed(layer, x, attended, following)
         self.logits[:rows] = linear(given, model.head)  # in float32 from here on, as `Transformer.logits` has them
         torch.argmax(self.logits[:rows], -1, out=self.ids[:rows])
 
@@ -239,15 +241,21 @@ def _kda(layer: KDA, x: Tensor, rows: KDARows) -> Tensor:
     return layer.join(o)
 
 
-def _fed(layer: Layer, x: Tensor, given: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-    """x plus the layer's feed-forward half of `given`, and its norm for what is `following`. The results of a few rows'
-    experts are added up there."""
-    if isinstance(layer.feed_forward, MoE) and comes_apart(given):
+def _fed(layer: Layer, x: Tensor, attended: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+    """x plus what the layer attended to and its feed-forward half of that, and its norm for what is `following`. The
+    results of a few rows' experts are added up there."""
+    feed = layer.feed_forward
+    if isinstance(feed, MoE) and comes_apart(x):
         from kernels.norm_triton import add_results_rms_norm
 
-        results = layer.feed_forward(given, apart=True)
-        return add_results_rms_norm(x, results, layer.feed_forward.top_k, following, layer.eps)
-    return norm.add_rms_norm(x, layer.feed_forward(given), following, layer.eps)
+        if x.shape[0] <= FEW:
+            x, results = feed.after(x, attended, layer.feed_forward_norm, layer.eps)
+        else:
+            x, given = norm.add_rms_norm(x, attended, layer.feed_forward_norm, layer.eps)
+            results = feed(given, apart=True)
+        return add_results_rms_norm(x, results, feed.top_k, following, layer.eps)
+    x, given = norm.add_rms_norm(x, attended, layer.feed_forward_norm, layer.eps)
+    return norm.add_rms_norm(x, feed(given), following, layer.eps)
 
 
 class Desk:

@@ -183,13 +183,13 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         own |= dict.fromkeys(["expert_ptr", "start_ptr", "end_ptr"], "*i32")
         shape = {"UP": up, "FP8": fp8, "STEPS": (2304 if up else 1024) // width, "TOP_K": 8, "STAGES": gluon.STAGES}
         yield gluon.products_kernel, shape, {"num_warps": 4}, types | own
-    for tokens, warps in ((16, 4), (32, 8), (64, 8)):
+    for tokens, warps in ((8, 4), (32, 8), (64, 16)):
         shape = {"COLUMNS": moe_few_triton.COLUMNS, "BLOCKS": tokens // moe_few_triton.COLUMNS,
-                 "BLOCK_P": 8 * tokens, "BLOCK_E": 256, "OVERLAP": True}  # fmt: skip
+                 "CHUNK": moe_few_triton.CHUNK, "BLOCK_P": 8 * tokens, "BLOCK_E": 256, "OVERLAP": True}  # fmt: skip
         yield moe_few_triton._plan, shape, {"num_warps": warps}, types | {"chosen_ptr": "*i64"}
     for form, weight in (("", "*bf16"), ("fp8", "*fp8e4nv"), ("int4", "*u8")):
         shape = {"PIECES": 1, "PLANNED": True, "OVERLAP": True, "FORM": form, "BLOCK_T": moe_few_triton.COLUMNS,
-                 "BLOCK_K": moe_few_triton.STEP[form]}  # fmt: skip
+                 "BLOCK_K": moe_few_triton.STEP[form], "EVEN": True, "BITS": True}  # fmt: skip
         scale = ONE[weight]
         own = {"gate_up_ptr": weight, "down_ptr": weight, "shared_ptr": weight, "scale_ptr": scale,
                "shared_scale_ptr": scale}  # fmt: skip
