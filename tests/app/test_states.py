@@ -141,12 +141,16 @@ def test_a_grown_document_is_read_from_the_last_page_they_share(home: Home, book
 def test_an_edit_is_read_from_the_checkpoint_before_it(home: Home, book: Path) -> None:
     text = text_of(book, 6)
     reading.read(home, add(home, text).id)
-    kept = states.checkpoints(home.engine, len(document_ids(home.engine, text)))
+    before = document_ids(home.engine, text)
+    kept = states.checkpoints(home.engine, len(before))
     assert len(kept) > 1
-    at = text.rindex("winter", 0, int(len(text) * (kept[0] + 700) / len(document_ids(home.engine, text))))
+    at = text.rindex("winter", 0, int(len(text) * (kept[0] + 700) / len(before)))
     edited = text[:at] + "summer" + text[at + 6 :]
+    same = next(n for n, (a, b) in enumerate(zip(before, document_ids(home.engine, edited), strict=False)) if a != b)
+    assert kept[0] <= same < kept[-1]
     result, state = reading.read_state(home, add(home, edited).id)
-    assert result.tokens_reused == kept[0]
+    # How far checkpoints lie apart depends on the type, which depends on the processor.
+    assert result.tokens_reused == max(checkpoint for checkpoint in kept if checkpoint <= same)
     assert bits(state) == fresh(home, edited)
 
 
