@@ -24,25 +24,26 @@ class DecodeWeights:
 
 def decode(
     qkv: Tensor, raw: Tensor, gate: Tensor, beta: Tensor, weights: DecodeWeights, tail: Tensor, state: Tensor,
-    in_place: bool = False,
+    in_place: bool = False, settled: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One token for each of B documents: convolution with SiLU, norms, gates, delta rule, output norm.
 
     qkv [B, 3*H*K], raw (the decay's) and gate (the output's) [B, H, K], beta [B, H], all as projected; tail
     [B, W-1, 3*H*K], state float32 [B, H, K, K]. Returns (y [B, H, K] in gate's dtype, ready for the output matrix, the
     next tail, the next state). With `in_place` the latter two are the given tensors, written over: then nothing is
-    allocated that outlives the call, and a CUDA graph can replay it.
+    allocated that outlives the call, and a CUDA graph can replay it. `settled`: what wrote tail and state has ended, so
+    a GPU may read them while the kernels in front still run.
     """
     if backend.use_triton(qkv):
         from kernels.kda_decode_triton import decode as form
     else:
         form = reference
-    return form(qkv, raw, gate, beta, weights, tail, state, in_place)
+    return form(qkv, raw, gate, beta, weights, tail, state, in_place, settled)
 
 
 def reference(
     qkv: Tensor, raw: Tensor, gate: Tensor, beta: Tensor, weights: DecodeWeights, tail: Tensor, state: Tensor,
-    in_place: bool = False,
+    in_place: bool = False, settled: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`decode` document by document, out of the functions each step has of its own."""
     heads, keys = state.shape[1:3]

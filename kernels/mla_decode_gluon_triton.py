@@ -28,9 +28,6 @@ from kernels.launch_triton import overlap
 if TYPE_CHECKING:
     from kernels.mla_decode_triton import Span
 
-barrier = getattr(gl, "barrier", None) or gl.thread_barrier
-"""Every thread of a warpgroup meets the others, by its name since Triton 3.7 or before."""
-
 HEADS, RANK, SHARED = 32, 512, 64
 ROWS, TILE, STAGES = 64, 64, 2
 """72 KiB of queries, two stages of 72 KiB, 8 KiB of weights."""
@@ -42,35 +39,76 @@ def fits(q: Tensor, rank: int, page_rows: int) -> bool:
 
 
 def launch(
-    q: Tensor, span: "Span", o: Tensor, lse: Tensor, slot: int, parts: int, most: int, scale: float
+    q: Tensor, span: "Span", o: Tensor, lse: Tensor, slot: int, parts: int, most: int, scale: float, settled: bool
 ) -> None:  # fmt: skip
     """`mla_decode_triton._launch` for shapes that `fits`."""
     groups, queries = span.queries.shape
     partial_kernel[(-(-queries // (ROWS // HEADS)), parts, groups)](
         memory.tiles(TILE, RANK + SHARED, RANK // 2), memory.tiles(TILE, RANK + SHARED, SHARED),
-        q, span.table, span.lengths, span.queries, o, lse,
+        memory.tiles(HEADS, RANK + SHARED, SHARED), q, span.table, span.lengths, span.queries, o, lse,
         slot, o.shape[1], span.table.stride(0), queries, most, scale,
         HEADS=HEADS, RANK=RANK, SHARED=SHARED, PAGE=span.page_rows, ROWS=ROWS, TILE=TILE, STAGES=STAGES,
-        num_warps=4, **overlap(q.device),
+        SETTLED=settled, num_warps=4, **overlap(q.device),
     )  # fmt: skip
 
 
 @gluon.jit
-def _load(half_desc, shared_desc, table_ptr, length, first, tiles, bufs, full, free, PAGE: gl.constexpr):
-    """The copying warp: every tile's three parts, each into the stage that its last user has left."""
+def _load(
+    half_desc, shared_desc, q_desc, q_ptr, queries_ptr, table_ptr, q, q_full, bufs, full, free,
+    queries, length, first, tiles,
+    HEADS: gl.constexpr, PAGE: gl.constexpr, SETTLED: gl.constexpr, OVERLAP: gl.constexpr,
+):  # fmt: skip
+    """The copying warp: queries and tiles. What is asked for behind a stream of tiles waits for it, so queries come
+    before the second tile; before the first one too, unless that may be asked for while the kernel in front runs."""
+    TILE: gl.constexpr = bufs[1].shape[3]
+    early = 0
+    if SETTLED:  # noqa: SIM102 - known when compiled, the other when run
+        if (tiles > 0) & ((first + 1) * TILE < length):
+            _load_tile(half_desc, shared_desc, table_ptr, length, first, 0, bufs, full, free, PAGE)
+            early = 1
+    if OVERLAP:
+        _wait()
+    if tiles > 0:
+        _load_queries(q_desc, q_ptr, queries_ptr, q, q_full, queries, HEADS)
+    for n in range(early, tiles):
+        _load_tile(half_desc, shared_desc, table_ptr, length, first, n, bufs, full, free, PAGE)
+
+
+@gluon.jit
+def _load_tile(half_desc, shared_desc, table_ptr, length, first, n, bufs, full, free, PAGE: gl.constexpr):
+    """The n-th tile's three parts, each into the stage that its last user has left."""
     STAGES: gl.constexpr = bufs[1].shape[0]
     TILE: gl.constexpr = bufs[1].shape[3]
     HALF: gl.constexpr = bufs[1].shape[4]
     WIDTH: gl.constexpr = 2 * HALF + bufs[0].shape[4]
-    for n in range(tiles):
-        stage, phase = n % STAGES, (n // STAGES) & 1
-        start = (first + n) * TILE
-        address = gl.load(table_ptr + start // PAGE) + (start % PAGE) * (2 * WIDTH)
-        at = memory.find(address, gl.minimum(TILE, length - start), WIDTH, TILE)
+    stage, phase = n % STAGES, (n // STAGES) & 1
+    start = (first + n) * TILE
+    address = gl.load(table_ptr + start // PAGE) + (start % PAGE) * (2 * WIDTH)
+    at = memory.find(address, gl.minimum(TILE, length - start), WIDTH, TILE)
+    for part in gl.static_range(3):
+        mbarrier.wait(free.index(3 * stage + part), phase ^ 1)
+        desc = half_desc if part > 0 else shared_desc
+        memory.copy(desc, at, (part + 2) % 3 * HALF, bufs[part].index(stage), full.index(3 * stage + part))
+
+
+@gluon.jit
+def _load_queries(q_desc, q_ptr, queries_ptr, q, q_full, queries, HEADS: gl.constexpr):
+    """The heads of this program's queries; of one that it lacks, another's, whose results go nowhere: a tile of which
+    no row exists made the copy engine read out of bounds. A matrix is its strips of STRIP columns."""
+    STRIP: gl.constexpr = q[0].shape[4]
+    EACH: gl.constexpr = q[0].shape[0]
+    HALF: gl.constexpr = q[1].shape[0] // EACH * STRIP
+    WIDTH: gl.constexpr = 2 * HALF + STRIP
+    mbarrier.expect(q_full, EACH * HEADS * WIDTH * 2)
+    for n in gl.static_range(EACH):
+        asked = gl.program_id(0) * EACH + n
+        query = gl.load(queries_ptr + gl.program_id(2) * queries + gl.minimum(asked, queries - 1))
+        address = q_ptr.to(gl.int64) + gl.maximum(query, 0).to(gl.int64) * (HEADS * WIDTH * 2)
+        at = memory.find(address, HEADS, WIDTH, HEADS)
         for part in gl.static_range(3):
-            mbarrier.wait(free.index(3 * stage + part), phase ^ 1)
-            desc = half_desc if part > 0 else shared_desc
-            memory.copy(desc, at, (part + 2) % 3 * HALF, bufs[part].index(stage), full.index(3 * stage + part))
+            for strip in gl.static_range(q[part].shape[0] // EACH):
+                column = (part + 2) % 3 * HALF + strip * STRIP
+                memory.copy_tile(q_desc, [at[0], at[1], at[2], column], q_full, q[part].index(strip * EACH + n))
 
 
 @gluon.jit
@@ -80,17 +118,6 @@ def _rows(queries_ptr, queries, HEADS: gl.constexpr, ROWS: gl.constexpr, layout:
     asked = gl.program_id(0) * (ROWS // HEADS) + n // HEADS
     query = gl.load(queries_ptr + gl.program_id(2) * queries + asked, mask=asked < queries, other=-1)
     return query * HEADS + n % HEADS, query >= 0
-
-
-@gluon.jit
-def _ask(q_ptr, row, is_row, buf, START: gl.constexpr, WIDTH: gl.constexpr):
-    """The queries' columns from START on into shared memory."""
-    COLUMNS: gl.constexpr = buf.shape[1]
-    layout: gl.constexpr = gl.BlockedLayout([1, 8], [32 * 8 // COLUMNS, COLUMNS // 8], [4, 1], [1, 0])
-    row = gl.convert_layout(row, gl.SliceLayout(1, layout))
-    is_row = gl.convert_layout(is_row, gl.SliceLayout(1, layout))
-    column = START + gl.arange(0, COLUMNS, gl.SliceLayout(0, layout))
-    buf.store(gl.load(q_ptr + row[:, None] * WIDTH + column[None, :], mask=is_row[:, None], other=0.0))
 
 
 @gluon.jit
@@ -127,32 +154,36 @@ def _weigh(s, n, at, length, top, scale, p_buf, shrink_buf, p_full, p_free):
 
 @gluon.jit
 def _scores(
-    q_ptr, queries_ptr, o_ptr, lse_ptr, q, bufs, full, free, p_buf, shrink_buf, p_full, p_free,
+    queries_ptr, o_ptr, lse_ptr, q, q_full, bufs, full, free, p_buf, shrink_buf, p_full, p_free,
     queries, length, first, tiles, place, scale,
-    HEADS: gl.constexpr,
+    HEADS: gl.constexpr, OVERLAP: gl.constexpr,
 ):  # fmt: skip
     """The first warpgroup: scores, weights, and the left half of the sums."""
     STAGES: gl.constexpr = bufs[0].shape[0]
-    ROWS: gl.constexpr = q[0].shape[0]
-    HALF: gl.constexpr = q[1].shape[1]
+    ROWS: gl.constexpr = p_buf.shape[0]
     TILE: gl.constexpr = p_buf.shape[1]
-    WIDTH: gl.constexpr = 2 * HALF + q[0].shape[1]
+    HALF: gl.constexpr = bufs[1].shape[4]
     s_layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, TILE, 16])
     o_layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, HALF, 16])
     p_layout: gl.constexpr = gl.DotOperandLayout(0, o_layout, 2)
     by_row: gl.constexpr = gl.SliceLayout(1, s_layout)
     by_o: gl.constexpr = gl.SliceLayout(1, o_layout)
     row, is_row = _rows(queries_ptr, queries, HEADS, ROWS, by_o)
+    if OVERLAP:
+        _wait()
     if tiles > 0:
-        for part in gl.static_range(3):
-            _ask(q_ptr, row, is_row, q[part], (part + 2) % 3 * HALF, WIDTH)
-        fence_async_shared()
-        barrier()
+        STRIP: gl.constexpr = q[0].shape[4]
+        asked = (
+            q[0]._reinterpret(gl.bfloat16, [ROWS, STRIP], memory.MATRIX),
+            q[1]._reinterpret(gl.bfloat16, [ROWS, HALF], memory.MATRIX),
+            q[2]._reinterpret(gl.bfloat16, [ROWS, HALF], memory.MATRIX),
+        )
+        mbarrier.wait(q_full, 0)
         zero = gl.zeros([ROWS, TILE], gl.float32, s_layout)
         acc = gl.zeros([ROWS, HALF], gl.float32, o_layout)
         top = gl.full([ROWS], float("-inf"), gl.float32, by_row)
         total = gl.full([ROWS], 0.0, gl.float32, by_row)
-        s = warpgroup_mma_wait(0, deps=[_multiply(q, bufs, full, 0, zero)])
+        s = warpgroup_mma_wait(0, deps=[_multiply(asked, bufs, full, 0, zero)])
         mbarrier.arrive(free.index(0), count=1)
         p, weights, top, shrink = _weigh(s, 0, first * TILE, length, top, scale, p_buf, shrink_buf, p_full, p_free)
         for n in range(1, tiles):
@@ -162,7 +193,7 @@ def _scores(
             acc = warpgroup_mma(weights, memory.matrix(bufs[1].index(before)), acc, is_async=True)
             acc = warpgroup_mma_wait(0, deps=[acc])
             mbarrier.arrive(free.index(3 * before + 1), count=1)
-            s = _multiply(q, bufs, full, n, zero)
+            s = _multiply(asked, bufs, full, n, zero)
             total = total * shrink + gl.sum(p, 1)
             s = warpgroup_mma_wait(0, deps=[s])
             mbarrier.arrive(free.index(3 * stage), count=1)
@@ -219,28 +250,33 @@ def _store(o_ptr, acc, factor, place, is_row, START: gl.constexpr):
 
 
 @gluon.jit
-def _begin():
-    """`launch_triton.begin`."""
+def _let_next():
+    """`launch_triton.let_next`."""
     gl.inline_asm_elementwise("griddepcontrol.launch_dependents; // dummy $0", "=r", [], gl.int32, False, 1)
+
+
+@gluon.jit
+def _wait():
+    """`launch_triton.wait`."""
     gl.inline_asm_elementwise("griddepcontrol.wait; // dummy $0", "=r", [], gl.int32, False, 1)
 
 
 @gluon.jit
 def partial_kernel(
-    half_desc, shared_desc, q_ptr, table_ptr, lengths_ptr, queries_ptr, o_ptr, lse_ptr,
+    half_desc, shared_desc, q_desc, q_ptr, table_ptr, lengths_ptr, queries_ptr, o_ptr, lse_ptr,
     slot, rows_in_all, pages, queries, most, scale,
     HEADS: gl.constexpr, RANK: gl.constexpr, SHARED: gl.constexpr, PAGE: gl.constexpr,
     ROWS: gl.constexpr, TILE: gl.constexpr, STAGES: gl.constexpr,
-    OVERLAP: gl.constexpr,
+    SETTLED: gl.constexpr, OVERLAP: gl.constexpr,
 ):  # fmt: skip
     """One part of one group's sequence for ROWS rows (query, head): its sum and the log2 of its denominator."""
     HALF: gl.constexpr = RANK // 2
     narrow: gl.constexpr = gl.NVMMASharedLayout(swizzle_byte_width=2 * TILE, element_bitwidth=16, rank=2)
     # Queries and latents in three parts: the columns that are keys alone, left, right.
     q = (
-        gl.allocate_shared_memory(gl.bfloat16, [ROWS, SHARED], memory.MATRIX),
-        gl.allocate_shared_memory(gl.bfloat16, [ROWS, HALF], memory.MATRIX),
-        gl.allocate_shared_memory(gl.bfloat16, [ROWS, HALF], memory.MATRIX),
+        gl.allocate_shared_memory(gl.bfloat16, [ROWS // HEADS, 1, 1, HEADS, SHARED], q_desc.layout),
+        gl.allocate_shared_memory(gl.bfloat16, [HALF // SHARED * ROWS // HEADS, 1, 1, HEADS, SHARED], q_desc.layout),
+        gl.allocate_shared_memory(gl.bfloat16, [HALF // SHARED * ROWS // HEADS, 1, 1, HEADS, SHARED], q_desc.layout),
     )
     bufs = (
         gl.allocate_shared_memory(gl.bfloat16, [STAGES, 1, 1, TILE, SHARED], shared_desc.layout),
@@ -251,16 +287,20 @@ def partial_kernel(
     shrink_buf = gl.allocate_shared_memory(gl.float32, [ROWS], gl.SwizzledSharedLayout(1, 1, 1, [0]))
     full = gl.allocate_shared_memory(gl.int64, [3 * STAGES, 1], mbarrier.MBarrierLayout())
     free = gl.allocate_shared_memory(gl.int64, [3 * STAGES, 1], mbarrier.MBarrierLayout())
+    q_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
     p_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
     p_free = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
     for place in gl.static_range(3 * STAGES):
         mbarrier.init(full.index(place), count=1)
         mbarrier.init(free.index(place), count=1)
+    mbarrier.init(q_full, count=1)
     mbarrier.init(p_full, count=1)
     mbarrier.init(p_free, count=1)
     fence_async_shared()
     if OVERLAP:
-        _begin()
+        _let_next()
+        if not SETTLED:
+            _wait()
 
     split, group = gl.program_id(1), gl.program_id(2)
     length = gl.load(lengths_ptr + group)
@@ -271,14 +311,15 @@ def partial_kernel(
     place = (slot + split).to(gl.int64) * rows_in_all
     gl.warp_specialize([
         (_scores, (
-            q_ptr, queries_ptr, o_ptr, lse_ptr, q, bufs, full, free, p_buf, shrink_buf, p_full, p_free,
-            queries, length, first, tiles, place, scale, HEADS,
+            queries_ptr, o_ptr, lse_ptr, q, q_full, bufs, full, free, p_buf, shrink_buf, p_full, p_free,
+            queries, length, first, tiles, place, scale, HEADS, OVERLAP,
         )),
         (_values, (
             queries_ptr, o_ptr, bufs, full, free, p_buf, shrink_buf, p_full, p_free, queries, tiles, place,
             HEADS,
         )),
         (_load, (
-            half_desc, shared_desc, table_ptr + group * pages, length, first, tiles, bufs, full, free, PAGE,
+            half_desc, shared_desc, q_desc, q_ptr, queries_ptr, table_ptr + group * pages, q, q_full, bufs, full, free,
+            queries, length, first, tiles, HEADS, PAGE, SETTLED, OVERLAP,
         )),
     ], [4, 1], [216, 24])  # fmt: skip

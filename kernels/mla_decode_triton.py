@@ -79,11 +79,13 @@ def splits(length: int) -> int:
 
 def attend_spans(
     q: Tensor, spans: Sequence[Span], rank: int, scale: float, parts: int = SPLITS, most: int = SPLITS,
+    settled: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Attention of one token's absorbed queries a row, q [B, H, R+P], over all its spans together.
 
     `parts`: at least `splits` of the longest span, fixed when a graph is captured. `most`: parts of a sequence at most,
-    then as many as `parts`. Returns (o float32 [B, H, R], lse float32 [B, H]).
+    then as many as `parts`. `settled`: what wrote the latents of all tokens but each row's last has ended, so a GPU may
+    read them while the kernels in front still run. Returns (o float32 [B, H, R], lse float32 [B, H]).
     """
     q = q.contiguous()
     if q.data_ptr() % 16:  # pages are addressed by their distance from q, a multiple of 16 bytes
@@ -94,7 +96,8 @@ def attend_spans(
     partial_lse = torch.empty(slots, rows, dtype=torch.float32, device=q.device)
     for number, span in enumerate(spans):
         launch = _launch_of(q, rank, span)
-        launch(q, span, partial, partial_lse, number * parts, parts, min(most, SPLITS), scale * 1.4426950408889634)
+        how = (number * parts, parts, min(most, SPLITS), scale * 1.4426950408889634, settled)
+        launch(q, span, partial, partial_lse, *how)
     o = torch.empty(batch, heads, rank, dtype=torch.float32, device=q.device)
     lse = torch.empty(batch, heads, dtype=torch.float32, device=q.device)
     block, together = min(32, triton.next_power_of_2(rank)), triton.next_power_of_2(slots)
@@ -116,7 +119,7 @@ def _launch_of(q: Tensor, rank: int, span: Span) -> Callable[..., None]:
 
 
 def _launch(
-    q: Tensor, span: Span, o: Tensor, lse: Tensor, slot: int, parts: int, most: int, scale: float
+    q: Tensor, span: Span, o: Tensor, lse: Tensor, slot: int, parts: int, most: int, scale: float, _settled: bool
 ) -> None:  # fmt: skip
     """Parts of a span's sequences into o [slots, B*H, R] and lse [slots, B*H], from `slot` on."""
     _, heads, width = q.shape

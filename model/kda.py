@@ -75,11 +75,11 @@ class KDA(nn.Module):
 
     def step(
         self, qkv: Tensor, raw: Tensor, gate: Tensor, beta: Tensor, tail: Tensor, recurrent: Tensor,
-        in_place: bool = False,
+        in_place: bool = False, settled: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One token of each of B documents between the projections; arguments and results as `kda_decode.decode`'s."""
         weights = DecodeWeights(self.conv, self.a_log, self.dt_bias, self.norm, self.eps)
-        return decode(qkv, raw, gate, beta, weights, tail, recurrent, in_place)
+        return decode(qkv, raw, gate, beta, weights, tail, recurrent, in_place, settled)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, self.dim))

@@ -81,7 +81,8 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
             yield kda_pass_triton.segment_kernel, {**shape, "SLICE": columns}, passing, {}
             join = {"K": dim, "V": dim, "SLICE": columns}
             yield kda_pass_triton.join_kernel, join, {"num_warps": 8}, {}
-        yield kda_decode_triton.decode_kernel, {"K": dim, "W": 4, "OVERLAP": True}, {"num_warps": dim // 32}, {}
+        step = {"K": dim, "W": 4, "SETTLED": True, "OVERLAP": True}
+        yield kda_decode_triton.decode_kernel, step, {"num_warps": dim // 32}, {}
     constants = {"WIDTH": 12_288, "STRIDE": 12_576, "W": 4, "TOKENS": conv_triton.TOKENS,
                  "CHANNELS": conv_triton.CHANNELS}  # fmt: skip
     yield conv_triton.conv_kernel, constants, {"num_warps": 4}, {}
@@ -149,8 +150,9 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
     own = {f"{name}_desc": f"tensordesc<bf16[1,1,{height},{width}],{layout!r}>" for name, width in (
         ("half", 256), ("shared", 64),
     )}  # fmt: skip
+    own["q_desc"] = f"tensordesc<bf16[1,1,32,64],{layout!r}>"
     shape = {"HEADS": 32, "RANK": 512, "SHARED": 64, "PAGE": 4096, "ROWS": mla_decode_gluon_triton.ROWS,
-             "TILE": height, "STAGES": mla_decode_gluon_triton.STAGES, "OVERLAP": True}  # fmt: skip
+             "TILE": height, "STAGES": mla_decode_gluon_triton.STAGES, "SETTLED": True, "OVERLAP": True}  # fmt: skip
     yield mla_decode_gluon_triton.partial_kernel, shape, {"num_warps": 4}, types | own | {"o_ptr": "*fp32"}
     shape = {"RANK": 512, "SHARED": 64, "PAGE": 4096, "BLOCK_RANK": 512, "BLOCK_SHARED": 64, "OVERLAP": True}
     yield mla_append_triton.append_kernel, shape, {"num_warps": 4}, types

@@ -102,6 +102,13 @@ def test_a_document_does_not_depend_on_its_neighbours() -> None:
         assert all(torch.equal(x[n], z[0]) for x, z in zip(together, kda_decode.decode(**row), strict=True))
 
 
+@pytest.mark.usefixtures("triton")
+def test_what_is_settled_may_be_read_early_and_is_the_same() -> None:
+    given, other = (draw(BATCHES[-1], *SHAPES[0]) for _ in range(2))
+    for x, z in zip(kda_decode.decode(**given), kda_decode.decode(**other, settled=True), strict=True):
+        assert torch.equal(x, z)
+
+
 if ON_GPU:
 
     @pytest.mark.usefixtures("triton")

@@ -57,3 +57,12 @@ if ON_GPU:
         for row in (0, 1, 30):
             alone, _ = attend_spans(q[row : row + 1], [spans_of([latents], [[0]])], rank, SCALE, parts)
             assert torch.equal(alone[0], together[row])
+
+    @pytest.mark.parametrize("length", [1, 64, 65, 20000])
+    @pytest.mark.parametrize("tokens", [1, 5])
+    def test_what_is_settled_may_be_read_early_and_is_the_same(length: int, tokens: int) -> None:
+        heads, rank, shared = PUBLISHED
+        latents, q = draw(length, rank + shared, seed=1), draw(tokens, heads, rank + shared)
+        span = spans_of([latents], [list(range(tokens))])
+        found = [attend_spans(q, [span], rank, SCALE, splits(length), settled=settled) for settled in (False, True)]
+        assert all(torch.equal(x, z) for x, z in zip(*found, strict=True))
