@@ -81,7 +81,7 @@ def results(
     _up[(slots + blocks * pieces, triton.cdiv(inner, BLOCK))](
         x, *_parts(gate_up), *_parts(shared[0]), act, weights, *facts,
         TOP_K=top_k, PIECES=pieces, PLANNED=tokens > 1, FORM=form, BLOCK_T=COLUMNS, BLOCK=BLOCK, BLOCK_K=STEP[form],
-        EVEN=width % STEP[form] == 0, **bits, **TILES, **together,
+        EVEN=width % STEP[form] == 0, ASK=can_be_asked_for(shared[0]), **bits, **TILES, **together,
     )  # fmt: skip
     _down[(slots + blocks, triton.cdiv(width, DOWN_BLOCK))](
         act, *_parts(down), *_parts(shared[1]), out, *facts,
@@ -107,6 +107,12 @@ def most_slots(tokens: int, top_k: int, experts: int) -> int:
     pairs = tokens * top_k
     used = min(experts, pairs)
     return min(used * triton.cdiv(tokens, COLUMNS), used + (pairs - used) // COLUMNS)
+
+
+def can_be_asked_for(weight: Weights) -> bool:
+    """Whether rows of these values begin and end at multiples of 16 bytes, as the GPU's way into its cache has it."""
+    values = _parts(weight)[0]
+    return values.is_contiguous() and values.shape[-1] * values.element_size() % 16 == 0 and values.data_ptr() % 16 == 0
 
 
 def _parts(weight: Weights) -> tuple[Tensor, Tensor, Tensor]:
@@ -218,7 +224,7 @@ def _stream(
 
 @triton.jit
 def _ask(values_ptr, first, row, rows, depth, FORM: tl.constexpr, OVERLAP: tl.constexpr):
-    """Rows of weights on their way into the cache."""
+    """Rows of weights on their way into the cache, where they `can_be_asked_for`."""
     long = depth // 2 if FORM == "int4" else depth
     ask(values_ptr + (first + row) * long, long * (values_ptr.dtype.element_ty.primitive_bitwidth // 8), row < rows,
         OVERLAP)  # fmt: skip
@@ -230,7 +236,7 @@ def _up(
     listed_ptr, filled_ptr, pairs_ptr, tokens, slots, width, inner, pairs,
     TOP_K: tl.constexpr, PIECES: tl.constexpr, PLANNED: tl.constexpr, FORM: tl.constexpr,
     BLOCK_T: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, EVEN: tl.constexpr, BITS: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    ASK: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """BLOCK numbers of the activation of a slot's tokens, or of BLOCK_T tokens in one piece of the shared expert."""
     let_next(OVERLAP)
@@ -259,9 +265,9 @@ def _up(
         rows = 2 * inner * PIECES
         first = tl.full([], 0, tl.int64)
         ends = tl.where(gate_row < inner, piece * inner + gate_row, rows)
-        # These rows are read whatever the router chooses.
-        _ask(shared_ptr, first, ends, rows, width, FORM, OVERLAP)
-        _ask(shared_ptr, first, ends + inner * PIECES, rows, width, FORM, OVERLAP)
+        if ASK:  # these rows are read whatever the router chooses
+            _ask(shared_ptr, first, ends, rows, width, FORM, OVERLAP)
+            _ask(shared_ptr, first, ends + inner * PIECES, rows, width, FORM, OVERLAP)
         wait(OVERLAP)
         gate, up = _stream(shared_ptr, shared_scale_ptr, shared_zero_ptr, first, ends, inner * PIECES, x_row, is_x,
                            rows, width, True, FORM, BLOCK_K, EVEN, BITS)  # fmt: skip

@@ -195,7 +195,8 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         scale = ONE[weight]
         own = {"gate_up_ptr": weight, "down_ptr": weight, "shared_ptr": weight, "scale_ptr": scale,
                "shared_scale_ptr": scale}  # fmt: skip
-        yield moe_few_triton._up, shape | {"TOP_K": 8, "BLOCK": moe_few_triton.BLOCK}, moe_few_triton.TILES, types | own
+        up = shape | {"TOP_K": 8, "BLOCK": moe_few_triton.BLOCK, "ASK": True}
+        yield moe_few_triton._up, up, moe_few_triton.TILES, types | own
         yield moe_few_triton._down, shape | {"BLOCK": moe_few_triton.DOWN_BLOCK}, moe_few_triton.TILES, types | own
 
 

@@ -16,8 +16,8 @@ from tests.bench.timing import copy_speed, graphed_milliseconds, matmul_speed
 from tests.kernels.device import ON_GPU
 
 STAGES = {
-    "experts": r"^_grouped|^_combine|^_up$|^_down$|^_add_up$|^_plan$|^_quantize",
-    "router": r"^_logits|^_choose|^_count|^_put|^_cut",
+    "experts": r"^_grouped|products_kernel|^_combine|^_up$|^_down$|^_add_up$|^_plan$|^_quantize",
+    "router": r"^_logits|^_add_norm_logits|^_choose|^_count|^_put|^_cut",
     "attention": r"attend|^_?partial|^_join|^append",
     "KDA": r"chunk_kernel|pass_kernel|segment_kernel|join_kernel|decode_kernel|conv_kernel",
     "norms": r"norm_kernel",

@@ -6,8 +6,8 @@ from itertools import product
 import pytest
 import torch
 
-from kernels.moe_few_triton import COLUMNS, mixture, most_slots
-from kernels.quant import Fp8
+from kernels.moe_few_triton import COLUMNS, can_be_asked_for, mixture, most_slots
+from kernels.quant import Fp8, Int4
 from tests.kernels.device import DEVICE, ON_GPU
 from tests.kernels.experts import Mixture, draw
 
@@ -43,6 +43,20 @@ def test_widths_that_fill_no_tile(shape: Shape) -> None:
     inputs = draw(*shape, "bf16", DTYPE)
     exact = inputs.exact()
     assert (mixture(*inputs.arguments()).double() - exact).norm() <= TOLERANCE * exact.norm()
+
+
+def test_only_rows_at_multiples_of_16_bytes_are_asked_for_ahead() -> None:
+    """A GPU that is asked for another row stops with "misaligned address"."""
+    values = torch.zeros(8, 320, dtype=torch.bfloat16, device=DEVICE)
+    assert can_be_asked_for(values)
+    assert not can_be_asked_for(values.reshape(-1)[:2400].reshape(8, 300))
+    assert not can_be_asked_for(values.reshape(-1)[4:324].reshape(1, 320))
+    assert not can_be_asked_for(values[:, :160])
+    scale = torch.ones(1, 5, device=DEVICE)
+    assert can_be_asked_for(Fp8(values.view(torch.float8_e4m3fn), scale))
+    assert not can_be_asked_for(Fp8(values.view(torch.float8_e4m3fn).reshape(-1)[:2400].reshape(8, 300), scale))
+    assert can_be_asked_for(Int4(values.view(torch.uint8), scale, scale))
+    assert not can_be_asked_for(Int4(values.view(torch.uint8).reshape(-1)[:800].reshape(8, 100), scale, scale))
 
 
 def test_experts_nobody_chose_are_not_read() -> None:
