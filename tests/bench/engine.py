@@ -8,6 +8,7 @@ Off a GPU it is a dry run at tiny sizes: every line of it runs, and nothing is m
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from kernels.moe import route
+from kernels.norm import add_rms_norm
 from kernels.quant import Form
 from model.chat import ChatTemplate
 from model.config import KimiConfig
@@ -26,6 +28,7 @@ from model.moe import MoE
 from model.sampling import Next
 from model.state import MLAState, ModelState
 from model.tokenizer import load_tokenizer
+from model.transformer import Transformer
 from tests.bench import engine_parity, engine_resume, engine_stages, synthetic
 from tests.bench.timing import ceilings, copy_speed
 from tests.checkpoints import write_tokenizer
@@ -191,20 +194,46 @@ def decode(engine: Engine, states: Sequence[ModelState]) -> tuple[float, list[in
     """Median seconds of a step, its token chosen and on the host; how many experts each layer's first step reads."""
     engine = replace(engine, desk=Desk(engine.model))  # without graphs yet: a graph's layers cannot be listened to
     forks = [state.fork() for state in states]
-    used: list[int] = []
-    hooks = [moe.register_forward_pre_hook(lambda moe, given: used.append(_distinct(cast(MoE, moe), given[0])))
-             for moe in engine.model.modules() if isinstance(moe, MoE)]  # fmt: skip
     spent: list[float] = []
     with torch.no_grad(), engine.side_by_side(engine.empty(), forks, STEPS + 4) as rows:
-        following: Next = rows.step([5 + n for n in range(len(forks))])  # the first step is no graph yet
-        for hook in hooks:
-            hook.remove()
+        with listening(engine.model) as used:  # the first step is no graph yet
+            following: Next = rows.step([5 + n for n in range(len(forks))])
         for n in range(STEPS + 3):
             begun = time.perf_counter()
             following = rows.step(following.likeliest)
             if n > 2:  # captured, and warm
                 spent.append(time.perf_counter() - begun)
     return sorted(spent)[len(spent) // 2], used
+
+
+@contextmanager
+def listening(model: Transformer) -> Iterator[list[int]]:
+    """How many experts each layer reads, a number for each time it is gone through, by itself or with the norm before
+    it."""
+    used: list[int] = []
+
+    def alone(moe: MoE) -> Callable[..., Tensor]:
+        def forward(x: Tensor, apart: bool = False) -> Tensor:
+            used.append(_distinct(moe, x))
+            return MoE.forward(moe, x, apart)
+
+        return forward
+
+    def normed(moe: MoE) -> Callable[..., tuple[Tensor, Tensor]]:
+        def after(x: Tensor, delta: Tensor, norm: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+            used.append(_distinct(moe, add_rms_norm(x, delta, norm, eps)[1]))
+            return MoE.after(moe, x, delta, norm, eps)
+
+        return after
+
+    layers = [moe for moe in model.modules() if isinstance(moe, MoE)]
+    for moe in layers:
+        vars(moe).update(forward=alone(moe), after=normed(moe))
+    try:
+        yield used
+    finally:
+        for moe in layers:
+            del vars(moe)["forward"], vars(moe)["after"]
 
 
 def read(engine: Engine, thousands: int, seed: int = 0) -> ModelState:

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from kernels import linear
+from model import decode
 from model.config import KimiConfig
 from model.engine import Engine
 from model.transformer import Transformer
+from tests import checkpoints
 from tests.bench import engine, engine_parity, engine_resume, engine_stages, synthetic
 
 
@@ -23,7 +26,8 @@ def test_operations_are_those_counted_for_the_real_shape() -> None:
 
 def test_stages_know_the_kernels_by_name() -> None:
     named = {
-        "_grouped": "experts", "_up": "experts", "_choose": "router", "attend_kernel": "attention",
+        "_grouped": "experts", "products_kernel": "experts", "_up": "experts", "_choose": "router",
+        "_add_norm_logits": "router", "attend_kernel": "attention",
         "_partial": "attention",
         "append_kernel": "attention", "chunk_kernel": "KDA", "decode_kernel": "KDA", "norm_kernel": "norms",
         "rows_kernel": "matrices", "unabsorb_kernel": "matrices", "pair_kernel": "matrices",
@@ -67,6 +71,23 @@ def test_a_part_that_fails_does_not_lose_those_behind_it(monkeypatch: pytest.Mon
         lines.extend(line for line in engine.run())
     assert lines.index("a row") < lines.index("another row")
     assert any("short stopped" in line and "RuntimeError: out of something" in line for line in lines)
+
+
+@pytest.mark.parametrize("rows", [1, decode.FEW + 1])
+def test_experts_of_a_step_are_counted_whichever_way_it_takes(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    monkeypatch.setattr(linear, "FEW_ON_GPU", 0)  # thousands of programs, in the interpreter
+    linears = checkpoints.PUBLISHED["linear_attn_config"]
+    few_heads = {**linears, "num_heads": 2, "head_dim": 64, "kda_layers": [1, 2], "full_attn_layers": []}
+    smaller = {"hidden_size": 64, "moe_intermediate_size": 32, "num_experts_per_token": 2}
+    monkeypatch.setattr(engine, "SMALL", engine.SMALL | smaller | {"linear_attn_config": few_heads})
+    built = engine.build(2, 16, "bf16")
+    states = [built.read(built.empty(), engine.tokens(6, seed).tolist()) for seed in range(rows)]
+    plain = engine.decode(built, states)[1]
+    monkeypatch.setenv("ONCEREAD_KERNELS", "triton")
+    monkeypatch.setattr(engine, "STEPS", 1)
+    assert engine.decode(built, states)[1] == plain
+    assert len(plain) == 1
+    assert plain[0] == 2 if rows == 1 else 2 < plain[0] <= 16
 
 
 def test_every_token_of_a_text_is_compared() -> None:
