@@ -77,11 +77,10 @@ def write_tensors(
 ) -> None:
     """Make these the block's tensors, in place of any it has."""
     session.execute(delete(TensorRow).where(TensorRow.block_id == row.id))
-    row.bytes = 0
-    for name, tensor in tensors.items():
-        columns = rows.pack(name, tensor, encoding)
-        row.bytes += columns["length"]
-        session.execute(insert(TensorRow).values(block_id=row.id, **columns))
+    packed = [{"block_id": row.id, **rows.pack(name, tensor, encoding)} for name, tensor in tensors.items()]
+    row.bytes = sum(columns["length"] for columns in packed)
+    if packed:  # at once: a statement for each row took a third of the time in which a state was saved
+        session.execute(insert(TensorRow), packed)
 
 
 def chain(session: Session, id: int) -> list[BlockRow]:

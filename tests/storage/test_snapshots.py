@@ -109,6 +109,13 @@ def test_going_on_keeps_the_pages_and_drops_the_end_before(database: Database, d
     assert _same(snapshots.load(second.id), _whole("abcdefghij"))
 
 
+def test_a_state_all_of_whose_tensors_are_in_pages(database: Database, document: Document) -> None:
+    snapshots = Snapshots(database)
+    saved = snapshots.save(document.id, MAKER, [_page(0, "abcd")], Piece("abcd", 4, {}), True)
+    assert _same(snapshots.load(saved.id), dict(_page(0, "abcd").tensors))
+    assert not any(verdict.damaged for verdict in snapshots.verify())
+
+
 def test_checkpoints_stay_where_they_are_kept(database: Database, document: Document) -> None:
     snapshots = Snapshots(database)
     for text in ("abcd", "abcdef", "abcdefgh", "abcdefghij"):
