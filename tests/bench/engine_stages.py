@@ -30,14 +30,14 @@ FAR = 131_072 if ON_GPU else 512
 
 
 def run(engine: Engine) -> Iterator[str]:
-    """A chunk at the start, one behind 128k, a step alone and of 32 rows; then ways to multiply 32 tokens."""
+    """A chunk at the start, one behind 128k, a step alone, of 8 and of 32 rows; then ways to multiply 32 tokens."""
     from tests.bench import engine as bench
 
     near, far = bench.tokens(CHUNK).tolist(), bench.tokens(FAR, seed=1).tolist()
     behind = engine.read(engine.empty(), far)
     yield from table(f"a chunk of {CHUNK:,} at the start", lambda: engine.read(engine.empty(), near), engine, CHUNK, 0)
     yield from table(f"a chunk behind {FAR:,}", lambda: engine.read(behind, near), engine, CHUNK, FAR)
-    for rows in (1, bench.BATCHES[-1]):
+    for rows in (1, *bench.BATCHES):
         states = [engine.read(behind, [5 + n]) for n in range(rows)]
         with torch.no_grad(), engine.side_by_side(behind, states, 16) as place:
             following = place.step([7] * rows)
