@@ -11,7 +11,7 @@ import numpy as np
 
 from model.training import near_miss
 from model.training.pools import Pools, Row
-from model.training.quotes import sentences, without, words
+from model.training.quotes import sentences, words
 from model.training.teacher import IM_END, IM_START
 
 ASK = "{context}\n\nWrite a question that is answered by: {answer}"
@@ -115,7 +115,7 @@ def example(pools: Pools) -> tuple[str, str, int, int] | None:
         missed = near_miss.make(question, passage, pools.names[row["doc"]], source)
         return (missed, passage, -1, -1) if missed else None
     if kind < 0.75 * UNANSWERABLE:
-        cut = without(passage, [answer])
+        cut = without(passage, answer)
         return (question, cut, -1, -1) if len(cut) > 60 else None
     if kind < UNANSWERABLE:
         other = _alike(row, pools, source)
@@ -129,6 +129,11 @@ def place(passage: str, question: str, answer: str) -> int:
     asked = words(question)
     best = max((s for s in sentences(passage) if answer in s), key=lambda s: len(words(s) & asked), default="")
     return passage.find(best) + best.find(answer) if best else passage.find(answer)
+
+
+def without(passage: str, answer: str) -> str:
+    """A passage without the sentences that hold an answer."""
+    return " ".join(s for s in sentences(passage) if answer.lower() not in s.lower())
 
 
 def _alike(row: Row, pools: Pools, source: random.Random) -> str | None:

@@ -17,9 +17,9 @@ from model.training.data import rows
 FILES = {"qa-squad-train": 0.3, "qa-shifts": 0.22, "qa-fairytale": 0.34, "qa-textbook": 0.06, "qa-misc": 0.05,
          "qa-code": 0.03}
 """Question files and how often a passage comes from each."""
-WRITTEN = 0.15
-"""The same for questions of `writing`, where there are any; a third lost more than it gave. They take it from all files
-but FairytaleQA's, since nobody writes questions about feelings and reasons."""
+WRITTEN = 0.33
+"""The same for questions of `writing`, where there are any. They take it from all files but FairytaleQA's, since nobody
+writes questions about feelings and reasons."""
 KEPT = "qa-fairytale"
 CONTESTED = 0.4
 """How often a passage from there is one that has questions without an answer, too, where there are any."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 LONGEST = 200
 LONGEST_WHOLE = 400
@@ -61,9 +60,3 @@ def quote_for(context: str, question: str, answer: str, whole: bool = False) -> 
     if len(words(best) & said) * 2 < len(said) and len(shared) < 3:
         return None
     return trim(best, answer)
-
-
-def without(passage: str, answers: Iterable[str]) -> str:
-    """A passage without the sentences that hold one of some answers."""
-    low = [answer.lower() for answer in answers]
-    return " ".join(s for s in sentences(passage) if not any(answer in s.lower() for answer in low))

@@ -11,14 +11,12 @@ import random
 from model.training import calls, clozes
 from model.training.asking import Asker
 from model.training.pools import Row
-from model.training.quotes import sentences, without, words
+from model.training.quotes import sentences, words
 from model.training.tasks import Turn
 
 UNANSWERABLE = 0.28
 NEAR_MISS = 0.6
 """How often an unanswerable question is a near miss. The question it was made from follows or goes before."""
-LACKING = 0.4
-"""How often the evidence of the others has a window of their own passage, cut around the sentences that answer."""
 HARD = 0.25
 """How often a row whose passage has questions without an answer gives way to one of them, or comes beside it."""
 MISLED = 0.08
@@ -57,23 +55,12 @@ class Shown:
             if missed:
                 both = [self.showing(missed, [right, *wrong]), self.showing(turn, [right, *wrong])]
                 return self.random.sample(both, self.random.choice((1, 2)))
-            if self.random.random() < LACKING:
-                wrong = [*self.lacking(row, most), *wrong[1:]]
             wrong = wrong or self.misleading(row, near, 1, most)
             return [self.showing(self.asker.refusing(row["question"], row["id"]), wrong)] if wrong else []
         if self.random.random() < OPTIONS:
             turn = self.with_options(turn, row)
         turn = self.showing(turn, [right, *wrong])
         return [self.misled(turn, quote) if kind > 1 - MISLED else turn]
-
-    def lacking(self, row: Row, most: int) -> list[str]:
-        """A window of what is left of a row's passage without the sentences that hold an answer, where it looks most
-        like one; none where the answer is in words of its own."""
-        if not any(answer in row["context"] for answer in row["answers"]):
-            return []
-        rest, asked = without(row["context"], row["answers"]), words(row["question"])
-        near = max(sentences(rest), key=lambda s: len(words(s) & asked), default="")
-        return [window(rest, near, self.random, most)] if near else []
 
     def hard(self, row: Row, most: int) -> tuple[Turn, list[str]] | None:
         """A refusal of a question that a row's passage is known not to answer, and the part of the passage that looks

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.training import lessons, quotes
+from model.training import lessons
 from model.training.data import plain_tokenizer
 from model.training.pools import Pools
 from model.training.reader import read_tokenizer
@@ -76,4 +76,4 @@ def test_lessons_in_reading_are_saved_as_tokens(tmp_path: Path) -> None:
 def test_an_answer_that_stands_twice_is_taken_where_the_question_points() -> None:
     passage = "In 1821 it rained. The mill was built in 1821."
     assert lessons.place(passage, "When was the mill built?", "1821") == passage.rfind("1821")
-    assert quotes.without(passage, ["rained", "snowed"]) == "The mill was built in 1821."
+    assert lessons.without(passage, "rained") == "The mill was built in 1821."

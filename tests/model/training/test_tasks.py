@@ -89,16 +89,6 @@ def test_questions_with_evidence_that_lacks_the_answer_are_refused(tmp_path: Pat
     assert 0.1 < sum(turn.reply == prompts.NOT_FOUND for turn in turns) / len(turns) < 0.4
 
 
-def test_what_is_left_of_a_passage_without_its_answer_may_be_shown(tmp_path: Path) -> None:
-    shown = Builder(corpus(tmp_path), FORM, seed=3).evidence
-    row = {"context": TEXT, "question": "When was the mill built?", "answers": ["1821"], "doc": "mill", "id": "r1"}
-    (left,) = shown.lacking(row, LONGEST_WINDOW)
-    assert "1821" not in left
-    assert left in TEXT.replace("\n", " ")
-    assert shown.lacking(row | {"answers": ["in a year of rain"]}, LONGEST_WINDOW) == []
-    assert shown.lacking(row | {"context": "It was 1821."}, LONGEST_WINDOW) == []
-
-
 def test_short_windows_hold_what_they_are_about_and_little_else() -> None:
     text = " ".join(f"The mill of number {n} was built by somebody in the year {1800 + n}." for n in range(30))
     inside = sentences(text)[7]
