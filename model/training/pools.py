@@ -14,10 +14,10 @@ from typing import Any
 from model.training import near_miss
 from model.training.data import rows
 
-FILES = {"qa-squad-train": 0.3, "qa-shifts": 0.22, "qa-fairytale": 0.34, "qa-textbook": 0.06, "qa-misc": 0.05,
-         "qa-code": 0.03}
+FILES = {"qa-squad-train": 0.34, "qa-shifts": 0.26, "qa-fairytale": 0.22, "qa-textbook": 0.08, "qa-misc": 0.06,
+         "qa-code": 0.04}
 """Question files and how often a passage comes from each."""
-WRITTEN = 0.33
+WRITTEN = 0.12
 """The same for questions of `writing`, where there are any. They take it from all files but FairytaleQA's, since nobody
 writes questions about feelings and reasons."""
 KEPT = "qa-fairytale"

@@ -1,17 +1,20 @@
 """The trained module is Kimi Linear: equal to our engine's model (and to transformers': tests/oracle)."""
 
+import json
 from pathlib import Path
 
 import torch
 
 from model.config import KimiConfig
 from model.state import ModelState
-from model.training.export import bits_of, export, load_export
+from model.training.data import plain_tokenizer
+from model.training.export import bits_of, export, load_export, write_tokenizer
 from model.training.packing import make_pack
 from model.training.student import balance
 from model.weights import load
 from tests.model.training.tiny import student
 
+MINI = Path(__file__).parents[3] / "model" / "mini"
 IDS = torch.randint(0, 320, (24,), generator=torch.Generator().manual_seed(3))
 
 
@@ -35,6 +38,12 @@ def test_export_is_read_by_our_engines_model_and_by_ourselves(tmp_path: Path) ->
                 p.copy_(p.bfloat16())  # the loader's values: what a matrix on the grid is worth in bf16
         expected = mine(IDS, make_pack([24])) @ mine.embed.T
     assert torch.allclose(logits, expected, atol=2e-3)
+
+
+def test_what_stands_beside_exported_weights_is_what_is_shipped(tmp_path: Path) -> None:
+    write_tokenizer(plain_tokenizer(MINI / "tokenizer.json"), tmp_path)
+    for name in ("generation_config.json", "tokenizer_config.json"):
+        assert json.loads((tmp_path / name).read_text()) == json.loads((MINI / name).read_text())
 
 
 def test_balance_lowers_the_busy_and_lifts_the_idle() -> None:
