@@ -16,9 +16,10 @@ FEW_ON_GPU = 8
 FEW_PAIRS_ON_GPU = 64
 """Up to this many tokens two narrow matrices on a GPU are one launch: it takes as long as a launch takes."""
 
-FEW = 4
-"""Up to this many tokens the packed form is faster: for 1856 x 576 on one Zen 4 core 58 against 94 us with one token,
-103 against 113 with four, 201 against 149 with eight (2026-11-25)."""
+FEW = {torch.bfloat16: 4, torch.float32: 12}
+"""Up to this many tokens the packed form is faster. In bfloat16, for 1856 x 576 on one Zen 4 core: 58 against 94 us
+with one token, 103 against 113 with four, 201 against 149 with eight (2026-11-25). In float32, for 1152 x 576 on two
+cores with AVX2: 99 against 355 us with one, 273 against 488 with eight, 447 against 525 with twelve (2026-11-26)."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,10 @@ class Packed:
     digits: tuple[tuple[Tensor, Tensor], ...]
 
     def times(self, x: Tensor, weight: Tensor, expert: int | None = None) -> Tensor:
-        """x [T, D] times the matrix [O, D] (an expert's of [E, O, D]) of which this holds the first rows -> [T, O]."""
-        multiply, x = torch.ops.aten._weight_int4pack_mm_for_cpu, x.contiguous()
-        products = [multiply(x, levels, self.group, scale_zero) for levels, scale_zero in self.digits]
+        """x [T, D] times the matrix [O, D] (an expert's of [E, O, D]) of which this holds the first rows -> [T, O]. Of
+        float32, too, in bfloat16: the kernel is fast in nothing else."""
+        multiply, given = torch.ops.aten._weight_int4pack_mm_for_cpu, x.to(torch.bfloat16).contiguous()
+        products = [multiply(given, levels, self.group, scale_zero).to(x.dtype) for levels, scale_zero in self.digits]
         product = products[0] if len(products) == 1 else torch.add(*products)
         if self.rows == weight.shape[-2]:
             return product
@@ -76,6 +78,12 @@ class Weight(nn.Parameter):
         return leading
 
 
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this processor multiplies a few tokens of such numbers faster by packed matrices: PyTorch's kernel is
+    written for AVX2 and AVX-512, and plain loops elsewhere."""
+    return dtype in FEW and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+
+
 def pack(grids: Sequence[Grid]) -> Packed | None:
     """The rows of grids of one form, as many as a multiple of 16; None if that is none."""
     rows = sum(len(grid.q) for grid in grids) // 16 * 16
@@ -104,7 +112,7 @@ def _digits(grid: Grid) -> list[tuple[Tensor, Tensor]]:
 
 def linear(x: Tensor, weight: Tensor, expert: int | None = None) -> Tensor:
     """x [T, D], weight [O, D] -> [T, O]; with `expert`, weight is [E, O, D] and its matrix of that number is meant."""
-    if x.shape[0] <= FEW and isinstance(weight, Weight) and (packed := weight.packed):
+    if isinstance(weight, Weight) and x.shape[0] <= FEW.get(x.dtype, 0) and (packed := weight.packed):
         return packed[expert or 0].times(x, weight, expert)
     matrix = weight if expert is None else weight[expert]
     if 0 < x.shape[0] <= FEW_ON_GPU and x.dtype != torch.float64 and backend.use_triton(x):

@@ -68,9 +68,14 @@ def extend(o: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, scale: float
 
     o [H, T, V] and lse [H, T], float32 or wider, q [H, T, K], k [H, S, K], v [H, S, V] -> (o, lse).
     """
-    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.cpu._is_amx_tile_supported():
+    if _by_products(q):
         return _extend_bfloat16(o, lse, q, k, v, scale)
     return merge(o, lse, *attend(q, k, v, scale, causal=False))
+
+
+def _by_products(q: Tensor) -> bool:
+    """Whether q meets more keys by bfloat16 products instead of PyTorch's fused kernel."""
+    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.cpu._is_amx_tile_supported()
 
 
 def _extend_bfloat16(o: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -154,16 +159,18 @@ def attend_latents(q: Tensor, latents: Tensor, rank: int, scale: float) -> tuple
     """
     heads, tokens, width = q.shape
     rows = q.reshape(1, heads * tokens, width)
-    o, lse = attend(rows, latents[None], latents[None, :, :rank], scale, causal=False)
-    return o.reshape(heads, tokens, rank), lse.reshape(heads, tokens)
+    o, lse = attend(rows, latents[None], latents[None], scale, causal=False)  # values as wide as keys need no copy
+    return o[..., :rank].reshape(heads, tokens, rank), lse.reshape(heads, tokens)
 
 
 def extend_latents(
     o: Tensor, lse: Tensor, q: Tensor, latents: Tensor, rank: int, scale: float
 ) -> tuple[Tensor, Tensor]:
     """`extend` of absorbed queries over more latents: o [H, T, R], lse [H, T], q [H, T, R+P], latents [S, R+P]."""
+    if not _by_products(q):
+        return merge(o, lse, *attend_latents(q, latents, rank, scale))
     flat_o, flat_lse, rows = (x.reshape(1, -1, *x.shape[2:]) for x in (o, lse, q))
-    extended, total = extend(flat_o, flat_lse, rows, latents[None], latents[None, :, :rank], scale)
+    extended, total = _extend_bfloat16(flat_o, flat_lse, rows, latents[None], latents[None, :, :rank], scale)
     return extended.view_as(o), total.view_as(lse)
 
 

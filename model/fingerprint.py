@@ -17,6 +17,9 @@ of a state."""
 EXPERTS = {("triton", "fp8"): "fp8/2"}
 """The same for experts of one form alone, where their arithmetic is no longer its first."""
 
+NUMBERS = {("reference", torch.float32): "torch.float32/2"}
+"""The same for numbers of one type alone, where their arithmetic is no longer its first."""
+
 WHOLE = 2 << 30
 """Files up to this many bytes are hashed whole; of larger ones the first MiB of every 64."""
 
@@ -37,8 +40,9 @@ def form_of_kernels(device: torch.device) -> str:
 def fingerprint(folder: Path, dtype: torch.dtype, device: torch.device, form: Form = "bf16") -> str:
     """32 hex digits over config.json, the weight files, the dtype, the kind of device, the arithmetic and the experts'
     form."""
-    name = EXPERTS.get((form_of_kernels(device), form), form)
-    numbers = str(dtype) if form == "bf16" else f"{dtype} {name}"
+    kernels = form_of_kernels(device)
+    numbers, name = NUMBERS.get((kernels, dtype), str(dtype)), EXPERTS.get((kernels, form), form)
+    numbers = numbers if form == "bf16" else f"{numbers} {name}"
     digest = hashlib.sha256(f"{arithmetic(device)} {numbers} {device.type}".encode())
     digest.update((folder / "config.json").read_bytes())
     for file in shards(folder):

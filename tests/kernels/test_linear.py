@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.linear import FEW, Weight, linear
+from kernels.linear import FEW, Weight, can_pack, linear
 from kernels.quant import Grid
 from model.quantize import quantize
 
@@ -34,9 +34,11 @@ def test_rows_that_lie_apart_in_memory() -> None:
     torch.testing.assert_close(linear(x, weight), x @ weight.t())
 
 
-def kept(*pieces: tuple[int, Grid] | torch.Tensor, experts: int | None = None) -> Weight:
+def kept(
+    *pieces: tuple[int, Grid] | torch.Tensor, experts: int | None = None, dtype: torch.dtype = torch.bfloat16
+) -> Weight:
     """A matrix put together from grids and plain rows, which knows its grids."""
-    values = torch.cat([piece if isinstance(piece, torch.Tensor) else piece[1].values() for piece in pieces])
+    values = torch.cat([piece if isinstance(piece, torch.Tensor) else piece[1].values(dtype) for piece in pieces])
     weight = Weight(values if experts is None else values.unflatten(0, (experts, -1)), requires_grad=False)
     for piece in pieces:
         if not isinstance(piece, torch.Tensor):
@@ -55,15 +57,23 @@ def off_by(found: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> float:
     return float((found.double() - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("tokens", [1, FEW, FEW + 1])
+@pytest.mark.parametrize(("dtype", "tokens"), [(dtype, n) for dtype, few in FEW.items() for n in (1, few, few + 1)])
 @pytest.mark.parametrize(("bits", "group"), [(4, 32), (4, 64), (4, 128), (8, 64)])
-def test_a_packed_matrix_multiplies_as_before(tokens: int, bits: int, group: int) -> None:
-    weight = kept((0, grid(48, 256, bits, group)))
-    x = torch.randn(tokens, 256).bfloat16()
-    plain = x @ weight.t()
-    assert off_by(linear(x, weight), x, weight) < 5e-3
-    assert torch.equal(linear(x, weight), plain) == (tokens > FEW)
+def test_a_packed_matrix_multiplies_as_before(tokens: int, dtype: torch.dtype, bits: int, group: int) -> None:
+    weight = kept((0, grid(48, 256, bits, group)), dtype=dtype)
+    x = torch.randn(tokens, 256).to(dtype)
+    plain, found = x @ weight.t(), linear(x, weight)
+    assert found.dtype == dtype
+    assert off_by(found, x, weight) < 5e-3
+    assert torch.equal(found, plain) == (tokens > FEW[dtype])
     assert [packed.rows for packed in weight.packed] == [48]
+
+
+def test_nothing_is_packed_in_float64_or_where_the_kernel_is_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert [can_pack(dtype) for dtype in (torch.bfloat16, torch.float32, torch.float64)] == [True, True, False]
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    assert not can_pack(torch.float32)
 
 
 def test_matrices_that_lie_below_each_other_are_packed_as_one() -> None:

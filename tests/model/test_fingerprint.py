@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,17 @@ def test_another_arithmetic_of_experts_changes_their_form_alone(folder: Path, mo
     monkeypatch.setitem(module.EXPERTS, ("triton", "fp8"), "another")
     after = every()
     assert {name for name in before if before[name] != after[name]} == {("cuda", "fp8")}
+
+
+def test_another_arithmetic_of_numbers_changes_their_type_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def every() -> dict[tuple[torch.dtype, str, Form], str]:
+        kinds = product((torch.float32, torch.bfloat16), (CPU, torch.device("cuda")), FORMS)
+        return {(dtype, place.type, form): fingerprint(folder, dtype, place, form) for dtype, place, form in kinds}
+
+    before = every()
+    monkeypatch.setitem(module.NUMBERS, ("reference", torch.float32), "another")
+    after = every()
+    assert {name for name in before if before[name] != after[name]} == {(torch.float32, "cpu", form) for form in FORMS}
 
 
 def test_the_number_of_a_gpu_does_not_change_it(folder: Path) -> None:
