@@ -16,6 +16,13 @@ def test_measured_once_and_kept(home: Home, monkeypatch: pytest.MonkeyPatch) -> 
     assert speed.speed(home) == first
 
 
+def test_a_start_and_what_lies_before_are_told_apart(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_read_seconds", lambda _, state, tokens: tokens * (1e-3 + 1e-6 * state.tokens))
+    measured = speed.measure(home.engine)
+    assert measured.seconds_per_token == pytest.approx(1e-3)
+    assert measured.seconds_per_token_behind == pytest.approx(1e-6)
+
+
 def test_a_damaged_note_is_measured_again(home: Home) -> None:
     speed.speed(home)
     (note,) = home.settings.home.glob("speed-*.json")
