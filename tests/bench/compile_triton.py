@@ -100,11 +100,9 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
         for tokens in (1, 2):
             constants = {"TOKENS": tokens, "ROWS": linear_triton.ROWS, "BLOCKS": 32, "FORM": form, "OVERLAP": True}
             yield linear_triton.rows_kernel, constants, {"num_warps": 4}, types
-        for tiles in (linear_triton.TILES, linear_triton.FEW_TILES) if form == "whole" else (linear_triton.TILES,):
-            tiles, options = _split(tiles)
-            constants = {"TOKENS": linear_triton.MOST_TOKENS, "ROWS": linear_triton.TILE_ROWS, "FORM": form,
-                         "OVERLAP": True, **tiles}  # fmt: skip
-            yield linear_triton.tiles_kernel, constants, options, types
+        constants = {"TOKENS": linear_triton.MOST_TOKENS, "ROWS": linear_triton.TILE_ROWS, "FORM": form,
+                     "OVERLAP": True}  # fmt: skip
+        yield linear_triton.tiles_kernel, constants, {"num_warps": 1, "num_stages": 6}, types
     constants = {"WIDTH": 128, "BLOCK": 128, "TOKENS": linear_pair_triton.TOKENS, "ROWS": linear_pair_triton.ROWS,
                  "OVERLAP": True}  # fmt: skip
     yield linear_pair_triton.pair_kernel, constants, {"num_warps": 4}, {"y_stride": "i32"}
