@@ -3,12 +3,14 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import gradio as gr
 
 from app import conversations
 from app.errors import EXPLAINED
 from app.extract.ocr import languages
+from app.home import Home
 from app.preferences import Preferences
 from app.words import count
 from ui import intake, reading, reports, talk
@@ -39,7 +41,8 @@ class Events:
     def tick(self, query: str, request: gr.Request) -> Changes:
         """A second has passed while something is being read."""
         try:
-            return self._progress(self._pages(request), query)
+            changes = self._progress(self._pages(request), query)
+            return changes if self._at(request, query) == query else {}
         except EXPLAINED as error:
             return {"notice": notice(str(error))}
 
@@ -55,9 +58,8 @@ class Events:
         """Files were dropped: take them in and show what reading them will take."""
         if uploaded:
             yield {"upload": None}
-            yield from self._told(
-                lambda: self._take(self._pages(request), query, lambda pages: intake.files(pages.home, uploaded))
-            )
+            taken = partial(intake.files, uploaded=uploaded)
+            yield from self._told(lambda: self._take(self._pages(request), query, taken, request))
 
     def ask(self, query: str, question: str, request: gr.Request) -> Iterator[Changes]:
         """A question: stream its answer. On an error the question is back in its box."""
@@ -98,7 +100,8 @@ class Events:
             reading.act(pages.home, self.site.worker, document.id, "read")
             yield from self._shown(pages, Address(document.id).query, request)
         elif action in ("paste", "path", "ocr"):
-            yield from self._take(pages, query, lambda pages: self._begin(pages, action, item, fields))
+            begin = partial(self._begin, person=pages.person, action=action, item=item, fields=fields)
+            yield from self._take(pages, query, begin, request)
         elif action == "several":
             ids, chosen = _documents(fields), Preferences.of(pages.home, pages.person)
             self.site.several.ask(pages.home, pages.person, fields.get("question", ""), ids, chosen)
@@ -125,6 +128,8 @@ class Events:
         else:
             reading.act(pages.home, self.site.worker, item or address.document, action)
             gone = action == "remove" and item in ("", address.document)
+            if gone:
+                self._note(request, "")
             yield self._page(pages, "" if gone else query)
 
     def _converse(
@@ -155,23 +160,31 @@ class Events:
             gone = action == "remove-talk" and number == here
             yield from self._shown(pages, Address(address.document, None if gone else here).query, request)
 
-    def _begin(self, pages: Pages, action: str, item: str, fields: dict[str, str]) -> Taking:
+    def _begin(self, home: Home, person: str, action: str, item: str, fields: dict[str, str]) -> Taking:
         """Start taking in what a dialog named."""
         if action == "paste":
-            return intake.pasted(pages.home, fields.get("title", ""), fields.get("text", ""))
+            return intake.pasted(home, fields.get("title", ""), fields.get("text", ""))
         if action == "path":
-            return intake.from_path(pages.home, fields.get("where", ""))  # Gradio takes "path" for an upload
-        held = self.site.scans.take(pages.person, item)
-        return intake.by_ocr(pages.home, held, item, fields.get("language", ""))
+            return intake.from_path(home, fields.get("where", ""))  # Gradio takes "path" for an upload
+        held = self.site.scans.take(person, item)
+        return intake.by_ocr(home, held, item, fields.get("language", ""))
 
-    def _take(self, pages: Pages, query: str, begin: Callable[[Pages], Taking]) -> Iterator[Changes]:
-        """Take documents in, saying how far it is; then show the (last) new one."""
+    def _take(
+        self, pages: Pages, query: str, begin: Callable[[Home], Taking], request: gr.Request
+    ) -> Iterator[Changes]:
+        """Take documents in, saying how far it is; then show the (last) new one, to a person who has waited for it."""
         yield {"notice": notice("Taking in the text and counting tokens…", "busy")}
-        taking = begin(pages)
+        taking = begin(pages.home)
         for words in taking.follow():
             yield {"notice": notice(words, "busy")}
+        told = {"notice": self._taken(pages, taking)}
+        here = self._at(request, query)
+        if here != query:
+            yield self._progress(pages, here) | told
+            return
         to = Address(taking.documents[-1].id).query if taking.documents else query
-        yield self._page(pages, to) | {"notice": self._taken(pages, taking)}
+        self._note(request, to)
+        yield self._page(pages, to) | told
 
     def _taken(self, pages: Pages, taking: Taking) -> str:
         """What is said when documents were taken in; scans are offered to be read by OCR."""
@@ -190,7 +203,10 @@ class Events:
 
     def _shown(self, pages: Pages, query: str, request: gr.Request) -> Iterator[Changes]:
         """The page of an address, and the answer under way there as it grows."""
+        self._note(request, query)
         changes = self._page(pages, query)
+        if self._at(request, query) != query:
+            return  # something else was clicked meanwhile
         self._note(request, changes["address"])
         asked = pages.site.asking.under_way(pages.person, Address.parse(changes["address"]))
         if asked is None:
@@ -203,7 +219,7 @@ class Events:
         """An answer as it grows and the page with it at the end, for as long as the tab stays there."""
         here = asked.address.query
         for _ in asked.follow():
-            if self._where.get(str(request.session_hash), here) != here:
+            if self._at(request, here) != here:
                 return  # the person looks at something else; the answer will be in its conversation
             first = {"thread": ""} if asked.address.conversation is None else {}  # no more questions to begin with
             yield first | {"live": _live(asked), "send": gr.update(visible=False), "stop": gr.update(visible=True)}
@@ -240,6 +256,10 @@ class Events:
     def _pages(self, request: gr.Request) -> Pages:
         """What the person who asks may see. Raises OncereadError for nobody where people must sign in."""
         return Pages(self.site, self.site.home_of(request.username), request.username or "")
+
+    def _at(self, request: gr.Request, query: str) -> str:
+        """The address that a tab shows now; `query` for a tab of before a restart, which nothing is known of."""
+        return self._where.get(str(request.session_hash), query)
 
     def _note(self, request: gr.Request, query: str) -> None:
         """Which address a tab shows now."""

@@ -75,7 +75,8 @@ def _wire(page: gr.Blocks, events: Events, parts: dict[str, Any]) -> None:
     """What leads to what. Every event may change every part."""
     outputs = list(parts.values())
     common: dict[str, Any] = {"outputs": outputs, "show_progress": "hidden", "api_visibility": "private"}
-    lasting: dict[str, Any] = common | {"concurrency_limit": None}  # one event may follow an answer for minutes
+    # One event may follow an answer for minutes: it neither holds others up nor has Gradio drop what comes meanwhile.
+    lasting: dict[str, Any] = common | {"concurrency_limit": None, "trigger_mode": "multiple"}
     shown = partial(_shown, parts)
     address, question = parts["address"], parts["question"]
     page.load(shown(events.load), [address], js=READ_ADDRESS, **lasting)
@@ -85,9 +86,8 @@ def _wire(page: gr.Blocks, events: Events, parts: dict[str, Any]) -> None:
     parts["upload"].upload(shown(events.add_files), [address, parts["upload"]], **lasting)
     parts["timer"].tick(shown(events.tick), [address], trigger_mode="once", **common)
     answered = gr.on(
-        [question.submit, parts["send"].click], shown(events.ask), [address, question], trigger_mode="multiple",
-        **lasting,
-    )  # fmt: skip
+        [question.submit, parts["send"].click], shown(events.ask), [address, question], **lasting
+    )
     answered.then(None, js=AFTER_ASKING, api_visibility="private")
     parts["stop"].click(events.stop, [address], concurrency_limit=None, api_visibility="private")
 
@@ -96,7 +96,7 @@ def _shown(parts: dict[str, Any], handler: Callable[..., Any]) -> Callable[..., 
     """A handler that names parts, as one that gives Gradio their components."""
 
     def named(changes: Changes) -> dict[Any, Any]:
-        return {parts[name]: value for name, value in changes.items()}
+        return {parts[name]: value for name, value in changes.items()} or gr.skip()
 
     @wraps(handler)
     def once(*args: Any) -> dict[Any, Any]:
@@ -108,6 +108,6 @@ def _shown(parts: dict[str, Any], handler: Callable[..., Any]) -> Callable[..., 
         for changes in handler(*args):
             yield named(changes)
         if changes is None:  # Gradio empties every part where an event says nothing at all
-            yield {}
+            yield gr.skip()
 
     return many if isgeneratorfunction(handler) else once

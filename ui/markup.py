@@ -11,7 +11,7 @@ import nh3
 from markdown_it import MarkdownIt
 
 ATTACH = """
-const early = [], keep = (event) => early.push(event.target);
+const early = [], keep = (event) => event.detail < 2 && early.push(event.target);
 element.addEventListener('click', keep);
 import('/onceread.js').then((page) => {
   element.removeEventListener('click', keep);

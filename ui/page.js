@@ -7,6 +7,7 @@ const body = () => one('#body'); // what Gradio's scoping of our styles lets us 
 export function attach(element, trigger) {
   const send = (from, fields) => trigger('click', { action: from.dataset.do, item: from.dataset.item || '', fields });
   element.addEventListener('click', async (event) => {
+    if (isRepeated(event)) return event.preventDefault();
     const button = event.target.closest('[data-do], [data-here]');
     if (!button || button.disabled || button.tagName === 'FORM') return;
     if (button.dataset.here) return here[button.dataset.here]?.(button);
@@ -22,7 +23,15 @@ export function attach(element, trigger) {
     event.preventDefault();
     send(event.target, Object.fromEntries(new FormData(event.target)));
   });
+  element.addEventListener('keydown', (event) => {
+    if (event.repeat && event.key === 'Enter' && event.target.tagName !== 'TEXTAREA') event.preventDefault(); // held down
+  });
   keepFocus(element);
+}
+
+// The second click of a double click: it would start things twice, or press what has come into the button's place.
+function isRepeated(event) {
+  return event.detail > 1 && !!event.target.closest('button:not([data-here])');
 }
 
 // The server makes a part anew while something in it has the focus: the same button gets it back, or the one in its place.

@@ -115,18 +115,20 @@ def test_an_error_keeps_the_question(site: Running, tab: Page, tmp_path: Path, m
     expect(tab.get_by_role("button", name="Ask", exact=True)).to_be_enabled()
 
 
+def endless(
+    self: Engine, _state: ModelState, _ids: Sequence[int], _sampling: Sampling, stop: Callable[[], bool]
+) -> Iterator[int]:
+    """An answer without an end, for `Engine.generate`."""
+    for token in cycle(self.tokenizer.encode("and more of it, ")):
+        time.sleep(0.01)
+        if stop():
+            return
+        yield token
+
+
 def test_stop_keeps_what_has_come(
     site: Running, tab: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def endless(
-        self: Engine, _state: ModelState, _ids: Sequence[int], _sampling: Sampling, stop: Callable[[], bool]
-    ) -> Iterator[int]:
-        for token in cycle(self.tokenizer.encode("and more of it, ")):
-            time.sleep(0.01)
-            if stop():
-                return
-            yield token
-
     tab.goto(site.url)
     add(tab, write(tmp_path, "lighthouse.txt", BOOK))
     tab.get_by_role("button", name="Read it").click()
@@ -137,6 +139,49 @@ def test_stop_keeps_what_has_come(
     expect(tab.locator("#thread .or-took")).to_contain_text("stopped")
     expect(tab.locator("#thread .or-words")).to_contain_text("and more of it, and more")
     expect(tab.locator("#question textarea")).to_be_focused()
+
+
+def test_a_click_is_taken_while_an_earlier_one_is_followed(
+    site: Running, tab: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("lamp", "bees"):
+        reading.read(site.home, library.add(site.home, [write(tmp_path, f"{name}.txt", f"Of {name}.")], name).id)
+    monkeypatch.setattr(Engine, "generate", endless)
+    shelf, title = tab.locator("#library"), tab.locator("#document h2")
+    tab.goto(site.url)
+    shelf.get_by_role("button", name="lamp").click()
+    ask(tab, "What of it?")
+    shelf.get_by_role("button", name="bees").click()
+    expect(title).to_have_text("bees")
+    shelf.get_by_role("button", name="lamp").click()  # this one lasts as long as the answer, which has no end
+    expect(tab.locator("#live .or-words")).to_contain_text("and more of it, and more")
+    shelf.get_by_role("button", name="bees").click()
+    expect(title).to_have_text("bees")
+    shelf.get_by_role("button", name="lamp").click()
+    tab.get_by_role("button", name="Stop").click()
+    expect(tab.locator("#thread .or-took")).to_contain_text("stopped")
+
+
+def test_a_double_click_and_a_key_held_down_are_one_click(
+    site: Running, tab: Page, replies: list[str], tmp_path: Path
+) -> None:
+    document = library.add(site.home, [write(tmp_path, "lighthouse.txt", BOOK)])
+    reading.read(site.home, document.id)
+    tab.goto(f"{site.url}?document={document.id}")
+    replies.append("Answer: Maud Ellery")
+    ask(tab, "Who was the keeper?")
+    branch, talks = tab.get_by_role("button", name="Branch from here"), tab.locator("#talks .or-tab")
+    expect(talks).to_have_count(2)  # a new one, and this
+    branch.dblclick()
+    expect(talks).to_have_count(3)
+    branch.focus()
+    for _ in range(4):
+        tab.keyboard.down("Enter")
+    tab.keyboard.up("Enter")
+    expect(talks).to_have_count(4)
+    talks.first.click()
+    expect(talks.first).to_have_class(re.compile("or-chosen"))  # this page is made after whatever came before it
+    assert len(site.home.conversations.list(document.id)) == 3
 
 
 def test_a_bad_upload_says_so_and_leaves_nothing(site: Running, tab: Page, tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""What events answer where tabs have moved on meanwhile."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import gradio as gr
+import pytest
+
+from app import library
+from app.home import Home
+from app.worker import Worker
+from ui import main
+from ui.events import Events
+from ui.shared import Site
+
+
+@pytest.fixture
+def documents(home: Home, tmp_path: Path) -> list[str]:
+    """The ids of two documents, not read."""
+    made = []
+    for name in ("lamp", "bees"):
+        (tmp_path / f"{name}.txt").write_text(f"Of {name}.", "utf-8")
+        made.append(library.add(home, [tmp_path / f"{name}.txt"], name).id)
+    return made
+
+
+def test_time_changes_nothing_on_a_page_that_is_gone(home: Home, worker: Worker, documents: list[str]) -> None:
+    events, tab = Events(Site(home, worker)), request("tab")
+    lamp, bees = (f"?document={id}" for id in documents)
+    assert "lamp" in events.tick(lamp, tab)["document"]  # nothing is known of this tab yet
+    click(events, tab, lamp, "open", documents[1])
+    assert events.tick(lamp, tab) == {}
+    assert "bees" in events.tick(bees, tab)["document"]
+    assert "lamp" in events.tick(lamp, request("another tab"))["document"]
+
+
+def test_what_is_taken_in_shows_itself_only_to_a_person_who_waits(
+    home: Home, worker: Worker, documents: list[str], tmp_path: Path
+) -> None:
+    events, tab = Events(Site(home, worker)), request("tab")
+    lamp, bees = (f"?document={id}" for id in documents)
+    click(events, tab, "", "open", documents[0])
+    (tmp_path / "oil.txt").write_text("Of oil.", "utf-8")
+    waited = last(events.add_files(lamp, [str(tmp_path / "oil.txt")], tab))
+    assert "oil" in waited["document"]
+    assert waited["address"] not in (lamp, bees)
+
+    (tmp_path / "wick.txt").write_text("Of wicks.", "utf-8")
+    going = events.add_files(waited["address"], [str(tmp_path / "wick.txt")], tab)
+    next(going)
+    click(events, tab, waited["address"], "open", documents[1])
+    left = last(going)
+    assert "bees" in left["document"]
+    assert "wick" in left["library"]
+    assert "address" not in left
+
+
+def test_an_event_that_says_nothing_leaves_every_part(home: Home, worker: Worker) -> None:
+    parts: dict[str, Any] = {"notice": gr.HTML(), "document": gr.HTML()}
+    events = Events(Site(home, worker))
+    stopped = main._shown(parts, events.click)("", pressed("several-stop", ""), request("tab"))
+    assert list(stopped) == [gr.skip()]
+    assert main._shown(parts, lambda: {})() == gr.skip()
+
+
+def request(tab: str) -> gr.Request:
+    """A request of a tab, of a person who need not sign in."""
+    return cast(gr.Request, SimpleNamespace(session_hash=tab, username=None))
+
+
+def pressed(action: str, item: str) -> gr.EventData:
+    """What the browser sends of a button."""
+    return gr.EventData(None, {"action": action, "item": item, "fields": {}})
+
+
+def click(events: Events, tab: gr.Request, query: str, action: str, item: str) -> None:
+    """Press a button and wait for all that comes of it."""
+    last(events.click(query, pressed(action, item), tab))
+
+
+def last(changes: Any) -> dict[str, Any]:
+    """The last of an event's changes."""
+    return list(changes)[-1]
