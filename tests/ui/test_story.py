@@ -28,7 +28,7 @@ KEEPER = "Its keeper was called Maud Ellery and she kept bees."
 
 @pytest.fixture
 def says(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the model is to say next; the tiny one reads for real, but its own words are noise."""
+    """What the model is to say next, and in reports always; the tiny one reads for real, but its words are noise."""
     said: list[str] = []
 
     def generate(
@@ -37,7 +37,15 @@ def says(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         self.next_logits(state, ids)
         yield from self.tokenizer.encode(said.pop(0))
 
+    def generate_many(
+        self: Engine, _state: ModelState, questions: Sequence[Sequence[int]], *_: object
+    ) -> Iterator[list[tuple[int, int | None]]]:
+        rows = range(len(questions))
+        for token in [*self.tokenizer.encode(f'Quote: "{KEEPER}"\nAnswer: Maud Ellery'), None]:
+            yield [(row, token) for row in rows]
+
     monkeypatch.setattr(Engine, "generate", generate)
+    monkeypatch.setattr(Engine, "generate_many", generate_many)
     return said
 
 
@@ -116,6 +124,7 @@ def test_an_epub_and_a_report_of_it(site: Running, tab: Page, says: list[str], t
     tab.get_by_role("button", name="Make the report").click()
     expect(tab.locator("#results")).to_contain_text("done", timeout=60_000)
     expect(tab.locator("#results .or-cells")).to_contain_text("Mood")
+    expect(tab.locator("#results .or-cells tbody tr").first).to_contain_text("Maud Ellery")
     no_serious_finding(tab)
     with tab.expect_download() as download:
         tab.get_by_role("link", name="CSV", exact=True).click()
