@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.linear import FEW, Weight, can_pack, linear
+from kernels.linear import EVEN, FEW, MANY, Weight, can_pack, linear
 from kernels.quant import Grid
 from model.quantize import quantize
 
@@ -27,6 +27,15 @@ def test_half_precision_is_kept_and_near(tokens: int) -> None:
     assert found.dtype == torch.bfloat16
     expected = x.double() @ weight.double().t()
     assert (found.double() - expected).norm() < 5e-3 * expected.norm()
+
+
+@pytest.mark.parametrize("outer", [EVEN * 9 - 3, EVEN * 9])
+@pytest.mark.parametrize("tokens", [MANY - 1, MANY, 3 * MANY + 5])
+def test_of_many_tokens_it_is_the_product_for_any_number_of_rows(tokens: int, outer: int) -> None:
+    experts, x = torch.randn(2, outer, 36), torch.randn(36, 2 * tokens).t()[::2]  # x lies apart in memory
+    wide = x.double() @ experts[1].double().t()
+    torch.testing.assert_close(linear(x, experts[1]), wide.float(), rtol=1e-5, atol=1e-5)
+    assert torch.equal(linear(x, experts, expert=1), linear(x, experts[1]))
 
 
 def test_rows_that_lie_apart_in_memory() -> None:
