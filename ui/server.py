@@ -1,10 +1,12 @@
 """Serving the page: sign-in where it is needed, the gate before everything, and an end that loses nothing."""
 
+import logging
 import signal
 import threading
 from pathlib import Path
 
 import gradio as gr
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from app import people
@@ -59,6 +61,7 @@ def launch(page: gr.Blocks, site: Site, host: str, port: int) -> None:
     """Serve a page from a thread until `page.close()`. Raises OncereadError if the address cannot be used."""
     routes = downloads.routes(site) + (signin.routes(site.doors) if site.doors else [])
     gate = Middleware(Gate, doors=site.doors, only_local=host in LOOPBACK)
+    logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
     try:
         page.launch(
             server_name=host,
@@ -82,6 +85,13 @@ def launch(page: gr.Blocks, site: Site, host: str, port: int) -> None:
         )
     except OSError as error:
         raise OncereadError(f"the address {host}:{port} cannot be used ({error}): choose another --port") from error
+
+
+def is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether the web server's log keeps a record. Gradio ends what it was sending to a tab that was closed or reloaded
+    by raising 404 in the middle of it, and a server can only log that as a fault of the program, with a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, RuntimeError) and isinstance(error.__cause__, HTTPException))
 
 
 def _theme() -> gr.themes.Base:

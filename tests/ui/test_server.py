@@ -1,6 +1,7 @@
 """The served program as a process: it reads on without a browser, ends cleanly, and goes on after a restart."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -12,12 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from app.home import open_home
 from app.library import check
 from app.settings import Settings
 from storage.jobs import ReadingJob
+from tests.ui.conftest import Running
 from tests.ui.test_page import add, ask, write
 
 ROOT = Path(__file__).parents[2]
@@ -159,3 +162,18 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.1)
+
+
+def test_a_tab_that_is_gone_is_no_fault_of_the_program(
+    site: Running, tab: Page, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger("uvicorn.error")
+    log.addHandler(caplog.handler)
+    try:
+        tab.goto(site.url)
+        # What it was sent is cut off, sooner or later.
+        tab.evaluate("fetch('/gradio_api/queue/data?session_hash=gone').then((got) => got.text()).catch(() => '')")
+        log.error("another fault")
+    finally:
+        log.removeHandler(caplog.handler)
+    assert {record.getMessage() for record in caplog.records} == {"another fault"}
