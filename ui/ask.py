@@ -60,12 +60,15 @@ class Asking:
         self._under_way: list[Asked] = []
 
     def ask(self, home: Home, person: str, address: Address, question: str, chosen: Preferences) -> Asked:
-        """Start answering. Raises OncereadError if it is empty, or too many are under way; NotFound."""
+        """Start answering. Raises OncereadError if it is empty, the conversation's last one is under way still, or too
+        many are; NotFound."""
         if not question.strip():
             raise OncereadError("the question is empty: type what you want to know")
         home.documents.get(address.document)
         asked = Asked(person, address, question.strip())
         with self._changing:
+            if any((other.person, other.address) == (person, address) for other in self._under_way):
+                raise OncereadError("one answer at a time here: wait for it, or stop it first")
             own = sum(other.person == person for other in self._under_way)
             if len(self._under_way) >= MOST or own >= MOST_EACH:
                 raise OncereadError("too many questions are waiting already: try again in a moment")

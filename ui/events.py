@@ -66,9 +66,6 @@ class Events:
         try:
             pages = self._pages(request)
             address = Address.parse(query)
-            if pages.site.asking.under_way(pages.person, address):
-                yield {"notice": notice("One answer at a time here: wait for it, or stop it first.", "done")}
-                return
             chosen = Preferences.of(pages.home, pages.person)
             asked = pages.site.asking.ask(pages.home, pages.person, address, question, chosen)
         except EXPLAINED as error:
@@ -183,8 +180,9 @@ class Events:
             yield self._progress(pages, here) | told
             return
         to = Address(taking.documents[-1].id).query if taking.documents else query
+        changes = self._page(pages, to)
         self._note(request, to)
-        yield self._page(pages, to) | told
+        yield changes | told
 
     def _taken(self, pages: Pages, taking: Taking) -> str:
         """What is said when documents were taken in; scans are offered to be read by OCR."""
@@ -203,8 +201,13 @@ class Events:
 
     def _shown(self, pages: Pages, query: str, request: gr.Request) -> Iterator[Changes]:
         """The page of an address, and the answer under way there as it grows."""
+        before = self._at(request, query)
         self._note(request, query)
-        changes = self._page(pages, query)
+        try:
+            changes = self._page(pages, query)
+        except EXPLAINED:
+            self._note(request, before)
+            raise
         if self._at(request, query) != query:
             return  # something else was clicked meanwhile
         self._note(request, changes["address"])

@@ -99,10 +99,14 @@ def test_what_cannot_be_asked(home: Home, document: str, gate: threading.Event) 
         asking.ask(home, "", Address(document), "  ", Preferences())
     with pytest.raises(NotFound):
         asking.ask(home.of("bob"), "bob", Address(document), "Bees?", Preferences())
-    for _ in range(ask.MOST_EACH):
-        asking.ask(home, "", Address(document), "Bees?", Preferences())
+    asking.ask(home, "", Address(document), "Bees?", Preferences())
+    with pytest.raises(OncereadError, match="one answer at a time"):
+        asking.ask(home, "", Address(document), "And wasps?", Preferences())
+    talks = [home.conversations.start(document, f"Of bees, {n}").id for n in range(ask.MOST_EACH)]
+    for talk in talks[1:]:
+        asking.ask(home, "", Address(document, talk), "Bees?", Preferences())
     with pytest.raises(OncereadError, match="too many"):
-        asking.ask(home, "", Address(document), "Bees?", Preferences())
+        asking.ask(home, "", Address(document, talks[0]), "Bees?", Preferences())
     asking.end()
 
 

@@ -10,9 +10,11 @@ import pytest
 from app import library
 from app.home import Home
 from app.worker import Worker
+from storage.errors import StorageError
 from ui import main
 from ui.events import Events
 from ui.shared import Site
+from ui.view import Pages
 
 
 @pytest.fixture
@@ -33,6 +35,21 @@ def test_time_changes_nothing_on_a_page_that_is_gone(home: Home, worker: Worker,
     assert events.tick(lamp, tab) == {}
     assert "bees" in events.tick(bees, tab)["document"]
     assert "lamp" in events.tick(lamp, request("another tab"))["document"]
+
+
+def test_a_page_that_cannot_be_shown_leaves_the_tab_where_it_is(
+    home: Home, worker: Worker, documents: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object) -> dict[str, Any]:
+        raise StorageError("the database is locked")
+
+    events, tab = Events(Site(home, worker)), request("tab")
+    lamp = f"?document={documents[0]}"
+    click(events, tab, "", "open", documents[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(Pages, "everything", locked)
+        assert "locked" in last(events.click(lamp, pressed("open", documents[1]), tab))["notice"]
+    assert "lamp" in events.tick(lamp, tab)["document"]
 
 
 def test_what_is_taken_in_shows_itself_only_to_a_person_who_waits(
