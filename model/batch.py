@@ -76,7 +76,7 @@ class Rows:
         return Next.of(self._model.logits(_step(self._model, _ids(self._model, tokens), self)))
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these; they are numbered anew in this order."""
+        """Go on with these rows, numbered anew in this order; one that is named again goes on from there twice."""
         chosen = torch.tensor(rows, dtype=torch.int64)
         self.lengths = self.lengths[chosen]
         for layer in self.layers:

@@ -121,9 +121,11 @@ class Slots:
 
     @device_errors()
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these; they are numbered anew in this order."""
+        """Go on with these rows, numbered anew in this order; one that is named again goes on from there twice."""
         self._count()
-        self._states = [self._states[row] for row in rows]
+        self._states = [
+            self._states[row].fork() if row in rows[:place] else self._states[row] for place, row in enumerate(rows)
+        ]
         chosen = torch.tensor([*rows, *[rows[0]] * (bucket(len(rows)) - len(rows))], device=self.ids.device)
         for layer in self.layers:
             if isinstance(layer, KDARows):
@@ -272,9 +274,9 @@ class Desk:
         self._lock = threading.Lock()
 
     @contextmanager
-    def lend(self, states: Sequence[ModelState]) -> Iterator[Slots]:
-        """Slots with these states taken."""
-        capacity = bucket(len(states))
+    def lend(self, states: Sequence[ModelState], most: int = 0) -> Iterator[Slots]:
+        """Slots with these states taken, that may become `most` rows."""
+        capacity = bucket(max(len(states), most))
         with self._lock:
             fitting = [slots for slots in self._free if slots.capacity >= capacity]
             slots = min(fitting, key=lambda each: each.capacity, default=None)

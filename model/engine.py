@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from kernels import backend
 from kernels.quant import Form
 from model import batch, weights
 from model import state as states
+from model.beam import Beam, Reply, search
 from model.chat import ChatTemplate
 from model.config import KimiConfig
 from model.decode import Desk, Slots
@@ -232,12 +233,23 @@ class Engine:
         with self.side_by_side(state, states, max(0, *limits)) as rows:
             yield from self._write(rows, following, samplings, limits, should_stop)
 
+    def replies(
+        self, shared: ModelState, state: ModelState, logits: torch.Tensor, beam: Beam,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Generator[None, None, list[Reply]]:
+        """The likeliest replies behind `state`, which went on from `shared` and whose next logits [vocabulary] are
+        given; see `beam.search`. No reply is longer than the model reads."""
+        room = min(beam.limit, self.config.max_length - state.tokens)
+        with self.side_by_side(shared, [state.fork()], room, beam.width) as rows:
+            return (yield from search(rows, logits, replace(beam, limit=room), sorted(self.stop_ids), should_stop))
+
     def side_by_side(
-        self, shared: ModelState, states: Sequence[ModelState], room: int
+        self, shared: ModelState, states: Sequence[ModelState], room: int, most: int = 0
     ) -> AbstractContextManager[batch.Rows | Slots]:
-        """`states`, which went on from `shared` and are changed, as rows that take up to `room` tokens each."""
+        """`states`, which went on from `shared` and are changed, as rows that take up to `room` tokens each. They may
+        become `most` rows."""
         if self._triton:
-            return self.desk.lend(states)
+            return self.desk.lend(states, most)
         return nullcontext(batch.Rows(self.model, shared, states, room))
 
     def _write(
