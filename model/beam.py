@@ -5,6 +5,7 @@ best one. Here the `width` likeliest beginnings of replies are gone on with at e
 likeliest by more than `margin` are dropped, so a reply that the model is sure of costs no more than greedy decoding.
 """
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
@@ -36,33 +37,40 @@ class Reply:
 def search(
     rows: Rows | Slots, logits: Tensor, beam: Beam, ends: Sequence[int], should_stop: Callable[[], bool]
 ) -> Generator[None, None, list[Reply]]:
-    """The likeliest replies, best first, none twice; empty if none ends within the limit, or at `should_stop`.
+    """The likeliest replies, best first, none twice; empty if what is likeliest does not end within the limit, or at
+    `should_stop`.
 
     rows: the one state they follow, with room for `beam.width` rows. logits [vocabulary]: of their first token. ends:
     tokens that end a reply. Yields after each step, when the model is free for others.
     """
     living, ended = [Reply((), 0.0)], list[Reply]()
     following = logits[None]
-    for step in range(beam.limit):
-        likely, ids = following.log_softmax(-1).topk(min(beam.width + len(ends), following.shape[-1]))
-        found = [
-            (Reply((*living[row].ids, id), living[row].likelihood + more), row)
-            for row, (each, some) in enumerate(zip(likely.tolist(), ids.tolist(), strict=True))
-            for more, id in zip(each, some, strict=True)
-        ]
-        ended += [reply for reply, _ in found if reply.ids[-1] in ends]
-        least = max(reply.likelihood for reply in (*ended, *(reply for reply, _ in found))) - beam.margin
-        open_ones = sorted(
-            (each for each in found if each[0].ids[-1] not in ends and each[0].likelihood >= least),
-            key=lambda each: -each[0].likelihood,
-        )[: beam.width]
-        if not open_ones or step + 1 == beam.limit or should_stop():
+    for left in reversed(range(beam.limit)):
+        longer = _longer(living, following, beam.width + len(ends))
+        ended += [reply for reply, _ in longer if reply.ids[-1] in ends]
+        best = max((reply.likelihood for reply in ended), default=-math.inf)
+        going = [each for each in longer if each[0].ids[-1] not in ends][: beam.width]
+        likeliest = going[0][0].likelihood
+        going = [each for each in going if each[0].likelihood >= max(best, likeliest) - beam.margin]
+        if should_stop() or (not left and likeliest > best):
+            return []
+        if not going or not left:
             break
-        rows.keep([row for _, row in open_ones])
-        living = [reply for reply, _ in open_ones]
+        living = [reply for reply, _ in going]
+        rows.keep([row for _, row in going])
         following = rows.step([reply.ids[-1] for reply in living]).logits
         yield
-    if should_stop() or not ended:
-        return []
     ended.sort(key=lambda reply: -reply.likelihood)
     return [reply for reply in ended if reply.likelihood >= ended[0].likelihood - beam.margin][: beam.width]
+
+
+def _longer(living: Sequence[Reply], following: Tensor, most: int) -> list[tuple[Reply, int]]:
+    """Each of these a token longer, by its likeliest ones, at most so many; with its row's number, likeliest first.
+    following [B, vocabulary]: logits."""
+    likely, ids = following.log_softmax(-1).topk(min(most, following.shape[-1]))
+    longer = [
+        (Reply((*reply.ids, id), reply.likelihood + more), row)
+        for row, (reply, *each) in enumerate(zip(living, likely.tolist(), ids.tolist(), strict=True))
+        for more, id in zip(*each, strict=True)
+    ]
+    return sorted(longer, key=lambda each: -each[0].likelihood)

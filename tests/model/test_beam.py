@@ -123,5 +123,18 @@ def test_a_search_that_is_stopped_ends_at_once_and_finds_nothing(engine: Engine)
 def test_a_state_that_is_nearly_full_is_not_overrun(engine: Engine) -> None:
     shared, at, logits = asked(engine)
     config: Any = type(engine.config)(**(vars(engine.config) | {"max_length": at.tokens + 2}))
-    found, _ = finished(Engine(**(vars(engine) | {"config": config})).replies(shared, at, logits, Beam(9, 1e9, 5)))
-    assert max(len(reply.ids) for reply in found) == 2
+    small = Engine(**(vars(engine) | {"config": config}))
+    cut = finished(small.replies(shared, at, logits, Beam(9, 1e9, 5)))
+    assert cut == finished(engine.replies(shared, at, logits, Beam(9, 1e9, 2)))
+    assert cut[1] == 1
+
+
+@pytest.mark.parametrize(("more", "ended"), [(-20.0, False), (20.0, True)])
+def test_where_the_likeliest_has_not_ended_at_the_limit_no_shorter_one_is_taken(
+    engine: Engine, more: float, ended: bool
+) -> None:
+    shared, at, logits = asked(engine)
+    likely = logits.clone()
+    likely[sorted(ENDS)] += more
+    found, _ = finished(engine.replies(shared, at, likely, Beam(9, 1e9, 1)))
+    assert bool(found) is ended
