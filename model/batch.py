@@ -22,6 +22,9 @@ from model.sampling import Next
 from model.state import KDAState, MLAState, ModelState
 from model.transformer import Layer, Transformer
 
+Brought = list[tuple[int, int | None]]
+"""What a step of many rows brought: a row's token, or None at its end."""
+
 
 @dataclass
 class KDARows:

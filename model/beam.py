@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.batch import Rows
+from model.batch import Brought, Rows
 from model.decode import Slots
 
 
@@ -36,12 +36,12 @@ class Reply:
 @torch.no_grad()
 def search(
     rows: Rows | Slots, logits: Tensor, beam: Beam, ends: Sequence[int], should_stop: Callable[[], bool]
-) -> Generator[None, None, list[Reply]]:
+) -> Generator[Brought, None, list[Reply]]:
     """The likeliest replies, best first, none twice; empty if what is likeliest does not end within the limit, or at
     `should_stop`.
 
     rows: the one state they follow, with room for `beam.width` rows. logits [vocabulary]: of their first token. ends:
-    tokens that end a reply. Yields after each step, when the model is free for others.
+    tokens that end a reply. Yields nothing brought after each step, when the model is free for others.
     """
     living, ended = [Reply((), 0.0)], list[Reply]()
     following = logits[None]
@@ -59,7 +59,7 @@ def search(
         living = [reply for reply, _ in going]
         rows.keep([row for _, row in going])
         following = rows.step([reply.ids[-1] for reply in living]).logits
-        yield
+        yield []
     ended.sort(key=lambda reply: -reply.likelihood)
     return [reply for reply in ended if reply.likelihood >= ended[0].likelihood - beam.margin][: beam.width]
 

@@ -11,6 +11,7 @@ from kernels import backend
 from kernels.quant import Form
 from model import batch, weights
 from model import state as states
+from model.batch import Brought
 from model.beam import Beam, Reply, search
 from model.chat import ChatTemplate
 from model.config import KimiConfig
@@ -29,9 +30,6 @@ matrices and ends in the same bits."""
 
 LOGITS = 256
 """Tokens whose logits are held at once: 200 kB each for mini, 650 kB for the 48B."""
-
-Brought = list[tuple[int, int | None]]
-"""What a step of many rows brought: a row's token, or None at its end."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +234,7 @@ class Engine:
     def replies(
         self, shared: ModelState, state: ModelState, logits: torch.Tensor, beam: Beam,
         should_stop: Callable[[], bool] = lambda: False,
-    ) -> Generator[None, None, list[Reply]]:
+    ) -> Generator[Brought, None, list[Reply]]:
         """The likeliest replies behind `state`, which went on from `shared` and whose next logits [vocabulary] are
         given; see `beam.search`. No reply is longer than the model reads."""
         room = min(beam.limit, self.config.max_length - state.tokens)

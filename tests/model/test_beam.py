@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from model import state
+from model.batch import Brought
 from model.beam import Beam, Reply
 from model.engine import Engine
 from model.state import ModelState
@@ -39,12 +40,12 @@ def engine(tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
     return few
 
 
-def finished(steps: Generator[None, None, list[Reply]]) -> tuple[list[Reply], int]:
+def finished(steps: Generator[Brought, None, list[Reply]]) -> tuple[list[Reply], int]:
     """What a search returns, and how many steps it took."""
     count = 0
     while True:
         try:
-            next(steps)
+            assert next(steps) == []
         except StopIteration as end:
             return end.value, count
         count += 1
