@@ -102,7 +102,7 @@ class Events:
         elif action == "several":
             ids, chosen = _documents(fields), Preferences.of(pages.home, pages.person)
             self.site.several.ask(pages.home, pages.person, fields.get("question", ""), ids, chosen)
-            yield self._page(pages, query)
+            yield self._anew(pages, query, request)
         elif action == "several-stop":
             if asked := self.site.several.latest(pages.person):
                 asked.stopped.set()
@@ -111,23 +111,24 @@ class Events:
             yield {"results": pages.results("several")}
         elif action == "report-start":
             reports.start(pages.home, self.site.reports, fields.get("template", ""), _documents(fields))
-            yield self._page(pages, query)
+            yield self._anew(pages, query, request)
         elif action.startswith("report-"):
             reports.act(pages.home, self.site.reports, item, action)
-            yield self._page(pages, query)
+            yield self._anew(pages, query, request)
         elif action == "prefer":
             Preferences.parse(fields).keep(pages.home, pages.person)
             yield {"notice": notice("Saved.", "done")}
         elif action == "rename":
             if title := _title(fields.get("title", "")):
                 pages.home.documents.rename(item, title)
-            yield self._page(pages, query)
+            yield self._anew(pages, query, request)
         else:
             reading.act(pages.home, self.site.worker, item or address.document, action)
             gone = action == "remove" and item in ("", address.document)
             if gone:
-                self._note(request, "")
-            yield self._page(pages, "" if gone else query)
+                yield from self._shown(pages, "", request)
+            else:
+                yield self._anew(pages, query, request)
 
     def _converse(
         self, pages: Pages, address: Address, action: str, item: str, title: str, request: gr.Request
@@ -233,6 +234,11 @@ class Events:
         else:
             line = asked.error or "The answer was stopped before it began."
             yield self._page(pages, here) | {"question": asked.question, "notice": notice(line)}
+
+    def _anew(self, pages: Pages, query: str, request: gr.Request) -> Changes:
+        """The page that something was done on; nothing if the tab has left it meanwhile."""
+        changes = self._page(pages, query)
+        return changes if self._at(request, query) == query else {}
 
     def _page(self, pages: Pages, query: str) -> Changes:
         """Everything an address shows."""

@@ -85,9 +85,7 @@ def _wire(page: gr.Blocks, events: Events, parts: dict[str, Any]) -> None:
         parts[name].click(shown(events.click), [address], **lasting)
     parts["upload"].upload(shown(events.add_files), [address, parts["upload"]], **lasting)
     parts["timer"].tick(shown(events.tick), [address], trigger_mode="once", **common)
-    answered = gr.on(
-        [question.submit, parts["send"].click], shown(events.ask), [address, question], **lasting
-    )
+    answered = gr.on([question.submit, parts["send"].click], shown(events.ask), [address, question], **lasting)
     answered.then(None, js=AFTER_ASKING, api_visibility="private")
     parts["stop"].click(events.stop, [address], concurrency_limit=None, api_visibility="private")
 

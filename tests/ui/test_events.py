@@ -52,6 +52,40 @@ def test_a_page_that_cannot_be_shown_leaves_the_tab_where_it_is(
     assert "lamp" in events.tick(lamp, tab)["document"]
 
 
+@pytest.mark.parametrize(("action", "there"), [("rename", True), ("pause", True), ("remove", False)])
+def test_who_leaves_a_page_for_another_is_not_led_back_by_what_was_done_there(
+    home: Home, worker: Worker, documents: list[str], monkeypatch: pytest.MonkeyPatch, action: str, there: bool
+) -> None:
+    """The page of the action is made slowly: another document is opened before it is there."""
+    events, tab = Events(Site(home, worker)), request("tab")
+    lamp, bees = (f"?document={id}" for id in documents)
+    click(events, tab, "", "open", documents[0])
+    plain = Pages.everything
+
+    def slow(pages: Pages, query: str) -> dict[str, Any]:
+        monkeypatch.setattr(Pages, "everything", plain)
+        click(events, tab, lamp, "open", documents[1])
+        return plain(pages, query)
+
+    monkeypatch.setattr(Pages, "everything", slow)
+    done = list(events.click(lamp, pressed(action, documents[0]), tab))
+    assert [changes for changes in done if changes] == []
+    assert "bees" in events.tick(bees, tab)["document"]
+    assert (documents[0] in [document.id for document in home.documents.list()]) is there
+
+
+def test_a_document_that_is_removed_leaves_the_tab_on_the_first_page(
+    home: Home, worker: Worker, documents: list[str]
+) -> None:
+    events, tab = Events(Site(home, worker)), request("tab")
+    lamp = f"?document={documents[0]}"
+    click(events, tab, "", "open", documents[0])
+    gone = last(events.click(lamp, pressed("remove", documents[0]), tab))
+    assert gone["address"] == ""
+    assert "lamp" not in gone["library"]
+    assert events.tick(lamp, tab) == {}
+
+
 def test_what_is_taken_in_shows_itself_only_to_a_person_who_waits(
     home: Home, worker: Worker, documents: list[str], tmp_path: Path
 ) -> None:
