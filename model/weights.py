@@ -153,17 +153,19 @@ def _tensors(
     done, total = 0, sum(file.stat().st_size for file in files) if isinstance(files, list) else 0
     for file in files:
         try:
-            with safe_open(file, framework="pt", device=str(device)) as shard:
+            # Onto a GPU by PyTorch: safetensors pins memory as large as the largest tensor for it, and keeps that.
+            with safe_open(file, framework="pt") as shard:
                 for name in shard.keys():  # noqa: SIM118 - a shard is no dict
                     if name.endswith((".scale", ".zero")):
                         continue
                     if name.endswith(".q"):
                         weight = name.removesuffix(".q")
-                        parts = {part: shard.get_tensor(f"{weight}.{part}") for part in ("q", "scale", "zero")}
+                        names = {part: f"{weight}.{part}" for part in ("q", "scale", "zero")}
+                        parts = {part: shard.get_tensor(full).to(device) for part, full in names.items()}
                         grids[weight] = Grid(**parts, bits=_how(weight, config)["bits"])
                         yield weight, grids[weight].values()
                     else:
-                        parts = {name: shard.get_tensor(name)}
+                        parts = {name: shard.get_tensor(name).to(device)}
                         yield name, parts[name]
                     done += sum(part.nbytes for part in parts.values())
                     progress(done, max(done, total))
