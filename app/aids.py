@@ -10,13 +10,10 @@ from model.errors import ConfigError
 @dataclass(frozen=True)
 class Wording:
     """How an answer's wording is chosen (`app.wording`). width: replies at most that are followed side by side. margin:
-    by how much less likely than the likeliest one may be, in nats. unasked: how much of a reply's log-probability
-    without the question is taken away. length: the power of its length that it is divided by."""
+    by how much less likely than the likeliest one may be, in nats."""
 
-    width: int = 4
-    margin: float = 1.5
-    unasked: float = 0.1
-    length: float = 0.3
+    width: int = 3
+    margin: float = 0.7
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,7 @@ class Prepared:
     reply, nothing is to be generated. evidence: the passages the model is shown behind the document. quote: the
     sentence that the opening quotes; of the `candidates` the first, until the model has its say (`deciding`). nearest:
     the sentences that fit the question best, whether shown or not. rivals: where the quote was a close choice, the
-    candidates behind it. unasked: ids like the `asked` first ones, with nothing asked (`wording`). insists: an answer
-    is wanted also where the model would rather refuse; doubted: it would have.
+    candidates behind it. insists: an answer is wanted also where the model would rather refuse; doubted: it would have.
     """
 
     document: str
@@ -58,7 +57,6 @@ class Prepared:
     candidates: tuple[Candidate, ...] = ()
     nearest: tuple[Passage, ...] = ()
     rivals: tuple[Passage, ...] = ()
-    unasked: tuple[int, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     insists: bool = False
     doubted: bool = False
@@ -150,10 +148,9 @@ def prepare(
         return prepared
     candidates = quotable(places, best, Asked.of(look_up))
     opening = candidates[0].opening
-    unasked = question_ids(home.engine, earlier, prompts.UNASKED, read=read) if home.aids.wording else ()
     return replace(
         prepared, ids=(*asked, *home.engine.tokenizer.encode(opening)), opening=opening,
-        quote=candidates[0].sentence, candidates=candidates, unasked=tuple(unasked),
+        quote=candidates[0].sentence, candidates=candidates,
     )
 
 

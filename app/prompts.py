@@ -28,10 +28,6 @@ QUOTE_SUFFIX = '"'
 ANSWER_PREFIX = "Answer: "
 
 
-UNASKED = "What does the document say?"
-"""Stands in a question's place to find out what the model would say to any."""
-
-
 def question_turn(question: str, evidence: str = "") -> str:
     """What follows the document (or an earlier reply) in the user's turn.
 

@@ -78,8 +78,7 @@ class _Asking:
         )
         if kept:
             ids = (*kept.left, *prepared.ids)
-            unasked = (*kept.left, *prepared.unasked)
-            prepared = replace(prepared, ids=ids, asked=prepared.asked + len(kept.left), unasked=unasked)
+            prepared = replace(prepared, ids=ids, asked=prepared.asked + len(kept.left))
         saved = False
         try:
             after = None

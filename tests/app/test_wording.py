@@ -15,7 +15,7 @@ from model.engine import Engine
 from model.sampling import Sampling
 from model.state import ModelState
 
-WIDE = Wording(width=5, margin=4.0, unasked=0.5, length=0.5)
+WIDE = Wording(width=5, margin=4.0)
 AIDS = Aids(2, True, fit=1.0, wording=WIDE)
 QUESTIONS = ["Where is the silver candle?", "Where is the winter road?", "Where is the mill bridge?"]
 
@@ -38,27 +38,22 @@ def begun(
     return state, *deciding.decide(home, state, answers.prepare(home, document, QUESTIONS[0], sampling=sampling))
 
 
-def replies(home: Home, state: ModelState, prepared: answers.Prepared) -> tuple[list[Reply], list[float]]:
-    """What the likeliest replies are, and how likely each is where nothing is asked."""
+def replies(home: Home, state: ModelState, prepared: answers.Prepared) -> list[Reply]:
+    """What the likeliest replies are."""
     after, logits = home.engine.next_logits(state, prepared.ids)
     steps = home.engine.replies(state, after, logits, Beam(WIDE.width, WIDE.margin, 33))
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            found = end.value
-            break
-    opening = prepared.ids[prepared.asked :]
-    bare, logits = home.engine.next_logits(state, [*prepared.unasked, *opening])
-    (without,) = home.engine.likelihoods(state, [bare], [logits], [[reply.ids for reply in found]])
-    return found, without
+            return end.value
 
 
-def test_of_the_likeliest_replies_the_one_that_owes_most_to_the_question_is_given(home: Home, document: str) -> None:
+def test_of_the_likeliest_replies_the_likeliest_by_the_token_is_given(home: Home, document: str) -> None:
     state, after, prepared = begun(home, document)
-    found, without = replies(home, state, prepared)
+    found = replies(home, state, prepared)
     assert len(found) > 2
-    expected = wording.best(found, without, WIDE)
+    expected = wording.best(found)
     worded = wording.word_one(home, state, after, prepared, lambda: False)
     assert worded is not None
     assert worded.ids == expected.ids[:-1]
@@ -70,26 +65,19 @@ def test_of_the_likeliest_replies_the_one_that_owes_most_to_the_question_is_give
     assert answer.seconds >= answer.seconds_to_first_token > 0
 
 
-def test_what_is_not_asked_counts_against_a_reply_and_so_does_its_length() -> None:
+def test_a_longer_reply_may_be_less_likely() -> None:
     short, long = Reply((5, 0), -1.0), Reply((5, 6, 7, 8, 9, 0), -1.2)
-    assert wording.best([short, long], [-3.0, -9.0], Wording(unasked=0.0, length=0.0)) is short
-    assert wording.best([short, long], [-3.0, -9.0], Wording(unasked=0.1, length=0.0)) is long
-    assert wording.best([short, long], [-3.0, -3.0], Wording(unasked=0.1, length=0.0)) is short
-    assert wording.best([short, long], [-3.0, -3.0], Wording(unasked=0.0, length=0.5)) is long
+    assert wording.best([short, long]) is long
+    assert wording.best([short, Reply(long.ids, -4.0)]) is short
 
 
-def test_a_reply_that_none_comes_near_is_given_without_asking_more(
-    home: Home, document: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reply_that_none_comes_near_is_what_the_model_writes(home: Home, document: str) -> None:
     home.aids = replace(AIDS, wording=replace(WIDE, margin=0.0))
     state, after, prepared = begun(home, document)
-    compared: list[ModelState] = []
-    monkeypatch.setattr(Engine, "likelihoods", lambda _, shared, bases, *more: compared.extend(bases) or [])
     worded = wording.word_one(home, state, after, prepared, lambda: False)
     assert worded is not None
-    assert compared == []
     written = home.engine.generate(after, prepared.ids[after.tokens - state.tokens :], Sampling())
-    assert list(written)[: len(worded.ids)] == list(worded.ids)
+    assert list(written) == list(worded.ids)
 
 
 @pytest.mark.parametrize(
