@@ -8,15 +8,6 @@ from model.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Wording:
-    """How an answer's wording is chosen (`app.wording`). width: replies at most that are followed side by side. margin:
-    by how much less likely than the likeliest one may be, in nats."""
-
-    width: int = 3
-    margin: float = 0.7
-
-
-@dataclass(frozen=True)
 class Aids:
     """evidence: passages shown behind the document. choose_quotes: the reply opens with a quote chosen for the model.
     fit: how much a sentence's fit to the question's words counts beside the model's log-probability of it; with None
@@ -24,7 +15,6 @@ class Aids:
     not, where its quote is chosen for it. sure: a quote that leads the next candidate by less, fit and log-probability
     together, was a close choice, and the next ones are offered beside it; None: never. excerpt: how many characters are
     shown of one place at most; where they are fewer than a passage has, excerpts of several places share its room.
-    wording: how the answer behind a chosen quote is worded; None: as the model writes it.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
@@ -36,7 +26,6 @@ class Aids:
     refuse: float | None = None
     sure: float | None = None
     excerpt: int = 700
-    wording: Wording | None = None
 
     @staticmethod
     def of(folder: Path) -> "Aids":
@@ -44,8 +33,7 @@ class Aids:
         path = folder / "generation_config.json"
         try:
             said = json.loads(path.read_text("utf-8")).get("onceread", {})
-            wording = said.pop("wording", None)
-            return Aids(**said, wording=None if wording is None else Wording(**wording))
+            return Aids(**said)
         except FileNotFoundError:
             return Aids()
         except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -22,21 +22,21 @@ RIVALS = 2
 """Sentences offered beside a quote that was a close choice."""
 
 
-def decide(home: Home, state: ModelState, prepared: Prepared) -> tuple[ModelState, Prepared]:
+def decide(home: Home, state: ModelState, prepared: Prepared) -> tuple[ModelState, Prepared, int]:
     """Settle how the reply to a prepared question begins, if the model has a say in it.
 
-    Returns the state that has read the question and how its reply begins in any case, the first of the `ids` of what is
-    now prepared, which is returned, too; of a question that is refused, the given state. Raises ModelError.
+    Returns the state that has read the question and how its reply begins in any case, what is now prepared, and how
+    many of its `ids` that state has read; of a question that is refused, the given state and 0. Raises ModelError.
     """
     if not has_a_say(home, prepared):
-        return state, prepared
+        return state, prepared, 0
     ids = ids_to_decide(home, prepared)
     begun, (asked, shared) = home.engine.logits_at(state, ids, [prepared.asked, len(ids)])
     prepared = begin(home, asked, prepared)
     if prepared.whole:
-        return state, prepared
+        return state, prepared, 0
     (chosen,) = choose(home, state, [Begun(begun, shared, prepared)])
-    return begun, chosen
+    return begun, chosen, len(ids)
 
 
 def has_a_say(home: Home, prepared: Prepared) -> bool:

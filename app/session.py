@@ -10,7 +10,6 @@ from app.deciding import decide
 from app.errors import OncereadError
 from app.home import Home
 from app.kept import Kept
-from app.wording import word_one
 from model.sampling import Sampling
 from model.state import ModelState
 from model.tokenizer import TokenStream
@@ -86,11 +85,11 @@ class _Asking:
                 yield prepared.opening
             else:
                 with self.home.turns.asking():
-                    begun, prepared = decide(self.home, state, prepared)
+                    begun, prepared, asked = decide(self.home, state, prepared)
                     if prepared.opening:
                         yield prepared.opening
                     if not prepared.whole:
-                        after = yield from self._reply(state, begun, prepared, started)
+                        after = yield from self._generate(begun, prepared, asked, started)
             answer = self._answer(prepared, read, started, stopped=self.should_stop())
             saved = True
             self._save(answer)
@@ -103,20 +102,12 @@ class _Asking:
             if not saved:  # the caller went away, or something failed: keep the question and what there is
                 self._save(self._answer(prepared, read, started, stopped=True))
 
-    def _reply(
-        self, state: ModelState, begun: ModelState, prepared: answers.Prepared, started: float
+    def _generate(
+        self, state: ModelState, prepared: answers.Prepared, read: int, started: float
     ) -> Generator[str, None, ModelState]:
-        """Text as it comes; returns a state that has read the prepared ids, and all of the reply or nothing.
-
-        state: before the question; begun: what deciding has left, which has read some of the ids."""
-        if worded := word_one(self.home, state, begun, prepared, self.should_stop):
-            self.first_token = time.perf_counter() - started
-            self.ids += worded.ids
-            yield from self._show(self.home.engine.tokenizer.decode(list(worded.ids)))
-            return worded.state
+        """Text as it comes; returns the state behind it. read: how many of the prepared ids the state has read."""
         stream = TokenStream(self.home.engine.tokenizer)
-        unread = prepared.ids[begun.tokens - state.tokens :]
-        tokens = self.home.engine.generate(begun, unread, prepared.sampling, self.should_stop)
+        tokens = self.home.engine.generate(state, prepared.ids[read:], prepared.sampling, self.should_stop)
         while True:
             try:
                 token = next(tokens)

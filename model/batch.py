@@ -22,9 +22,6 @@ from model.sampling import Next
 from model.state import KDAState, MLAState, ModelState
 from model.transformer import Layer, Transformer
 
-Brought = list[tuple[int, int | None]]
-"""What a step of many rows brought: a row's token, or None at its end."""
-
 
 @dataclass
 class KDARows:
@@ -79,7 +76,7 @@ class Rows:
         return Next.of(self._model.logits(_step(self._model, _ids(self._model, tokens), self)))
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows, numbered anew in this order; one that is named again goes on from there twice."""
+        """Drop all rows but these; they are numbered anew in this order."""
         chosen = torch.tensor(rows, dtype=torch.int64)
         self.lengths = self.lengths[chosen]
         for layer in self.layers:

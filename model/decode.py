@@ -121,11 +121,9 @@ class Slots:
 
     @device_errors()
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows, numbered anew in this order; one that is named again goes on from there twice."""
+        """Drop all rows but these; they are numbered anew in this order."""
         self._count()
-        self._states = [
-            self._states[row].fork() if row in rows[:place] else self._states[row] for place, row in enumerate(rows)
-        ]
+        self._states = [self._states[row] for row in rows]
         chosen = torch.tensor([*rows, *[rows[0]] * (bucket(len(rows)) - len(rows))], device=self.ids.device)
         for layer in self.layers:
             if isinstance(layer, KDARows):
@@ -274,9 +272,9 @@ class Desk:
         self._lock = threading.Lock()
 
     @contextmanager
-    def lend(self, states: Sequence[ModelState], most: int = 0) -> Iterator[Slots]:
-        """Slots with these states taken, that may become `most` rows."""
-        capacity = bucket(max(len(states), most))
+    def lend(self, states: Sequence[ModelState]) -> Iterator[Slots]:
+        """Slots with these states taken."""
+        capacity = bucket(len(states))
         with self._lock:
             fitting = [slots for slots in self._free if slots.capacity >= capacity]
             slots = min(fitting, key=lambda each: each.capacity, default=None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,8 +11,6 @@ from kernels import backend
 from kernels.quant import Form
 from model import batch, weights
 from model import state as states
-from model.batch import Brought
-from model.beam import Beam, Reply, search
 from model.chat import ChatTemplate
 from model.config import KimiConfig
 from model.decode import Desk, Slots
@@ -30,6 +28,9 @@ matrices and ends in the same bits."""
 
 LOGITS = 256
 """Tokens whose logits are held at once: 200 kB each for mini, 650 kB for the 48B."""
+
+Brought = list[tuple[int, int | None]]
+"""What a step of many rows brought: a row's token, or None at its end."""
 
 
 @dataclass(frozen=True)
@@ -231,23 +232,12 @@ class Engine:
         with self.side_by_side(state, states, max(0, *limits)) as rows:
             yield from self._write(rows, following, samplings, limits, should_stop)
 
-    def replies(
-        self, shared: ModelState, state: ModelState, logits: torch.Tensor, beam: Beam,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> Generator[Brought, None, list[Reply]]:
-        """The likeliest replies behind `state`, which went on from `shared` and whose next logits [vocabulary] are
-        given; see `beam.search`. No reply is longer than the model reads."""
-        room = min(beam.limit, self.config.max_length - state.tokens)
-        with self.side_by_side(shared, [state.fork()], room, beam.width) as rows:
-            return (yield from search(rows, logits, replace(beam, limit=room), sorted(self.stop_ids), should_stop))
-
     def side_by_side(
-        self, shared: ModelState, states: Sequence[ModelState], room: int, most: int = 0
+        self, shared: ModelState, states: Sequence[ModelState], room: int
     ) -> AbstractContextManager[batch.Rows | Slots]:
-        """`states`, which went on from `shared` and are changed, as rows that take up to `room` tokens each. They may
-        become `most` rows."""
+        """`states`, which went on from `shared` and are changed, as rows that take up to `room` tokens each."""
         if self._triton:
-            return self.desk.lend(states, most)
+            return self.desk.lend(states)
         return nullcontext(batch.Rows(self.model, shared, states, room))
 
     def _write(

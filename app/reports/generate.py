@@ -7,8 +7,7 @@ from app.answers import Generation, Prepared
 from app.deciding import Begun, begin, choose, has_a_say, ids_to_decide
 from app.home import Home
 from app.turns import OnWait
-from app.wording import has_wordings, word
-from model.batch import Brought
+from model.engine import Brought
 from model.state import ModelState
 from model.tokenizer import TokenStream
 
@@ -79,13 +78,6 @@ def _steps(
         rest[n] = chosen.ids[each.state.tokens - state.tokens :]
     yield []
     going = [n for n in numbers if not decided[n].whole]
-    open_ones = [n for n in going if has_wordings(home, decided[n])]
-    begun_ones = [bases.get(n, state) for n in open_ones]
-    worded = yield from word(home, state, begun_ones, [decided[n] for n in open_ones], should_stop)
-    for n, reply in zip(open_ones, worded, strict=True):
-        if reply is not None:
-            yield [*((n, id) for id in reply.ids), (n, None)]
-            going.remove(n)
     steps = engine.generate_many(
         state, [rest[n] for n in going], [decided[n].sampling for n in going], should_stop,
         [bases.get(n, state) for n in going],

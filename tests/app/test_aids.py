@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.aids import Aids, Wording
+from app.aids import Aids
 from app.settings import MINI
 from model.errors import ConfigError
 
@@ -19,13 +19,7 @@ def test_mini_has_its_quotes_chosen() -> None:
     assert Aids.of(MINI).choose_quotes
 
 
-def test_how_answers_are_worded_is_read_with_its_own_defaults(tmp_path: Path) -> None:
-    (tmp_path / "generation_config.json").write_text('{"onceread": {"evidence": 3, "wording": {"width": 6}}}', "utf-8")
-    assert Aids.of(tmp_path) == Aids(3, wording=Wording(width=6))
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"onceread": {"evidense": 1}}', '{"onceread": 3}',
-                                     '{"onceread": {"wording": {"wide": 3}}}', '{"onceread": {"wording": 3}}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"onceread": {"evidense": 1}}', '{"onceread": 3}'])
 def test_what_cannot_be_understood_is_an_error_that_names_the_file(tmp_path: Path, content: str) -> None:
     (tmp_path / "generation_config.json").write_text(content, "utf-8")
     with pytest.raises(ConfigError, match=r"generation_config\.json"):

@@ -94,24 +94,6 @@ def test_places_without_a_row_change_nothing(engine: Engine) -> None:
         assert reply == plainly(engine, start, question, sampling)
 
 
-def test_a_row_that_is_named_twice_goes_two_ways(engine: Engine) -> None:
-    """Over the end of the page that both have begun together."""
-    shared = read(engine, PAGE + 3)
-    base = engine.read(shared, ids(PAGE - 6, seed=8))
-    with torch.no_grad(), engine.desk.lend([base.fork()], most=4) as rows:
-        rows.step([9])
-        rows.keep([0, 0])
-        rows.step([10, 20])
-        rows.keep([1, 0, 1])
-        for tokens in ([31, 32, 33], [41, 42, 43]):
-            logits = rows.step(tokens).logits
-    for row, said in zip(logits, ([9, 20, 31, 41], [9, 10, 32, 42], [9, 20, 33, 43]), strict=True):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("ONCEREAD_KERNELS", "reference")
-            alone = engine.next_logits(base, said)[1]
-        assert (row - alone).norm() < 1e-3 * alone.norm()
-
-
 def test_the_state_behind_a_reply_is_what_reading_it_leaves(engine: Engine) -> None:
     document, question, sampling = read(engine, PAGE - 9), ids(4, seed=1), Sampling(max_tokens=8)
     reply, flow = [], engine.generate(document, question, sampling)
