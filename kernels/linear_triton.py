@@ -20,6 +20,10 @@ MOST_TOKENS = 8
 SMALL = 4096
 """A matrix of so few rows is too few tiles for a GPU: one or two tokens take it by whole rows."""
 ROWS, TILE_ROWS = 4, 16
+STEP, SMALL_STEP = 128, 256
+"""Columns of a tile that are multiplied at a time. Of a small matrix there is about one tile for each multiprocessor of
+a Hopper GPU, which needs more bytes under way."""
+
 WIDTH = 4096
 """Columns of a program's tile at most; longer rows take several."""
 
@@ -75,15 +79,16 @@ def rows_kernel(
 @triton.jit
 def tiles_kernel(
     x_ptr, weight_ptr, scale_ptr, zero_ptr, y_ptr, x_stride, tokens, rows, width,
-    TOKENS: tl.constexpr, ROWS: tl.constexpr, FORM: tl.constexpr, OVERLAP: tl.constexpr,
+    TOKENS: tl.constexpr, ROWS: tl.constexpr, STEP: tl.constexpr, FORM: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """y [T, rows] = x [T, width] times ROWS rows of the matrix; TOKENS is T rounded up to the tensor cores' 8."""
+    """y [T, rows] = x [T, width] times ROWS rows of the matrix, STEP columns at a time (128 where scales are to be
+    minded); TOKENS is T rounded up to the tensor cores' 8."""
     begin(OVERLAP)
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
     token = tl.arange(0, TOKENS)
     here, is_token = (row < rows)[:, None], (token < tokens)[None, :]
     y = tl.zeros((ROWS, TOKENS), tl.float32)
-    for start in range(0, width, 128):
+    for start in range(0, width, STEP):
         if FORM == "int4":
             n = tl.arange(0, 64)
             packed = tl.load(weight_ptr + row[:, None] * (width // 2) + start // 2 + n[None, :], mask=here, other=0)
@@ -97,7 +102,7 @@ def tiles_kernel(
                 product = tl.dot(level, x, input_precision="ieee")
                 y += product * scale[:, None] + zero[:, None] * tl.sum(x.to(tl.float32), 0)[None, :]
         else:
-            column = start + tl.arange(0, 128)
+            column = start + tl.arange(0, STEP)
             inside = column < width
             x_at = x_ptr + token[None, :] * x_stride + column[:, None]
             x = tl.load(x_at, mask=is_token & inside[:, None], other=0.0)
@@ -132,8 +137,9 @@ def linear(x: Tensor, weight: Weights) -> Tensor:
             TOKENS=tokens, ROWS=ROWS, BLOCKS=blocks, FORM=form, num_warps=4, **overlap(x.device),
         )  # fmt: skip
     else:
+        step = SMALL_STEP if rows <= SMALL and form == "whole" else STEP
         tiles_kernel[(triton.cdiv(rows, TILE_ROWS),)](
             x, values, scale, zero, y, x.stride(0), tokens, rows, width,
-            TOKENS=MOST_TOKENS, ROWS=TILE_ROWS, FORM=form, num_warps=1, num_stages=6, **overlap(x.device),
+            TOKENS=MOST_TOKENS, ROWS=TILE_ROWS, STEP=step, FORM=form, num_warps=1, num_stages=6, **overlap(x.device),
         )  # fmt: skip
     return y

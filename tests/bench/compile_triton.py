@@ -100,9 +100,10 @@ def variants() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, 
         for tokens in (1, 2):
             constants = {"TOKENS": tokens, "ROWS": linear_triton.ROWS, "BLOCKS": 32, "FORM": form, "OVERLAP": True}
             yield linear_triton.rows_kernel, constants, {"num_warps": 4}, types
-        constants = {"TOKENS": linear_triton.MOST_TOKENS, "ROWS": linear_triton.TILE_ROWS, "FORM": form,
-                     "OVERLAP": True}  # fmt: skip
-        yield linear_triton.tiles_kernel, constants, {"num_warps": 1, "num_stages": 6}, types
+        for step in (linear_triton.STEP, linear_triton.SMALL_STEP) if form == "whole" else (linear_triton.STEP,):
+            constants = {"TOKENS": linear_triton.MOST_TOKENS, "ROWS": linear_triton.TILE_ROWS, "STEP": step,
+                         "FORM": form, "OVERLAP": True}  # fmt: skip
+            yield linear_triton.tiles_kernel, constants, {"num_warps": 1, "num_stages": 6}, types
     constants = {"WIDTH": 128, "BLOCK": 128, "TOKENS": linear_pair_triton.TOKENS, "ROWS": linear_pair_triton.ROWS,
                  "OVERLAP": True}  # fmt: skip
     yield linear_pair_triton.pair_kernel, constants, {"num_warps": 4}, {"y_stride": "i32"}
