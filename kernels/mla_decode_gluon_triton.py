@@ -9,6 +9,7 @@ Only for bfloat16 latents of 512 + 64 and 32 heads, on Hopper. Triton's interpre
 """
 # mypy: disallow-untyped-defs=False
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,15 +40,19 @@ def fits(q: Tensor, rank: int, page_rows: int) -> bool:
 
 
 def launch(
-    q: Tensor, span: "Span", o: Tensor, lse: Tensor, slot: int, parts: int, most: int, scale: float, settled: bool
-) -> None:  # fmt: skip
-    """`mla_decode_triton._launch` for shapes that `fits`."""
-    groups, queries = span.queries.shape
-    partial_kernel[(-(-queries // (ROWS // HEADS)), parts, groups)](
+    q: Tensor, spans: Sequence["Span"], o: Tensor, lse: Tensor, parts: int, most: int, scale: float, settled: bool
+) -> None:
+    """`mla_decode_triton._launch` of one or two spans with pages of one height, for shapes that `fits`. The last span's
+    programs start first: it is the one that many queries share, so its programs take longest."""
+    programs = [-(-span.queries.shape[1] // (ROWS // HEADS)) * parts * span.queries.shape[0] for span in spans]
+    first, last = spans[0], spans[-1]
+    partial_kernel[(sum(programs),)](
         memory.tiles(TILE, RANK + SHARED, RANK // 2), memory.tiles(TILE, RANK + SHARED, SHARED),
-        memory.tiles(HEADS, RANK + SHARED, SHARED), q, span.table, span.lengths, span.queries, o, lse,
-        slot, o.shape[1], span.table.stride(0), queries, most, scale,
-        HEADS=HEADS, RANK=RANK, SHARED=SHARED, PAGE=span.page_rows, ROWS=ROWS, TILE=TILE, STAGES=STAGES,
+        memory.tiles(HEADS, RANK + SHARED, SHARED), q,
+        last.table, last.lengths, last.queries, last.table.stride(0), last.queries.shape[1],
+        first.table, first.lengths, first.queries, first.table.stride(0), first.queries.shape[1],
+        o, lse, programs[-1], (len(spans) - 1) * parts, o.shape[1], parts, most, scale,
+        HEADS=HEADS, RANK=RANK, SHARED=SHARED, PAGE=last.page_rows, ROWS=ROWS, TILE=TILE, STAGES=STAGES,
         SETTLED=settled, num_warps=4, **overlap(q.device),
     )  # fmt: skip
 
@@ -55,7 +60,7 @@ def launch(
 @gluon.jit
 def _load(
     half_desc, shared_desc, q_desc, q_ptr, queries_ptr, table_ptr, q, q_full, bufs, full, free,
-    queries, length, first, tiles,
+    asked, queries, length, first, tiles,
     HEADS: gl.constexpr, PAGE: gl.constexpr, SETTLED: gl.constexpr, OVERLAP: gl.constexpr,
 ):  # fmt: skip
     """The copying warp: queries and tiles. What is asked for behind a stream of tiles waits for it, so queries come
@@ -69,7 +74,7 @@ def _load(
     if OVERLAP:
         _wait()
     if tiles > 0:
-        _load_queries(q_desc, q_ptr, queries_ptr, q, q_full, queries, HEADS)
+        _load_queries(q_desc, q_ptr, queries_ptr, q, q_full, asked, queries, HEADS)
     for n in range(early, tiles):
         _load_tile(half_desc, shared_desc, table_ptr, length, first, n, bufs, full, free, PAGE)
 
@@ -92,7 +97,7 @@ def _load_tile(half_desc, shared_desc, table_ptr, length, first, n, bufs, full, 
 
 
 @gluon.jit
-def _load_queries(q_desc, q_ptr, queries_ptr, q, q_full, queries, HEADS: gl.constexpr):
+def _load_queries(q_desc, q_ptr, queries_ptr, q, q_full, asked, queries, HEADS: gl.constexpr):
     """The heads of this program's queries; of one that it lacks, another's, whose results go nowhere: a tile of which
     no row exists made the copy engine read out of bounds. A matrix is its strips of STRIP columns."""
     STRIP: gl.constexpr = q[0].shape[4]
@@ -101,8 +106,7 @@ def _load_queries(q_desc, q_ptr, queries_ptr, q, q_full, queries, HEADS: gl.cons
     WIDTH: gl.constexpr = 2 * HALF + STRIP
     mbarrier.expect(q_full, EACH * HEADS * WIDTH * 2)
     for n in gl.static_range(EACH):
-        asked = gl.program_id(0) * EACH + n
-        query = gl.load(queries_ptr + gl.program_id(2) * queries + gl.minimum(asked, queries - 1))
+        query = gl.load(queries_ptr + gl.minimum(asked + n, queries - 1))
         address = q_ptr.to(gl.int64) + gl.maximum(query, 0).to(gl.int64) * (HEADS * WIDTH * 2)
         at = memory.find(address, HEADS, WIDTH, HEADS)
         for part in gl.static_range(3):
@@ -112,11 +116,11 @@ def _load_queries(q_desc, q_ptr, queries_ptr, q, q_full, queries, HEADS: gl.cons
 
 
 @gluon.jit
-def _rows(queries_ptr, queries, HEADS: gl.constexpr, ROWS: gl.constexpr, layout: gl.constexpr):
-    """The rows of q that this program serves, and which of them there are."""
+def _rows(queries_ptr, asked, queries, HEADS: gl.constexpr, ROWS: gl.constexpr, layout: gl.constexpr):
+    """The rows of q that this program serves, its group's queries from `asked` on, and which of them there are."""
     n = gl.arange(0, ROWS, layout)
-    asked = gl.program_id(0) * (ROWS // HEADS) + n // HEADS
-    query = gl.load(queries_ptr + gl.program_id(2) * queries + asked, mask=asked < queries, other=-1)
+    place = asked + n // HEADS
+    query = gl.load(queries_ptr + place, mask=place < queries, other=-1)
     return query * HEADS + n % HEADS, query >= 0
 
 
@@ -155,7 +159,7 @@ def _weigh(s, n, at, length, top, scale, p_buf, shrink_buf, p_full, p_free):
 @gluon.jit
 def _scores(
     queries_ptr, o_ptr, lse_ptr, q, q_full, bufs, full, free, p_buf, shrink_buf, p_full, p_free,
-    queries, length, first, tiles, place, scale,
+    asked, queries, length, first, tiles, place, scale,
     HEADS: gl.constexpr, OVERLAP: gl.constexpr,
 ):  # fmt: skip
     """The first warpgroup: scores, weights, and the left half of the sums."""
@@ -168,12 +172,12 @@ def _scores(
     p_layout: gl.constexpr = gl.DotOperandLayout(0, o_layout, 2)
     by_row: gl.constexpr = gl.SliceLayout(1, s_layout)
     by_o: gl.constexpr = gl.SliceLayout(1, o_layout)
-    row, is_row = _rows(queries_ptr, queries, HEADS, ROWS, by_o)
+    row, is_row = _rows(queries_ptr, asked, queries, HEADS, ROWS, by_o)
     if OVERLAP:
         _wait()
     if tiles > 0:
         STRIP: gl.constexpr = q[0].shape[4]
-        asked = (
+        given = (
             q[0]._reinterpret(gl.bfloat16, [ROWS, STRIP], memory.MATRIX),
             q[1]._reinterpret(gl.bfloat16, [ROWS, HALF], memory.MATRIX),
             q[2]._reinterpret(gl.bfloat16, [ROWS, HALF], memory.MATRIX),
@@ -183,7 +187,7 @@ def _scores(
         acc = gl.zeros([ROWS, HALF], gl.float32, o_layout)
         top = gl.full([ROWS], float("-inf"), gl.float32, by_row)
         total = gl.full([ROWS], 0.0, gl.float32, by_row)
-        s = warpgroup_mma_wait(0, deps=[_multiply(asked, bufs, full, 0, zero)])
+        s = warpgroup_mma_wait(0, deps=[_multiply(given, bufs, full, 0, zero)])
         mbarrier.arrive(free.index(0), count=1)
         p, weights, top, shrink = _weigh(s, 0, first * TILE, length, top, scale, p_buf, shrink_buf, p_full, p_free)
         for n in range(1, tiles):
@@ -193,7 +197,7 @@ def _scores(
             acc = warpgroup_mma(weights, memory.matrix(bufs[1].index(before)), acc, is_async=True)
             acc = warpgroup_mma_wait(0, deps=[acc])
             mbarrier.arrive(free.index(3 * before + 1), count=1)
-            s = _multiply(asked, bufs, full, n, zero)
+            s = _multiply(given, bufs, full, n, zero)
             total = total * shrink + gl.sum(p, 1)
             s = warpgroup_mma_wait(0, deps=[s])
             mbarrier.arrive(free.index(3 * stage), count=1)
@@ -216,7 +220,7 @@ def _scores(
 
 @gluon.jit
 def _values(
-    queries_ptr, o_ptr, bufs, full, free, p_buf, shrink_buf, p_full, p_free, queries, tiles, place,
+    queries_ptr, o_ptr, bufs, full, free, p_buf, shrink_buf, p_full, p_free, asked, queries, tiles, place,
     HEADS: gl.constexpr,
 ):  # fmt: skip
     """The second warpgroup: the right half of the sums."""
@@ -237,7 +241,7 @@ def _values(
             mbarrier.arrive(free.index(3 * stage + 2), count=1)
             mbarrier.arrive(p_free, count=1)
         mbarrier.wait(p_full, tiles & 1)
-        row, is_row = _rows(queries_ptr, queries, HEADS, ROWS, by_o)
+        row, is_row = _rows(queries_ptr, asked, queries, HEADS, ROWS, by_o)
         _store(o_ptr, acc, shrink_buf.load(by_o), place + row, is_row, HALF)
 
 
@@ -261,15 +265,17 @@ def _wait():
     gl.inline_asm_elementwise("griddepcontrol.wait; // dummy $0", "=r", [], gl.int32, False, 1)
 
 
-@gluon.jit
+@gluon.jit(do_not_specialize=["pages", "other_pages", "queries", "other_queries", "programs", "slot", "parts", "most"])
 def partial_kernel(
-    half_desc, shared_desc, q_desc, q_ptr, table_ptr, lengths_ptr, queries_ptr, o_ptr, lse_ptr,
-    slot, rows_in_all, pages, queries, most, scale,
+    half_desc, shared_desc, q_desc, q_ptr, table_ptr, lengths_ptr, queries_ptr, pages, queries,
+    other_table_ptr, other_lengths_ptr, other_queries_ptr, other_pages, other_queries,
+    o_ptr, lse_ptr, programs, slot, rows_in_all, parts, most, scale,
     HEADS: gl.constexpr, RANK: gl.constexpr, SHARED: gl.constexpr, PAGE: gl.constexpr,
     ROWS: gl.constexpr, TILE: gl.constexpr, STAGES: gl.constexpr,
     SETTLED: gl.constexpr, OVERLAP: gl.constexpr,
 ):  # fmt: skip
-    """One part of one group's sequence for ROWS rows (query, head): its sum and the log2 of its denominator."""
+    """One part of one group's sequence for ROWS rows (query, head): its sum and the log2 of its denominator. The first
+    `programs` serve a span whose parts begin at `slot`, those behind them, if any, another's that begin at 0."""
     HALF: gl.constexpr = RANK // 2
     narrow: gl.constexpr = gl.NVMMASharedLayout(swizzle_byte_width=2 * TILE, element_bitwidth=16, rank=2)
     # Queries and latents in three parts: the columns that are keys alone, left, right.
@@ -302,7 +308,15 @@ def partial_kernel(
         if not SETTLED:
             _wait()
 
-    split, group = gl.program_id(1), gl.program_id(2)
+    n = gl.program_id(0)
+    if n >= programs:
+        n -= programs
+        table_ptr, lengths_ptr, queries_ptr = other_table_ptr, other_lengths_ptr, other_queries_ptr
+        pages, queries, slot = other_pages, other_queries, 0
+    together = gl.cdiv(queries, ROWS // HEADS)
+    asked, split, group = n % together * (ROWS // HEADS), n // together % parts, n // together // parts
+    table_ptr += group * pages
+    queries_ptr += group * queries
     length = gl.load(lengths_ptr + group)
     tiles = gl.cdiv(length, TILE)
     each = gl.maximum(1, gl.cdiv(tiles, most))
@@ -312,14 +326,14 @@ def partial_kernel(
     gl.warp_specialize([
         (_scores, (
             queries_ptr, o_ptr, lse_ptr, q, q_full, bufs, full, free, p_buf, shrink_buf, p_full, p_free,
-            queries, length, first, tiles, place, scale, HEADS, OVERLAP,
+            asked, queries, length, first, tiles, place, scale, HEADS, OVERLAP,
         )),
         (_values, (
-            queries_ptr, o_ptr, bufs, full, free, p_buf, shrink_buf, p_full, p_free, queries, tiles, place,
+            queries_ptr, o_ptr, bufs, full, free, p_buf, shrink_buf, p_full, p_free, asked, queries, tiles, place,
             HEADS,
         )),
         (_load, (
-            half_desc, shared_desc, q_desc, q_ptr, queries_ptr, table_ptr + group * pages, q, q_full, bufs, full, free,
-            queries, length, first, tiles, HEADS, PAGE, SETTLED, OVERLAP,
+            half_desc, shared_desc, q_desc, q_ptr, queries_ptr, table_ptr, q, q_full, bufs, full, free,
+            asked, queries, length, first, tiles, HEADS, PAGE, SETTLED, OVERLAP,
         )),
     ], [4, 1], [216, 24])  # fmt: skip

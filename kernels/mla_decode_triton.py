@@ -13,7 +13,7 @@ Dao et al., 2023 (Flash-Decoding); DeepSeek-V2 (arXiv 2405.04434), section 2.1.2
 """
 # mypy: disallow-untyped-defs=False
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +31,10 @@ GLUON = True
 
 TILES_A_SPLIT = 1
 """Tiles that a part has at least. A tile alone takes 5 us, longer than joining its part."""
+
+MANY, JOIN_FEW, JOIN_MANY = 128, (256, 64), (32, 256)
+"""Of up to MANY parts of a row and of more: the columns that a program joins, and the parts it asks for together. Many
+parts are those of few rows, which need more programs. Bits follow from both, so from a row's number of parts."""
 
 ALONE = 1 << 20
 """The height of a single page: it ends with its sequence, and a kernel made for each height would take seconds each."""
@@ -94,32 +98,39 @@ def attend_spans(
     slots, rows = len(spans) * parts, batch * heads
     partial = torch.empty(slots, rows, rank, dtype=torch.float32, device=q.device)
     partial_lse = torch.empty(slots, rows, dtype=torch.float32, device=q.device)
-    for number, span in enumerate(spans):
-        launch = _launch_of(q, rank, span)
-        how = (number * parts, parts, min(most, SPLITS), scale * 1.4426950408889634, settled)
-        launch(q, span, partial, partial_lse, *how)
+    how = (parts, min(most, SPLITS), scale * 1.4426950408889634)
+    if _fits_gluon(q, rank, spans):
+        from kernels import mla_decode_gluon_triton
+
+        mla_decode_gluon_triton.launch(q, spans, partial, partial_lse, *how, settled)
+    else:
+        for number, span in enumerate(spans):
+            _launch(q, span, partial, partial_lse, number * parts, *how)
     o = torch.empty(batch, heads, rank, dtype=torch.float32, device=q.device)
     lse = torch.empty(batch, heads, dtype=torch.float32, device=q.device)
-    block, together = min(32, triton.next_power_of_2(rank)), triton.next_power_of_2(slots)
+    together = triton.next_power_of_2(slots)
+    columns, at_once = JOIN_FEW if slots <= MANY else JOIN_MANY
+    block = min(columns, triton.next_power_of_2(rank))
     _join[(rows, triton.cdiv(rank, block))](
-        partial, partial_lse, o, lse, rows, rank, slots, BLOCK_SLOTS=together, CHUNK=min(together, 256), BLOCK=block,
-        num_warps=8 if together > 64 else 4, **overlap(q.device),
+        partial, partial_lse, o, lse, rows, rank, slots,
+        BLOCK_SLOTS=together, CHUNK=min(together, at_once), BLOCK=block, num_warps=8 if together > 64 else 4,
+        **overlap(q.device),
     )  # fmt: skip
     return o, lse
 
 
-def _launch_of(q: Tensor, rank: int, span: Span) -> Callable[..., None]:
-    """What makes a span's parts: `_launch`, or where shapes and GPU fit, the kernel whose warps are told apart."""
-    if GLUON and generation(q.device) == 9:
-        from kernels import mla_decode_gluon_triton
+def _fits_gluon(q: Tensor, rank: int, spans: Sequence[Span]) -> bool:
+    """Whether one launch of the kernel whose warps are told apart makes all spans' parts."""
+    if not GLUON or generation(q.device) != 9 or len(spans) > 2:
+        return False
+    from kernels import mla_decode_gluon_triton
 
-        if mla_decode_gluon_triton.fits(q, rank, span.page_rows):
-            return mla_decode_gluon_triton.launch
-    return _launch
+    height = spans[0].page_rows
+    return spans[-1].page_rows == height and mla_decode_gluon_triton.fits(q, rank, height)
 
 
 def _launch(
-    q: Tensor, span: Span, o: Tensor, lse: Tensor, slot: int, parts: int, most: int, scale: float, _settled: bool
+    q: Tensor, span: Span, o: Tensor, lse: Tensor, slot: int, parts: int, most: int, scale: float
 ) -> None:  # fmt: skip
     """Parts of a span's sequences into o [slots, B*H, R] and lse [slots, B*H], from `slot` on."""
     _, heads, width = q.shape

@@ -116,13 +116,14 @@ ONE = {"*bf16": "*bf16", "*fp8e4nv": "*fp32", "*u8": "*bf16"}
 def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[str, str]]]:
     """The same of MLA and MoE, at the 48B's shape."""
     whole = "tokens keys rank count strips columns depth blocks_k blocks_n slot rows_in_all pages queries most inner "
-    whole += "pairs"
+    whole += "pairs programs parts other_pages other_queries"
     types = dict.fromkeys(whole.split(), "i32") | {"q_head": "i64", "o_head": "i64", "past_head": "i64"}
     types |= dict.fromkeys(["q_token", "o_token", "past_token", "past_lse_head", "past_lse_token"], "i32")
     floats = "lse past past_lse out_scale a_scale weights results"
     whole = "pair tile_expert tile_start tile_end listed filled pairs"
     types |= {f"{name}_ptr": "*fp32" for name in floats.split()} | {f"{name}_ptr": "*i32" for name in whole.split()}
-    types |= {"table_ptr": "*i64", "lengths_ptr": "*i32", "queries_ptr": "*i32"}
+    for span in ("", "other_"):
+        types |= {f"{span}table_ptr": "*i64", f"{span}lengths_ptr": "*i32", f"{span}queries_ptr": "*i32"}
     widths = {"NOPE": 128, "SHARED": 64, "VALUE": 128}
     for past, causal in ((False, False), (True, False), (True, True)):
         how = {**widths, "PAST": past, "CAUSAL": causal}

@@ -66,3 +66,20 @@ if ON_GPU:
         span = spans_of([latents], [list(range(tokens))])
         found = [attend_spans(q, [span], rank, SCALE, splits(length), settled=settled) for settled in (False, True)]
         assert all(torch.equal(x, z) for x, z in zip(*found, strict=True))
+
+    @pytest.mark.parametrize("rows", [2, 5, 32])
+    def test_what_rows_share_and_every_rows_own_are_one_launch(rows: int) -> None:
+        heads, rank, shared = PUBLISHED
+        document, q = draw(2 * PAGE, rank + shared, seed=1), draw(rows, heads, rank + shared)
+        tails = [draw(length, rank + shared, seed=2 + length) for length in (1, 70, PAGE + 9, 64, 300)]
+        own = spans_of([tails[row % 5] for row in range(rows)], [[row] for row in range(rows)])
+        for length in (2 * PAGE, 0):
+            among = spans_of([document[:length]], [list(range(rows))])
+            o, lse = attend_spans(q, [own, among], rank, SCALE, splits(2 * PAGE))
+            for row in range(rows):
+                latents = torch.cat([document[:length], tails[row % 5]])
+                check((o[row][:, None], lse[row][:, None]), q[row][:, None], latents, rank, SCALE)
+            for row in {0, rows - 1}:
+                alone = spans_of([tails[row % 5]], [[0]]), spans_of([document[:length]], [[0]])
+                found, _ = attend_spans(q[row : row + 1], alone, rank, SCALE, splits(2 * PAGE))
+                assert torch.equal(found[0], o[row])
