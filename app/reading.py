@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from storage.snapshots import Eviction
 
 COMMIT_TOKENS = 16_384
 COMMIT_SECONDS = 30.0
-"""At most this much reading is lost by a crash, whichever is less; on a GPU, which reads on, two chunks more."""
+"""At most this much reading is lost by a crash, whichever is less."""
 
 ELSEWHERE = "waiting: another Onceread is reading it"
 
@@ -158,56 +157,43 @@ class _Reading:
     def run(self, state: ModelState, ids: Sequence[int]) -> ModelState:
         """Read ids[state.tokens:], committing as it goes; the final state is saved as complete.
 
-        A GPU is given the next chunk while it computes the last one, and what it has computed is committed beside, by a
-        thread: a commit may take as long as two chunks before the GPU waits for it.
+        A GPU is given the next chunk before what it computed of the last one is committed, and does not wait for that.
         """
-        begun = saved_at = time.perf_counter()
-        first = handed = self.saved_tokens = state.tokens
+        begun = time.perf_counter()
+        first = self.saved_tokens = state.tokens
+        saved_at = begun
         ahead = computes_beside(self.home.engine)
-        waiting: Handover | None = None  # of the chunk given last
-        saving: tuple[Handover, Future[None]] | None = None  # of the one before it
+        waiting: Handover | None = None
         kept = set(states.checkpoints(self.home.engine, len(ids)))
         self._report(first, first, len(ids), begun)
         chunks = self.home.engine.read_chunks(state, ids[first:])
-        with ThreadPoolExecutor(1, "save") as beside:
-            while state.tokens < len(ids):
-                before = state.tokens
-                report = partial(self._report, first, before, len(ids), begun)
-                if saving is not None:
-                    saving[0].wait()  # no more than two chunks are given at once: somebody may ask
-                with self.home.turns.reading(report):
-                    state = next(chunks)
-                    latents.settle(state, self.home.settings, before)
-                if saving is not None:
-                    saving[1].result()
-                    saving = None
-                self._report(first, self.saved_tokens if ahead else state.tokens, len(ids), begun)
-                if waiting is not None:
-                    saving, waiting = (waiting, beside.submit(self.commit, waiting)), None
-                if state.tokens == len(ids):
-                    break
-                stop = self.should_stop()
-                due = (
-                    state.tokens in kept
-                    or state.tokens - handed > COMMIT_TOKENS - self.home.engine.chunk
-                    or time.perf_counter() - saved_at > COMMIT_SECONDS
-                )
-                if stop or due:
-                    waiting = Handover(state, handed)
-                    handed, saved_at = state.tokens, time.perf_counter()
-                if waiting is not None and (stop or not ahead):
-                    if saving is not None:
-                        saving[1].result()
+        while state.tokens < len(ids):
+            before = state.tokens
+            report = partial(self._report, first, before, len(ids), begun)
+            with self.home.turns.reading(report):
+                state = next(chunks)
+                latents.settle(state, self.home.settings, before)
+            if waiting is not None:
+                self.commit(waiting)
+                waiting, saved_at = None, time.perf_counter()
+            self._report(first, self.saved_tokens if ahead else state.tokens, len(ids), begun)
+            if state.tokens == len(ids):
+                break
+            stop = self.should_stop()
+            due = (
+                state.tokens in kept
+                or state.tokens - self.saved_tokens > COMMIT_TOKENS - self.home.engine.chunk
+                or time.perf_counter() - saved_at > COMMIT_SECONDS
+            )
+            if stop or due:
+                waiting = Handover(state, self.saved_tokens)
+                if stop or not ahead:
                     self.commit(waiting)
-                    waiting = None
-                if stop:
-                    read_so_far = f"{state.tokens:,} of {len(ids):,} tokens"
-                    raise ReadingStopped(f"stopped after {read_so_far}; they are saved, and reading goes on from there")
-            last = Handover(state, handed)
-            if saving is not None:
-                saving[1].result()
-                self._report(first, self.saved_tokens, len(ids), begun)
-        self.commit(last)
+                    waiting, saved_at = None, time.perf_counter()
+            if stop:
+                read_so_far = f"{state.tokens:,} of {len(ids):,} tokens"
+                raise ReadingStopped(f"stopped after {read_so_far}; they are saved, and reading goes on from there")
+        self.commit(Handover(state, self.saved_tokens))
         if ahead:
             self._report(first, state.tokens, len(ids), begun)
         return state

@@ -29,14 +29,10 @@ class Handover:
             self._arrived = copying.record_event()
 
     @device_errors()
-    def wait(self) -> None:
-        """Until the state is computed and has arrived."""
-        if self._arrived is not None:
-            self._arrived.synchronize()
-
     def to_tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, as a state's."""
-        self.wait()
+        if self._arrived is not None:
+            self._arrived.synchronize()
         return self._tensors
 
 

@@ -1,9 +1,6 @@
 """Chunks of several pages, as a GPU reads them, each saved while the next is computed: states are as exact as ever."""
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,11 +10,8 @@ from app.errors import ReadingStopped
 from app.home import Home
 from model import engine
 from model import state as layout
-from model.handover import Handover
 from model.state import ModelState
 from storage import mxint8
-from storage.errors import StorageFull
-from storage.snapshots import Snapshot
 from tests.app.test_latents import rounding  # noqa: F401 - a fixture
 from tests.app.test_states import add, bits, damage, fresh, text_of
 
@@ -52,41 +46,6 @@ def test_what_is_saved_behind_reading_is_what_was_read(home: Home, book: Path) -
     assert sorted(set(done)) == [0, *range(CHUNK, total, CHUNK), total]  # said when it is saved, not when it is begun
     again, restored = reading.read_state(home, document.id)
     assert (again.tokens_read, bits(restored)) == (0, bits(state))
-
-
-def test_a_commit_may_take_as_long_as_two_chunks(home: Home, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    third, chunks, save = threading.Event(), engine.Engine.read_chunks, states.save
-
-    def counted(self: engine.Engine, state: ModelState, ids: Sequence[int]) -> Iterator[ModelState]:
-        for number, after in enumerate(chunks(self, state, ids), 1):
-            if number == 3:
-                third.set()
-            yield after
-
-    def slow(*args: Any) -> Snapshot:
-        assert third.wait(20)  # before the first commit ends
-        return save(*args)
-
-    monkeypatch.setattr(engine.Engine, "read_chunks", counted)
-    monkeypatch.setattr(states, "save", slow)
-    document = add(home, text_of(book, 8))
-    assert bits(reading.read_state(home, document.id)[1]) == fresh(home, home.documents.text(document.id))
-
-
-def test_a_commit_that_fails_beside_reading_ends_it(home: Home, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = add(home, text_of(book, 8))
-    save = states.save
-
-    def full(home: Home, id: str, prefixes: Mapping[int, str], state: Handover) -> Snapshot:
-        if state.tokens == 2 * CHUNK:
-            raise StorageFull("the disk is full")
-        return save(home, id, prefixes, state)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(states, "save", full)
-        with pytest.raises(StorageFull):
-            reading.read(home, document.id)
-    assert reading.read(home, document.id).tokens_reused == CHUNK
 
 
 def test_a_stop_saves_what_was_computed_and_reading_goes_on_from_there(home: Home, book: Path) -> None:
