@@ -1,7 +1,8 @@
 """KDA's decode in Triton: one program a document and head, which keeps the whole state of that head in registers.
 
-The state is read once and written once, and everything else is small beside it. Reading kS and qS before the update
-takes one pass: q (S + k e^T) = qS + (q k) e, with e = beta (v - kS).
+The state is read once and written once, and everything else is small beside it; with few documents what takes time is
+how often the warps must meet. They do for both lengths together, for what k reads of the state, and for what q reads of
+the next one.
 """
 
 import torch
@@ -46,6 +47,12 @@ def move_tail(x_ptr, tail_ptr, next_ptr, c, channels, W: tl.constexpr):
 
 
 @triton.jit
+def _add_two(a, b, c, d):
+    """Two sums at once."""
+    return a + c, b + d
+
+
+@triton.jit
 def decode_kernel(
     qkv_ptr, raw_ptr, gate_ptr, beta_ptr, conv_ptr, a_log_ptr, bias_ptr, norm_ptr, tail_ptr, state_ptr,
     y_ptr, next_tail_ptr, next_state_ptr, qkv_stride, raw_stride, gate_stride, beta_stride, scale, eps, H,
@@ -81,15 +88,18 @@ def decode_kernel(
     q = conv_step(x, q_newest, q_past, q_at)
     k = conv_step(x, k_newest, k_past, k_at)
     v = conv_step(x, v_newest, v_past, v_at)
-    q *= tl.rsqrt(tl.sum(q * q, 0) + 1e-6) * scale
-    k *= tl.rsqrt(tl.sum(k * k, 0) + 1e-6)
     decay = tl.exp2(log_decay(raw, bias, a_log))
+
+    length_q, length_k = tl.reduce((q * q, k * k), 0, _add_two)
+    q *= tl.rsqrt(length_q + 1e-6) * scale
+    k *= tl.rsqrt(length_k + 1e-6)
 
     state *= decay[:, None]
     error = beta * (v - tl.sum(state * k[:, None], 0))
-    o = tl.sum(state * q[:, None], 0) + tl.sum(q * k, 0) * error
-    tl.store(next_state_ptr + at_state, state + k[:, None] * error[None, :])
+    state += k[:, None] * error[None, :]
+    tl.store(next_state_ptr + at_state, state)
 
+    o = tl.sum(state * q[:, None], 0)
     o *= tl.rsqrt(tl.sum(o * o, 0) / K + eps) * weight * tl.sigmoid(gate)
     tl.store(y_ptr + (b * H + h) * K + key, o.to(y_ptr.dtype.element_ty))
     for part in tl.static_range(3):

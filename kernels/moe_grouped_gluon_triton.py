@@ -4,11 +4,10 @@ Four warps copy ahead into four stages of 48 KiB, into the next tile's too while
 by TMA, tokens from where they lie by cp.async, which can gather. Two warpgroups multiply, 64 rows each, times 256
 columns: 128 gates and their 128 ups, or 256 columns of `down`. In between, rows lie in the order of their experts, an
 expert's from a multiple of 64 on, so tiles are stored whole (TMA), and a warpgroup that has no row of the tile's expert
-only lets its stages go by. The shared expert is one more group of rows.
+only lets its stages go by. What such a tile lacks is not read. The shared expert is one more group of rows.
 
-fp8: no second sum beside the accumulator. It is kept in units of the scale of the block that comes next (a row's scale
-times a weight block's): behind block k's products it is multiplied by scale(k) / scale(k + 1), one half of the columns
-while the tensor cores multiply the other.
+Tiles are taken in their order by whichever program is done: they take different times, and dealt out beforehand most
+programs would wait for the last one. The copying warps take a tile and tell the warpgroups.
 
 Not interpreted: Triton's interpreter does not know Gluon. Tests run its lines on PyTorch tensors.
 """
@@ -23,8 +22,6 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     fence_async_shared,
     mbarrier,
     tma,
-    warpgroup_mma,
-    warpgroup_mma_wait,
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
@@ -33,6 +30,7 @@ from kernels.launch_triton import multiprocessors
 from kernels.memory_triton import MATRIX, copy_tile
 from kernels.moe_grouped_triton import quantized
 from kernels.moe_route_triton import Order, sort
+from kernels.moe_sums_gluon_triton import BY_ROW, scaled_sums, sums
 from kernels.quant import Fp8, Int4, Weights
 
 WIDTH, INNER = 2304, 1024
@@ -42,11 +40,6 @@ ROWS, HALF = 128, 64
 
 STAGES, GROUP = 4, 4
 """Four tiles of rows share each strip of weights while it is in the L2 cache."""
-
-SUMS = gl.constexpr(gl.NVMMADistributedLayout([3, 0], [4, 1], [16, 128, 32]))
-"""Which thread holds what of 64 rows and 128 columns of fp8's products."""
-
-BY_ROW = gl.constexpr(gl.SliceLayout(1, SUMS.value))
 
 BYTES = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=8, rank=2)
 
@@ -100,9 +93,10 @@ def products(
 
     strips, count = columns // (128 if up else 256), order.tile_start.shape[0]
     products_kernel[(min(count * strips, multiprocessors(a.device)),)](
-        a if up else tiles(a, ROWS, width), tiles(values.flatten(0, 1), 128, width), tiles(own, 128, width),
+        a if up else tiles(a, HALF, width), tiles(values.flatten(0, 1), 128, width), tiles(own, 128, width),
         tiles(out, HALF, 128), a_scales, scale, own_scale, out_scales,
         order.pair, order.tile_expert, order.tile_start, order.tile_end,
+        torch.zeros(1, dtype=torch.int32, device=a.device),
         count, strips, values.shape[0], values.shape[1], columns if up else 128, out.shape[0],
         GROUP, UP=up, FP8=fp8, STEPS=depth // width, TOP_K=top_k, STAGES=STAGES, num_warps=4,
     )  # fmt: skip
@@ -145,16 +139,20 @@ def _copy_weights(desc, row, second, column, bar, b):
 
 @gluon.jit
 def _copy(
-    a, b_desc, shared_desc, order, sizes, a_bufs, b_bufs, full, free,
+    a, b_desc, shared_desc, order, sizes, a_bufs, b_bufs, full, free, found, told, heard,
     UP: gl.constexpr, STEPS: gl.constexpr, TOP_K: gl.constexpr,
 ):  # fmt: skip
-    """The copying warps: every step's operands of every tile, each into the stage that both warpgroups have left."""
+    """The copying warps: every step's operands of every tile, each into the stage that both warpgroups have left. They
+    also take the tiles: whichever program is done takes the next one."""
     STAGES: gl.constexpr = a_bufs.shape[0]
+    HALF: gl.constexpr = a_bufs.shape[1] // 2
     WIDTH: gl.constexpr = a_bufs.shape[2]
     layout: gl.constexpr = gl.BlockedLayout([1, WIDTH // 8], [4, 8], [4, 1], [1, 0])  # 16 bytes a thread
     count, strips, experts, height, second = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
-    n = 0
-    for number in range(gl.program_id(0), count * strips, gl.num_programs(0)):
+    n, turn = 0, 0
+    number = gl.program_id(0)
+    while number < count * strips:
+        _tell(number, turn, found, told, heard)
         expert, start, end, strip = _tile(number, order, sizes)
         if start < end:
             first = strip * (128 if UP else 256)
@@ -162,6 +160,7 @@ def _copy(
                 row = start + gl.arange(0, 128, gl.SliceLayout(1, layout))
                 token = _tokens(row, expert, end, order[0], experts, TOP_K)
                 column = gl.arange(0, WIDTH, gl.SliceLayout(0, layout))
+                there = (row < end)[:, None]
                 source = a + token[:, None] * (STEPS * WIDTH) + column[None, :]
             for k in range(STEPS):
                 stage, phase = n % STAGES, (n // STAGES) & 1
@@ -170,84 +169,44 @@ def _copy(
                 if UP:
                     mbarrier.expect(bar, 2 * b_desc.block_type.nbytes)
                 else:
-                    mbarrier.expect(bar, a.block_type.nbytes + 2 * b_desc.block_type.nbytes)
-                    copy_tile(a, [start, k * WIDTH], bar, a_bufs.index(stage))
+                    rows = a_bufs.index(stage)
+                    if start + HALF < end:
+                        mbarrier.expect(bar, 2 * a.block_type.nbytes + 2 * b_desc.block_type.nbytes)
+                        copy_tile(a, [start + HALF, k * WIDTH], bar, rows.slice(HALF, HALF))
+                    else:
+                        mbarrier.expect(bar, a.block_type.nbytes + 2 * b_desc.block_type.nbytes)
+                    copy_tile(a, [start, k * WIDTH], bar, rows.slice(0, HALF))
                 if expert < experts:
                     _copy_weights(b_desc, expert * height + first, second, k * WIDTH, bar, b)
                 else:
                     _copy_weights(shared_desc, first, second, k * WIDTH, bar, b)
                 if UP:
-                    async_copy.async_copy_global_to_shared(a_bufs.index(stage), source)
+                    async_copy.async_copy_global_to_shared(a_bufs.index(stage), source, there)
                     async_copy.mbarrier_arrive(bar, increment_count=False)
                     source += WIDTH
                 n += 1
+        number = gl.num_programs(0) + gl.atomic_add(order[4], 1, sem="relaxed")
+        turn += 1
+    _tell(number, turn, found, told, heard)
 
 
 @gluon.jit
-def _await(full, n, UP: gl.constexpr):
-    """Until the n-th step's operands are there; what cp.async wrote is made known to the tensor cores."""
-    STAGES: gl.constexpr = full.shape[0]
-    mbarrier.wait(full.index(n % STAGES), (n // STAGES) & 1)
-    if UP:
-        fence_async_shared()
+def _tell(number, turn, found, told, heard):
+    """Both warpgroups of the turn's tile."""
+    layout: gl.constexpr = gl.BlockedLayout([1], [32], [4], [0])
+    mbarrier.wait(heard.index(turn % 2), ((turn // 2) & 1) ^ 1)
+    found.index(turn % 2).store(gl.full([1], number, gl.int32, layout))
+    mbarrier.arrive(told.index(turn % 2), count=1)
 
 
 @gluon.jit
-def _sums(a_bufs, b_bufs, full, free, n, PART: gl.constexpr, UP: gl.constexpr, STEPS: gl.constexpr):
-    """A warpgroup's 64 rows times 256 columns, as two halves of the columns."""
-    STAGES: gl.constexpr = a_bufs.shape[0]
-    layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, 256, 16])
-    acc = gl.zeros([64, 256], gl.float32, layout)
-    for k in range(STEPS):
-        _await(full, n, UP)
-        a, b = a_bufs.index(n % STAGES).slice(64 * PART, 64), b_bufs.index(n % STAGES).permute((1, 0))
-        acc = warpgroup_mma(a, b, acc, is_async=True)
-        acc = warpgroup_mma_wait(1, deps=[acc])
-        mbarrier.arrive(free.index((n + STAGES - 1) % STAGES), count=1, pred=k > 0)
-        n += 1
-    acc = warpgroup_mma_wait(0, deps=[acc])
-    mbarrier.arrive(free.index((n + STAGES - 1) % STAGES), count=1)
-    left, right = acc.reshape([64, 2, 128]).permute((0, 2, 1)).split()
-    return left, right
-
-
-@gluon.jit
-def _scaled_sums(
-    a_bufs, b_bufs, full, free, rows, left_ptr, right_ptr, n, stride,
-    PART: gl.constexpr, UP: gl.constexpr, STEPS: gl.constexpr,
-):  # fmt: skip
-    """The same of fp8 numbers. Scales lie at rows, and `stride` further for every step, at left_ptr and right_ptr."""
-    STAGES: gl.constexpr = a_bufs.shape[0]
-    left, right = gl.zeros([64, 128], gl.float32, SUMS), gl.zeros([64, 128], gl.float32, SUMS)
-    scale, left_scale, right_scale = _scales(rows, left_ptr, right_ptr, True)
-    left_unit, right_unit = scale * left_scale, scale * right_scale
-    scale, left_scale, right_scale = _scales(rows + stride, left_ptr + 1, right_ptr + 1, STEPS > 1)
-    for k in range(STEPS):
-        next_left, next_right = scale * left_scale, scale * right_scale
-        shrink_left, shrink_right = left_unit / next_left, right_unit / next_right
-        left_unit, right_unit = next_left, next_right
-        _await(full, n, UP)
-        a, b = a_bufs.index(n % STAGES).slice(64 * PART, 64), b_bufs.index(n % STAGES)
-        left = warpgroup_mma(a, b.slice(0, 128).permute((1, 0)), left, is_async=True)
-        right = warpgroup_mma(a, b.slice(128, 128).permute((1, 0)), right, is_async=True)
-        ahead = k + 2  # behind the products, since a fence waits for loads before it
-        scale, left_scale, right_scale = _scales(
-            rows + ahead * stride, left_ptr + ahead, right_ptr + ahead, ahead < STEPS
-        )
-        left = warpgroup_mma_wait(1, deps=[left])
-        left = left * shrink_left[:, None]
-        right = warpgroup_mma_wait(0, deps=[right])
-        mbarrier.arrive(free.index(n % STAGES), count=1)
-        right = right * shrink_right[:, None]
-        n += 1
-    return left, right
-
-
-@gluon.jit
-def _scales(rows, left_ptr, right_ptr, there):
-    """A block's scales of rows and of both weight blocks; behind the last block 1. None is zero (`quant`)."""
-    scale = gl.load(rows, mask=there, other=1.0)
-    return scale, gl.load(left_ptr, mask=there, other=1.0), gl.load(right_ptr, mask=there, other=1.0)
+def _hear(turn, found, told, heard):
+    """The turn's tile."""
+    layout: gl.constexpr = gl.BlockedLayout([1], [32], [4], [0])
+    mbarrier.wait(told.index(turn % 2), (turn // 2) & 1)
+    number = gl.max(found.index(turn % 2).load(layout), 0)
+    mbarrier.arrive(heard.index(turn % 2), count=1)
+    return number
 
 
 @gluon.jit
@@ -261,20 +220,19 @@ def _store(desc, row, column, x, buf):
 
 @gluon.jit
 def _multiply(
-    out_desc, scales, order, sizes, a_bufs, b_bufs, out_buf, full, free,
+    out_desc, scales, order, sizes, a_bufs, b_bufs, out_buf, full, free, found, told, heard,
     PART: gl.constexpr, UP: gl.constexpr, FP8: gl.constexpr, STEPS: gl.constexpr, TOP_K: gl.constexpr,
 ):  # fmt: skip
     """A warpgroup: its 64 rows of every tile."""
     STAGES: gl.constexpr = a_bufs.shape[0]
     count, strips, experts, height, second, places = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]
     row = 64 * PART + gl.arange(0, 64, BY_ROW)
-    n, total = 0, count * strips
-    expert, start, end, strip = _tile(gl.program_id(0), order, sizes)
-    if FP8 and UP:
-        token = _tokens(start + row, expert, end, order[0], experts, TOP_K)
-    for number in range(gl.program_id(0), total, gl.num_programs(0)):
-        following = gl.minimum(number + gl.num_programs(0), total - 1)
-        next_expert, next_start, next_end, next_strip = _tile(following, order, sizes)
+    n, turn = 0, 0
+    number = _hear(0, found, told, heard)
+    while number < count * strips:
+        expert, start, end, strip = _tile(number, order, sizes)
+        if FP8 and UP:
+            token = _tokens(start + row, expert, end, order[0], experts, TOP_K)
         first = start + 64 * PART
         if first < end:
             if FP8:
@@ -284,14 +242,12 @@ def _multiply(
                 weights += strip * (1 if UP else 2) * STEPS
                 stride = 1 if UP else places
                 rows = scales[0] + token * STEPS if UP else scales[0] + start + row
-                left, right = _scaled_sums(
+                left, right = scaled_sums(
                     a_bufs, b_bufs, full, free, rows, weights, weights + second // 128 * STEPS, n, stride,
                     PART, UP, STEPS,
                 )  # fmt: skip
             else:
-                left, right = _sums(a_bufs, b_bufs, full, free, n, PART, UP, STEPS)
-            if FP8 and UP:
-                token = _tokens(next_start + row, next_expert, next_end, order[0], experts, TOP_K)
+                left, right = sums(a_bufs, b_bufs, full, free, n, PART, UP, STEPS)
             if UP:
                 y = silu(left) * right
                 if FP8:
@@ -303,22 +259,20 @@ def _multiply(
                 _store(out_desc, first, strip * 256, left, out_buf)
                 _store(out_desc, first, strip * 256 + 128, right, out_buf)
             n += STEPS
-        else:
-            if start < end:
-                for _ in range(STEPS):
-                    mbarrier.wait(full.index(n % STAGES), (n // STAGES) & 1)
-                    mbarrier.arrive(free.index(n % STAGES), count=1)
-                    n += 1
-            if FP8 and UP:
-                token = _tokens(next_start + row, next_expert, next_end, order[0], experts, TOP_K)
-        expert, start, end, strip = next_expert, next_start, next_end, next_strip
+        elif start < end:
+            for _ in range(STEPS):
+                mbarrier.wait(full.index(n % STAGES), (n // STAGES) & 1)
+                mbarrier.arrive(free.index(n % STAGES), count=1)
+                n += 1
+        turn += 1
+        number = _hear(turn, found, told, heard)
     tma.store_wait(0)
 
 
 @gluon.jit
 def products_kernel(
     a, b_desc, shared_desc, out_desc, a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr,
-    pair_ptr, expert_ptr, start_ptr, end_ptr, count, strips, experts, height, second, places, together,
+    pair_ptr, expert_ptr, start_ptr, end_ptr, taken_ptr, count, strips, experts, height, second, places, together,
     UP: gl.constexpr, FP8: gl.constexpr, STEPS: gl.constexpr, TOP_K: gl.constexpr,
     STAGES: gl.constexpr,
 ):  # fmt: skip
@@ -333,17 +287,24 @@ def products_kernel(
     out_bufs = gl.allocate_shared_memory(out_desc.dtype, [2, 64, 128], out_desc.layout)
     full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     free = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    found = gl.allocate_shared_memory(gl.int32, [2, 1], gl.SwizzledSharedLayout(1, 1, 1, [0]))
+    told = gl.allocate_shared_memory(gl.int64, [2, 1], mbarrier.MBarrierLayout())
+    heard = gl.allocate_shared_memory(gl.int64, [2, 1], mbarrier.MBarrierLayout())
+    for turn in gl.static_range(2):
+        mbarrier.init(told.index(turn), count=1)
+        mbarrier.init(heard.index(turn), count=2)
     for stage in gl.static_range(STAGES):
         mbarrier.init(full.index(stage), count=129 if UP else 1)  # 128 threads arrive with what they gathered
         mbarrier.init(free.index(stage), count=2)
     fence_async_shared()
     scales = (a_scale_ptr, b_scale_ptr, shared_scale_ptr, out_scale_ptr)
-    order = (pair_ptr, expert_ptr, start_ptr, end_ptr)
+    order = (pair_ptr, expert_ptr, start_ptr, end_ptr, taken_ptr)
     sizes = (count, strips, experts, height, second, places, together)
     gl.warp_specialize([
         (_multiply, (out_desc, scales, order, sizes, a_bufs, b_bufs, out_bufs.index(0), full, free,
-                     0, UP, FP8, STEPS, TOP_K)),
+                     found, told, heard, 0, UP, FP8, STEPS, TOP_K)),
         (_multiply, (out_desc, scales, order, sizes, a_bufs, b_bufs, out_bufs.index(1), full, free,
-                     1, UP, FP8, STEPS, TOP_K)),
-        (_copy, (a, b_desc, shared_desc, order, sizes, a_bufs, b_bufs, full, free, UP, STEPS, TOP_K)),
+                     found, told, heard, 1, UP, FP8, STEPS, TOP_K)),
+        (_copy, (a, b_desc, shared_desc, order, sizes, a_bufs, b_bufs, full, free, found, told, heard,
+                 UP, STEPS, TOP_K)),
     ], [4, 4], [232, 40])  # fmt: skip

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.launch_triton import let_next, overlap, wait
+from kernels.launch_triton import begin, let_next, overlap, wait
 
 FEW = 512
 """Up to so many tokens small tiles are multiplied, and parts of a row by programs of their own: the large tiles are one
@@ -50,13 +50,13 @@ def route(
     tokens, width = x.shape
     experts = weight.shape[0]
     few = tokens <= FEW
-    block_t, block_e, block_d = (16, 16, 256) if few else (64, 256, 64)
-    parts = triton.cdiv(width, block_d) if few else 1
+    block_t, block_e, block_d = (16, 16, 256) if few else (256 // x.element_size(), 256, 64)
+    parts = triton.cdiv(width, block_d) if few else 2
     logits = torch.empty(parts, tokens, experts, dtype=torch.float32, device=x.device)
     _logits[(triton.cdiv(tokens, block_t), triton.cdiv(experts, block_e), parts)](
         x, x.stride(0), weight, logits, tokens, experts, width,
-        PARTS=parts, BLOCK_T=block_t, BLOCK_E=block_e, BLOCK_D=block_d,
-        num_warps=1 if few else 8, num_stages=4 if few else 3, **overlap(x.device),
+        STEPS=triton.cdiv(width, parts * block_d), BLOCK_T=block_t, BLOCK_E=block_e, BLOCK_D=block_d,
+        num_warps=1 if few else 8, num_stages=4 if few or x.element_size() == 2 else 3, **overlap(x.device),
     )  # fmt: skip
     return _chosen(logits, bias, top_k, renormalize, scaling, few)
 
@@ -84,11 +84,11 @@ def _chosen(
     parts, tokens, experts = logits.shape
     weights = torch.empty(tokens, top_k, dtype=torch.float32, device=logits.device)
     chosen = torch.empty(tokens, top_k, dtype=torch.int64, device=logits.device)
-    block = 1 if few else 8
+    block = 1 if few else 4
     _choose[(triton.cdiv(tokens, block),)](
         logits, bias, weights, chosen, tokens, experts, scaling, TOP_K=top_k, RENORMALIZE=renormalize, PARTS=parts,
         BLOCK_T=block, BLOCK_E=triton.next_power_of_2(experts), BLOCK_K=triton.next_power_of_2(top_k),
-        num_warps=1 if few else 4, **overlap(logits.device),
+        num_warps=1, **overlap(logits.device),
     )  # fmt: skip
     return weights, chosen
 
@@ -96,26 +96,26 @@ def _chosen(
 @triton.jit
 def _logits(
     x_ptr, x_row, weight_ptr, logits_ptr, tokens, experts, width,
-    PARTS: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, OVERLAP: tl.constexpr,
+    STEPS: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """Scores of BLOCK_T tokens for BLOCK_E experts. With PARTS programs for them each takes BLOCK_D of the numbers of a
-    token, and its experts' rows are on their way before the tokens are there."""
+    """Scores of BLOCK_T tokens for BLOCK_E experts over STEPS times BLOCK_D of a token's numbers. If that is a single
+    step, the experts' rows are on their way before the tokens are there."""
     let_next(OVERLAP)
     t = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
     e = tl.program_id(1) * BLOCK_E + tl.arange(0, BLOCK_E)
-    d = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
+    d = tl.program_id(2) * STEPS * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
     rows = x_ptr + t.to(tl.int64)[:, None] * x_row
     columns = weight_ptr + e[:, None] * width
     is_t, is_e = (t < tokens)[:, None], (e < experts)[:, None]
     acc = tl.zeros([BLOCK_T, BLOCK_E], tl.float32)
-    if PARTS > 1:
+    if STEPS == 1:
         w = tl.load(columns + d, mask=is_e & (d < width), other=0.0)
         wait(OVERLAP)
         x = tl.load(rows + d, mask=is_t & (d < width), other=0.0)
         acc = tl.dot(x, w.T, acc, input_precision="ieee")
     else:
         wait(OVERLAP)
-        for start in tl.range(0, width, BLOCK_D):
+        for start in tl.range(0, STEPS * BLOCK_D, BLOCK_D):
             x = tl.load(rows + start + d, mask=is_t & (start + d < width), other=0.0)
             w = tl.load(columns + start + d, mask=is_e & (start + d < width), other=0.0)
             acc = tl.dot(x, w.T, acc, input_precision="ieee")
@@ -211,30 +211,34 @@ def sort(chosen: Tensor, experts: int, rows: int, apart: int = 1, everyone: int 
     pair, place = (torch.empty(length, dtype=torch.int32, device=device) for length in (places, pairs))
     counts = torch.empty(experts, dtype=torch.int32, device=device)
     tile = torch.empty(3, tiles, dtype=torch.int32, device=device)
-    block_e = triton.next_power_of_2(experts)
-    _count[(blocks,)](chosen, counted, pairs, experts, BLOCK_P=PAIRS, BLOCK_E=block_e)
-    _add_up[(experts,)](counted, counts, blocks, experts, BLOCK=min(1024, triton.next_power_of_2(blocks)))
-    _put[(blocks,)](
-        chosen, counted, counts, pair, place, pairs, experts, first, APART=apart, BLOCK_P=PAIRS, BLOCK_E=block_e
+    shape = {"BLOCK_P": PAIRS, "BLOCK_E": triton.next_power_of_2(experts), **overlap(device)}
+    _count[(blocks,)](chosen, counted, pairs, experts, **shape)
+    _add_up[(experts,)](
+        counted, counts, blocks, experts, BLOCK=min(1024, triton.next_power_of_2(blocks)), **overlap(device)
     )
-    _cut[(triton.cdiv(tiles, 64),)](
-        counts, tile, tiles, experts, first, everyone, ROWS=rows, APART=apart, BLOCK_E=block_e, BLOCK=64
-    )
+    _put[(blocks + triton.cdiv(tiles, 16),)](
+        chosen, counted, counts, pair, place, tile, blocks, pairs, tiles, experts, first, everyone,
+        APART=apart, ROWS=rows, BLOCK_T=16, **shape,
+    )  # fmt: skip
     return Order(pair, place, tile[0], tile[1], tile[2], counts)
 
 
 @triton.jit
-def _count(chosen_ptr, counted_ptr, pairs, experts, BLOCK_P: tl.constexpr, BLOCK_E: tl.constexpr):
+def _count(
+    chosen_ptr, counted_ptr, pairs, experts, BLOCK_P: tl.constexpr, BLOCK_E: tl.constexpr, OVERLAP: tl.constexpr
+):  # fmt: skip
     """How often each expert stands in a block of pairs."""
+    begin(OVERLAP)
     p, e = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P), tl.arange(0, BLOCK_E)
-    chosen = tl.load(chosen_ptr + p, mask=p < pairs, other=-1).to(tl.int32)
-    count = tl.sum((chosen[:, None] == e[None, :]).to(tl.int32), 0)
+    chosen = tl.load(chosen_ptr + p, mask=p < pairs, other=0).to(tl.int32)
+    count = tl.histogram(chosen, BLOCK_E, mask=p < pairs)
     tl.store(counted_ptr + tl.program_id(0) * experts + e, count, mask=e < experts)
 
 
 @triton.jit
-def _add_up(counted_ptr, counts_ptr, blocks, experts, BLOCK: tl.constexpr):
+def _add_up(counted_ptr, counts_ptr, blocks, experts, BLOCK: tl.constexpr, OVERLAP: tl.constexpr):
     """One expert's counts in the blocks before each, in place, and in all."""
+    begin(OVERLAP)
     e = tl.program_id(0)
     before = tl.zeros([1], tl.int32)
     for start in tl.range(0, blocks, BLOCK):
@@ -248,31 +252,37 @@ def _add_up(counted_ptr, counts_ptr, blocks, experts, BLOCK: tl.constexpr):
 
 @triton.jit
 def _put(
-    chosen_ptr, counted_ptr, counts_ptr, pair_ptr, place_ptr, pairs, experts, first,
-    APART: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_E: tl.constexpr,
+    chosen_ptr, counted_ptr, counts_ptr, pair_ptr, place_ptr, tile_ptr, blocks, pairs, tiles, experts, first, everyone,
+    APART: tl.constexpr, ROWS: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_T: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """Each pair's place: after the experts before its own, the blocks before this one, and its fellows before it."""
+    """Each pair's place: after the experts before its own, the blocks before this one, and its fellows before it.
+    The programs behind the last block `_cut`."""
+    begin(OVERLAP)
+    if tl.program_id(0) >= blocks:
+        tile = (tl.program_id(0) - blocks) * BLOCK_T + tl.arange(0, BLOCK_T)
+        _cut(counts_ptr, tile_ptr, tile, tiles, experts, first, everyone, ROWS, APART, BLOCK_E)
+        return
     n, e = tl.arange(0, BLOCK_P), tl.arange(0, BLOCK_E)
     p = tl.program_id(0) * BLOCK_P + n
     counts = tl.load(counts_ptr + e, mask=e < experts, other=0)
     taken = tl.cdiv(counts, APART) * APART
     base = first + tl.cumsum(taken, 0) - taken
     base += tl.load(counted_ptr + tl.program_id(0) * experts + e, mask=e < experts, other=0)
-    chosen = tl.load(chosen_ptr + p, mask=p < pairs, other=-1).to(tl.int32)
-    again = tl.load(chosen_ptr + p[None, :], mask=p[None, :] < pairs, other=-2).to(tl.int32)
-    fellows = tl.sum(((chosen[:, None] == again) & (n[None, :] < n[:, None])).to(tl.int32), 1)
-    place = tl.sum(tl.where(chosen[:, None] == e[None, :], base[None, :], 0), 1) + fellows
+    chosen = tl.load(chosen_ptr + p, mask=p < pairs, other=0).to(tl.int32)
+    fellows = tl.sum(((chosen[:, None] == chosen[None, :]) & (n[None, :] < n[:, None])).to(tl.int32), 1)
+    place = tl.gather(base, chosen, 0) + fellows
     tl.store(place_ptr + p, place, mask=p < pairs)
     tl.store(pair_ptr + place, p, mask=p < pairs)
 
 
 @triton.jit
 def _cut(
-    counts_ptr, tile_ptr, tiles, experts, first, everyone,
-    ROWS: tl.constexpr, APART: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK: tl.constexpr,
+    counts_ptr, tile_ptr, tile, tiles, experts, first, everyone,
+    ROWS: tl.constexpr, APART: tl.constexpr, BLOCK_E: tl.constexpr,
 ):  # fmt: skip
     """The places in tiles of ROWS that never cross from one expert to the next; first those of everyone's group."""
-    tile, e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, BLOCK_E)[None, :]
+    e = tl.arange(0, BLOCK_E)[None, :]
     counts = tl.load(counts_ptr + e, mask=e < experts, other=0)
     ahead = tl.cdiv(everyone, ROWS)
     own, taken = tl.cdiv(counts, ROWS), tl.cdiv(counts, APART) * APART

@@ -10,7 +10,7 @@ from kernels.quant import Form
 from model.errors import ModelError
 from model.weights import shards
 
-ARITHMETIC = {"reference": "reference/5", "triton": "triton/5"}
+ARITHMETIC = {"reference": "reference/5", "triton": "triton/6"}
 """Names the arithmetic of each form of `kernels/` and the layers: raise a number when a change can alter a single bit
 of a state."""
 

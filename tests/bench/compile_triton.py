@@ -181,10 +181,10 @@ def mla_and_moe() -> Iterator[tuple[Any, dict[str, Any], dict[str, int], dict[st
         kind, layout, width = forms[fp8]
         out, out_layout, _ = forms[fp8 and up]
         own = dict.fromkeys(["a", "b_desc", "shared_desc"], f"tensordesc<{kind}[128,{width}],{layout!r}>")
-        own |= {"a": f"*{kind}"} if up else {}
+        own |= {"a": f"*{kind}" if up else f"tensordesc<{kind}[{gluon.HALF},{width}],{layout!r}>"}
         own |= {"out_desc": f"tensordesc<{out}[64,128],{out_layout!r}>"}
         own |= dict.fromkeys(["b_scale_ptr", "shared_scale_ptr"], "*fp32")
-        own |= dict.fromkeys(["expert_ptr", "start_ptr", "end_ptr"], "*i32")
+        own |= dict.fromkeys(["expert_ptr", "start_ptr", "end_ptr", "taken_ptr"], "*i32")
         shape = {"UP": up, "FP8": fp8, "STEPS": (2304 if up else 1024) // width, "TOP_K": 8, "STAGES": gluon.STAGES}
         yield gluon.products_kernel, shape, {"num_warps": 4}, types | own
     for tokens, warps in ((8, 4), (32, 8), (64, 16)):

@@ -75,7 +75,8 @@ def histogram(chosen: Tensor) -> str:
 
 
 def many(router: Tensor, bias: Tensor, experts: dict[str, Experts]) -> Iterator[str]:
-    """The whole layer, router included. The peer has neither router nor shared expert, and its rate counts without."""
+    """The whole layer in a CUDA graph, router included, for in the engine the host is layers ahead. The peer waits for
+    the host in between and is launched; it has neither router nor shared expert, and its rate counts without."""
     from kernels.moe_grouped_triton import mixture
     from kernels.moe_route_triton import route
 
@@ -91,7 +92,7 @@ def many(router: Tensor, bias: Tensor, experts: dict[str, Experts]) -> Iterator[
                 each, chosen = route(x, router, bias, TOP_K, True, 2.446)  # noqa: B023
                 return mixture(x, each, chosen, *experts[form])  # noqa: B023
 
-            ms = milliseconds(work)
+            ms = graphed_milliseconds(work)
             row += f" {ms:.3f} | {operations(tokens) / ms / 1e9:.0f} |"
         each, chosen = route(x, router, bias, TOP_K, True, 2.446)
         seen.append(f"{tokens:,} tokens: {histogram(chosen)}")

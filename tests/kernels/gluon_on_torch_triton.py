@@ -103,6 +103,13 @@ def store(pointer: Pointer, x: Tensor, mask: Any = None) -> None:
     flat[place[meant]] = torch.broadcast_to(x.as_subclass(Tensor), place.shape)[meant]
 
 
+def atomic_add(pointer: Pointer, x: int, sem: str) -> Any:
+    """gl.atomic_add of one number: programs run one after another, and of a program one part asks."""
+    before = load(pointer)
+    store(pointer, before + x)
+    return before
+
+
 def product(a: Any, b: Any, acc: Tensor, use_acc: bool = True, is_async: bool = False) -> Any:
     """acc + a b, summed in float32, rounded as `acc` is."""
     a, b = (x.data if isinstance(x, Shared) else x for x in (a, b))
@@ -167,9 +174,9 @@ class Barriers:
         tile.store(F.pad(part, (0, width - part.shape[1], 0, height - part.shape[0])))
         self.at(place).move(0, -source.block_type.nbytes)
 
-    def scattered(self, tile: Shared, source: Pointer) -> None:
-        """Numbers copied from wherever they are."""
-        tile.store(load(source))
+    def scattered(self, tile: Shared, source: Pointer, mask: Any = None) -> None:
+        """Numbers copied from wherever they are, zeros where the mask has none."""
+        tile.store(load(source, mask))
 
     def scattered_arrive(self, place: Shared, increment_count: bool) -> None:
         """Every thread of four warps arrives with what it copied."""
@@ -250,7 +257,7 @@ def language(program: list[int]) -> SimpleNamespace:
     return SimpleNamespace(
         **{name: lambda *_, **__: None for name in layouts.split()},
         **{name: getattr(torch, name) for name in types.split()}, float8e4nv=torch.float8_e4m3fn,
-        constexpr=lambda x: x, static_range=range, load=load, store=store,
+        constexpr=lambda x: x, static_range=range, load=load, store=store, atomic_add=atomic_add,
         program_id=lambda axis: value(program[axis]),
         num_programs=lambda axis: value(program[len(program) // 2 + axis]),
         arange=lambda start, end, layout=None: value(torch.arange(start, end)),

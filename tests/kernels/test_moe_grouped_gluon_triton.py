@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import moe_grouped_gluon_triton, moe_grouped_triton, quant
+from kernels import moe_grouped_gluon_triton, moe_grouped_triton, moe_sums_gluon_triton, quant
 from tests.kernels.device import DEVICE, ON_GPU
 from tests.kernels.experts import Mixture, draw
 from tests.kernels.gluon_on_torch_triton import stand_in
@@ -26,7 +26,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel in Gluon, on whatever device, for however few tokens."""
     monkeypatch.setattr(moe_grouped_triton, "LONG", 1)
     if not ON_GPU:
-        stand_in(monkeypatch, moe_grouped_gluon_triton)
+        stand_in(monkeypatch, moe_grouped_gluon_triton, moe_sums_gluon_triton)
         monkeypatch.setattr(moe_grouped_gluon_triton, "silu", F.silu)  # it is assembly
         monkeypatch.setattr(moe_grouped_triton, "generation", lambda device: 9)
         monkeypatch.setattr(moe_grouped_gluon_triton, "WIDTH", WIDTH)
