@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.training.data import plain_tokenizer
+from model.training.spans import NONE, Marked, mark
 from model.training.teacher import IM_END, IM_START
 
 if TYPE_CHECKING:
@@ -73,22 +74,31 @@ def asked(turn: Turn, form: PromptForm) -> str:
     return form.question.format(question=turn.question.strip())
 
 
-def encode(sample: Sample, form: PromptForm, tokenizer: Any) -> tuple[list[int], list[bool]]:
-    """Token ids of a conversation and which of them are to be learned: replies, with their end of turn."""
+def encode(sample: Sample, form: PromptForm, tokenizer: Any) -> tuple[list[int], list[bool], list[Marked]]:
+    """Token ids of a conversation; which of them are to be learned: replies, with their end of turn; and where its
+    questions with evidence, and their answers, stand."""
     def plain(text: str) -> list[int]:
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    marked: list[Marked] = []
 
     ids = [IM_START, *plain(f"system\n{form.system}"), IM_END, *plain("\n"), IM_START, *plain("user\n"),
            *plain(sample.document)]
     learned = [False] * len(ids)
     for n, turn in enumerate(sample.turns):
         words = asked(turn, form)
-        before = plain(words) if n == 0 else [*plain("\n"), IM_START, *plain("user\n" + words.lstrip("\n"))]
-        before += [IM_END, *plain("\n"), IM_START, *plain("assistant\n"), *plain(turn.reply[: turn.given])]
+        ahead = [] if n == 0 else [*plain("\n"), IM_START]
+        words = words if n == 0 else "user\n" + words.lstrip("\n")
+        encoded = tokenizer.encode(words, add_special_tokens=False)
+        before = [*ahead, *encoded.ids, IM_END, *plain("\n"), IM_START, *plain("assistant\n")]
+        if found := mark(turn, words, encoded.offsets, form):
+            begin, at = len(ids) + len(ahead), len(ids) + len(before) - 1
+            marked.append(Marked(begin, *(place if place == NONE else place + begin for place in found), at))
+        before += plain(turn.reply[: turn.given])
         after = [*plain(turn.reply[turn.given :]), IM_END]
         ids += before + after
         learned += [False] * len(before) + [True] * len(after)
-    return ids, learned
+    return ids, learned, marked
 
 
 def build(builder: Builder, tokenizer_file: Path, tokens: int, out: Path) -> dict[str, int]:
@@ -97,14 +107,16 @@ def build(builder: Builder, tokenizer_file: Path, tokens: int, out: Path) -> dic
     ids: list[int] = []
     reply: list[bool] = []
     lengths: list[int] = []
+    spans: list[tuple[int, ...]] = []
     counts: dict[str, int] = defaultdict(int)
     while len(ids) < tokens:
         sample = builder.draw()
         if not sample.turns:
             continue
-        more, mask = encode(sample, form, tokenizer)
+        more, mask, marked = encode(sample, form, tokenizer)
         if len(more) > LONGEST:
             continue
+        spans += [one.moved(len(ids)) for one in marked]
         ids += more
         reply += mask
         lengths.append(len(more))
@@ -113,6 +125,6 @@ def build(builder: Builder, tokenizer_file: Path, tokens: int, out: Path) -> dic
         counts["not_found"] += sum(turn.reply == form.not_found for turn in sample.turns)
     unfinished = out.with_suffix(".part.npz")
     np.savez(unfinished, ids=np.array(ids, dtype=np.uint16), reply=np.array(reply),
-             lengths=np.array(lengths, dtype=np.int32))
+             lengths=np.array(lengths, dtype=np.int32), spans=np.array(spans, dtype=np.int64).reshape(-1, 6))
     unfinished.rename(out)
     return {**counts, "samples": len(lengths), "tokens": len(ids), "reply_tokens": sum(reply)}
