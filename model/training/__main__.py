@@ -159,8 +159,9 @@ def make_student(args: argparse.Namespace) -> None:
 
 
 def adopt(args: argparse.Namespace) -> None:
-    """The shipped weights as a run's start."""
-    torch.save(export.load_export(args.out).state_dict(), args.folder / "init.pt")
+    """The shipped weights as a run's start; a pointer that they lack begins at random."""
+    torch.manual_seed(args.seed)
+    torch.save(Student().state_dict() | export.load_export(args.out).state_dict(), args.folder / "init.pt")
 
 
 def load_student(folder: Path) -> Student:

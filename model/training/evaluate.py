@@ -97,7 +97,7 @@ def generate(student: Student, prompts: list[list[int]], most: int, tokens: int)
 
 def prompt_ids(row: dict[str, Any], form: PromptForm, tokenizer: Any) -> list[int]:
     """A question row as the model sees it, up to the place where its reply begins."""
-    ids, reply = encode(Sample(row["context"], [Turn(row["question"], "", "")]), form, tokenizer)
+    ids, reply, _ = encode(Sample(row["context"], [Turn(row["question"], "", "")]), form, tokenizer)
     return ids[: reply.index(True)]
 
 

@@ -14,7 +14,7 @@ from kernels.quant import Grid
 from model.quantize import quantize
 from model.training.student import FeedForward, Student
 
-PLAIN = ("A_log", "dt_bias", "norm", "conv1d", "bias", "router", "b_proj")
+PLAIN = ("A_log", "dt_bias", "norm", "conv1d", "bias", "router", "b_proj", "near", "score")
 """Parts of the names of parameters that stay as they are: small, or sensitive (every b_proj among them)."""
 BITS = {"embed": 8}
 """Bits of the others, by the parameter's last name; 4 where not named."""
@@ -33,6 +33,8 @@ def names(student: Student) -> Iterator[tuple[str, str, slice, int]]:
     whole = slice(None)
     yield "model.embed_tokens.weight", "embed", whole, 0
     yield "model.norm.weight", "norm", whole, 0
+    for name, _ in student.pointer.named_parameters() if student.pointer else ():
+        yield f"model.pointer.{name}" + ("" if name == "near" else ".weight"), f"pointer.{name}", whole, 0
     for n, layer in enumerate(student.layers):
         theirs, ours = f"model.layers.{n}.", f"layers.{n}."
         yield theirs + "input_layernorm.weight", ours + "input_norm", whole, 0

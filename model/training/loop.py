@@ -29,6 +29,7 @@ from model.training.loss import ce_loss, kl_loss, task_loss
 from model.training.mix import Mix
 from model.training.optimizer import Optimizer
 from model.training.packing import Pack
+from model.training.pointer import pointer_loss
 from model.training.ranks import Ranks
 from model.training.student import Student, balance
 from model.training.teacher import Teacher
@@ -36,6 +37,8 @@ from model.training.teacher import Teacher
 Batch = tuple[Tensor, Pack, Tensor]
 Losses = dict[str, Tensor]
 JUDGE = "judge.pt"
+POINTED = 0.3
+"""Weight of the pointer's loss beside that of the words."""
 
 
 def align_loss(student: Student, teacher: Teacher, spans: list[tuple[int, int]], batch: Batch) -> Tensor:
@@ -71,13 +74,19 @@ def text_loss(student: Student, batch: Batch) -> Tensor:
 
 def tune_loss(student: Student, judge: Teacher, batch: Batch, has_learned: bool) -> Losses:
     """Mean losses over a packed row of task samples (see `task_loss`); gradients are ready. has_learned: whether the
-    judge has learned such samples; of one that has not, replies learn nothing."""
+    judge has learned such samples; of one that has not, replies learn nothing. The pointer learns beside them."""
     ids, pack, target = batch
     theirs = judge(ids, pack)
     believed = known(ids, pack) & ((target < 0) | has_learned)
-    loss, means = task_loss(student(ids, pack), student.embed, target, theirs, judge.embed, believed)
-    loss.backward()
-    return {"tune": means["ce"], "tune_kl": means["reply"], "tune_before": means["before"]}
+    looked_at, hidden = student.states(ids, pack)
+    loss, means = task_loss(hidden, student.embed, target, theirs, judge.embed, believed)
+    pointed = torch.zeros((), device=loss.device)
+    if student.pointer and len(pack.asked):
+        pointed = pointer_loss(student.pointer(looked_at, hidden, pack), pack)
+    elif student.pointer:  # gradients all the same: ranks average as many
+        pointed = 0.0 * torch.stack([p.sum() for p in student.pointer.parameters()]).sum()
+    (loss + POINTED * pointed).backward()
+    return {"tune": means["ce"], "tune_kl": means["reply"], "tune_before": means["before"], "point": pointed.detach()}
 
 
 def learning_rate(progress: float, lr: list[float], warmup: float) -> float:

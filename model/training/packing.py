@@ -25,14 +25,19 @@ class Pack:
     longest: int
     borders32: Tensor
     """The same borders as int32, as flash attention wants them."""
+    asked: Tensor
+    """[Q, 6] int64: questions whose answers are pointed to, as places in the row (see `spans.Marked`)."""
+    asked_cpu: Tensor
 
 
-def make_pack(lengths: list[int], device: str | torch.device = "cpu") -> Pack:
-    """The pack of sequences of these lengths (their sum is T)."""
+def make_pack(lengths: list[int], device: str | torch.device = "cpu", asked: Tensor | None = None) -> Pack:
+    """The pack of sequences of these lengths (their sum is T), with no questions but those of `asked`."""
     borders = torch.zeros(len(lengths) + 1, dtype=torch.int64)
     borders[1:] = torch.tensor(lengths).cumsum(0)
     position = torch.cat([torch.arange(n) for n in lengths])
-    return Pack(position.to(device), borders.to(device), borders, max(lengths), borders.to(device, torch.int32))
+    asked = torch.zeros(0, 6, dtype=torch.int64) if asked is None else asked
+    return Pack(position.to(device), borders.to(device), borders, max(lengths), borders.to(device, torch.int32),
+                asked.to(device), asked)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, pack: Pack, scale: float, causal: bool = True) -> Tensor:

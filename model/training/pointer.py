@@ -66,7 +66,7 @@ class Pointer(nn.Module):
         rows, own = blocks(pack)
         seen = torch.cat((F.rms_norm(looked_at, looked_at.shape[-1:], None, self.eps), last), -1)
         x = F.linear(seen[rows], self.enter)
-        length = torch.repeat_interleave(own.borders.diff(), own.borders.diff())
+        length = _each(own.borders.diff(), own)
         added = x
         for by, weight in zip((-2, -1, 1, 2), self.near, strict=True):
             there = own.position + by
@@ -75,17 +75,21 @@ class Pointer(nn.Module):
         for layer in self.layers:
             x = layer(x, own, self.eps)
         scores = F.linear(F.rms_norm(x, x.shape[-1:], self.norm, self.eps), self.score).float()
-        at = torch.repeat_interleave(pack.asked, own.borders.diff(), dim=0)
+        at = _each(pack.asked, own)
         inside = (rows >= at[:, 1]) & (rows < at[:, 2]) | (rows == at[:, 5])
         return scores.masked_fill(~inside[:, None], NEVER)
 
 
 def blocks(pack: Pack) -> tuple[Tensor, Pack]:
     """Places [M] in a packed row of the tokens from each question's beginning to its reply, and the pack of those."""
-    asked = pack.asked.tolist()
-    rows = [torch.arange(begin, at + 1) for begin, *_, at in asked]
+    rows = [torch.arange(begin, at + 1) for begin, *_, at in pack.asked_cpu.tolist()]
     device = pack.asked.device
     return torch.cat(rows).to(device), make_pack([len(row) for row in rows], device)
+
+
+def _each(values: Tensor, own: Pack) -> Tensor:
+    """One value of each question [Q, …] for each of its tokens [M, …]. The size is given, so nothing waits for it."""
+    return torch.repeat_interleave(values, own.borders.diff(), dim=0, output_size=int(own.borders_cpu[-1]))
 
 
 def pointer_loss(scores: Tensor, pack: Pack) -> Tensor:
@@ -93,7 +97,7 @@ def pointer_loss(scores: Tensor, pack: Pack) -> Tensor:
     own = blocks(pack)[1]
     count = len(pack.asked)
     begin, at, starts = pack.asked[:, 0], pack.asked[:, 5], own.borders[:-1]
-    group = torch.repeat_interleave(torch.arange(count, device=scores.device), own.borders.diff())
+    group = _each(torch.arange(count, device=scores.device), own)
     total = scores.new_zeros(())
     for score, true in zip(scores.unbind(-1), pack.asked[:, 3:5].unbind(-1), strict=True):
         wanted = torch.where(true < 0, at, true) - begin + starts

@@ -28,8 +28,8 @@ class Marked:
 
     def moved(self, by: int) -> tuple[int, ...]:
         """The same places, so many tokens further on."""
-        answer = (self.start, self.last) if self.start == NONE else (self.start + by, self.last + by)
-        return self.begin + by, self.first + by, self.end + by, *answer, self.at + by
+        places = (self.begin, self.first, self.end, self.start, self.last, self.at)
+        return tuple(place if place == NONE else place + by for place in places)
 
 
 def mark(turn: Turn, words: str, offsets: list[tuple[int, int]], form: PromptForm) -> tuple[int, int, int, int] | None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.training.packing import Pack, attend
+from model.training.pointer import POINTER, Pointer
 
 MINI: dict[str, Any] = {
     "architectures": ["KimiLinearForCausalLM"], "model_type": "kimi_linear", "vocab_size": 49_152,
@@ -29,7 +30,7 @@ MINI: dict[str, Any] = {
     "num_shared_experts": 4, "moe_intermediate_size": 128, "moe_router_activation_func": "sigmoid",
     "moe_renormalize": True, "routed_scaling_factor": 4.0, "num_expert_group": 1, "topk_group": 1,
     "use_grouped_topk": True, "rms_norm_eps": 1e-5, "tie_word_embeddings": True, "model_max_length": 1_048_576,
-    "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "rope_theta": 10_000.0, "torch_dtype": "bfloat16",
+    "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "rope_theta": 10_000.0, "torch_dtype": "bfloat16", "pointer": POINTER,
 }
 
 
@@ -219,6 +220,7 @@ class Student(nn.Module):
         self.layers: Any = nn.ModuleList(Layer(self.config, n) for n in range(self.config["num_hidden_layers"]))
         self.embed, self.norm = _empty(self.config["vocab_size"], self.config["hidden_size"]), _empty(
             self.config["hidden_size"])
+        self.pointer = Pointer(self.config) if "pointer" in self.config else None
 
     def compile_layers(self) -> None:
         """Compile the parts around the attention kernels; layers of one kind share the code."""
@@ -228,10 +230,17 @@ class Student(nn.Module):
 
     def forward(self, ids: Tensor, pack: Pack) -> Tensor:
         """ids [T] -> [T, C]; logits are `hidden @ embed.T`."""
-        x = F.embedding(ids, self.embed)
-        for layer in self.layers:
+        return self.states(ids, pack)[1]
+
+    def states(self, ids: Tensor, pack: Pack) -> tuple[Tensor, Tensor]:
+        """ids [T] -> what the pointer sees, each [T, C]: the residual stream behind the layer that it looks at (the last
+        one where there is no pointer), and what `forward` returns."""
+        x = looked_at = F.embedding(ids, self.embed)
+        look = self.config["pointer"]["look_at"] if self.pointer else len(self.layers)
+        for n, layer in enumerate(self.layers, 1):
             x = layer(x, pack)
-        return F.rms_norm(x, x.shape[-1:], self.norm, self.config["rms_norm_eps"])
+            looked_at = x if n == look else looked_at
+        return looked_at, F.rms_norm(x, x.shape[-1:], self.norm, self.config["rms_norm_eps"])
 
 
 def balance(student: Student, rate: float) -> None:

@@ -92,8 +92,9 @@ def encode(sample: Sample, form: PromptForm, tokenizer: Any) -> tuple[list[int],
         encoded = tokenizer.encode(words, add_special_tokens=False)
         before = [*ahead, *encoded.ids, IM_END, *plain("\n"), IM_START, *plain("assistant\n")]
         if found := mark(turn, words, encoded.offsets, form):
-            begin, at = len(ids) + len(ahead), len(ids) + len(before) - 1
-            marked.append(Marked(begin, *(place if place == NONE else place + begin for place in found), at))
+            begin = len(ids) + len(ahead)
+            first, end, start, last = (place if place == NONE else place + begin for place in found)
+            marked.append(Marked(begin, first, end, start, last, len(ids) + len(before) - 1))
         before += plain(turn.reply[: turn.given])
         after = [*plain(turn.reply[turn.given :]), IM_END]
         ids += before + after

@@ -17,6 +17,7 @@ CONFIG: dict[str, Any] = copy.deepcopy(MINI) | {
     "routed_scaling_factor": 2.0,
     "linear_attn_config": {"head_dim": 64, "num_heads": 1, "short_conv_kernel_size": 4, "full_attn_layers": [4],
                            "kda_layers": [1, 2, 3]},
+    "pointer": {"look_at": 3, "num_layers": 2, "hidden_size": 64, "intermediate_size": 64, "head_dim": 16},
 }  # fmt: skip
 
 
@@ -26,7 +27,7 @@ def student(seed: int = 0) -> Student:
     model = Student(CONFIG)
     with torch.no_grad():
         for name, p in model.named_parameters():
-            if name.endswith("norm"):
+            if name.endswith("norm") or name.endswith("near"):
                 p.uniform_(0.6, 1.4)
             elif name.endswith("A_log"):
                 p.fill_(0.5)
