@@ -89,7 +89,7 @@ class Conversations:
         self.starts = np.concatenate(([0], np.cumsum(lengths)))
         begun = np.cumsum([0, *(len(d["ids"]) for d in loaded)])
         self.asked = np.concatenate(
-            [moved(d["spans"] if "spans" in d else NO_QUESTIONS, at) for d, at in zip(loaded, begun, strict=False)])
+            [moved(d.get("spans", NO_QUESTIONS), at) for d, at in zip(loaded, begun, strict=False)])
         self.of_sample = np.searchsorted(self.asked[:, 0], self.starts)
         self.tokens, self.device = tokens, device
         order = np.random.default_rng(seed).permutation(len(lengths))

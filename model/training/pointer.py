@@ -16,7 +16,9 @@ from torch.nn import functional as F
 
 from model.training.packing import Pack, attend, make_pack
 
-POINTER: dict[str, int] = {"look_at": 20, "num_layers": 2, "hidden_size": 384, "intermediate_size": 1536, "head_dim": 64}
+POINTER: dict[str, int] = {
+    "look_at": 20, "num_layers": 2, "hidden_size": 384, "intermediate_size": 1536, "head_dim": 64,
+}
 """look_at: the layer whose output the pointer sees beside the last one's."""
 REACH = 2
 """Tokens on either side that are added to one."""

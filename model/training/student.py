@@ -30,7 +30,8 @@ MINI: dict[str, Any] = {
     "num_shared_experts": 4, "moe_intermediate_size": 128, "moe_router_activation_func": "sigmoid",
     "moe_renormalize": True, "routed_scaling_factor": 4.0, "num_expert_group": 1, "topk_group": 1,
     "use_grouped_topk": True, "rms_norm_eps": 1e-5, "tie_word_embeddings": True, "model_max_length": 1_048_576,
-    "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "rope_theta": 10_000.0, "torch_dtype": "bfloat16", "pointer": POINTER,
+    "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "rope_theta": 10_000.0, "torch_dtype": "bfloat16",
+    "pointer": POINTER,
 }
 
 
@@ -233,8 +234,8 @@ class Student(nn.Module):
         return self.states(ids, pack)[1]
 
     def states(self, ids: Tensor, pack: Pack) -> tuple[Tensor, Tensor]:
-        """ids [T] -> what the pointer sees, each [T, C]: the residual stream behind the layer that it looks at (the last
-        one where there is no pointer), and what `forward` returns."""
+        """ids [T] -> what the pointer sees, each [T, C]: the residual stream behind the layer that it looks at (the
+        last one where there is no pointer), and what `forward` returns."""
         x = looked_at = F.embedding(ids, self.embed)
         look = self.config["pointer"]["look_at"] if self.pointer else len(self.layers)
         for n, layer in enumerate(self.layers, 1):
