@@ -81,28 +81,25 @@ def export(student: Student, folder: Path) -> dict[str, Any]:
     """Write config.json and the safetensors shards; returns the `quantization` entry of the config."""
     from safetensors.torch import save_file
 
-    tensors: dict[str, Tensor] = {}
     overrides: dict[str, Any] = {}
-    for name, (value, bits) in checkpoint(student).items():
-        if bits is None:
-            tensors[name] = value.to(plain_dtype(name))
-            continue
-        grid = quantize(value, bits, GROUP)
-        tensors |= {f"{name}.q": grid.q, f"{name}.scale": grid.scale, f"{name}.zero": grid.zero}
-        if bits != DEFAULT_BITS:
-            overrides[name] = {"bits": bits, "group": GROUP}
     shards: list[dict[str, Tensor]] = [{}]
-    for name, value in tensors.items():
-        if sum(t.nbytes for t in shards[-1].values()) + value.nbytes > SHARD_BYTES:
+    for name, (value, bits) in checkpoint(student).items():
+        parts = {name: value.to(plain_dtype(name))}
+        if bits is not None:
+            grid = quantize(value, bits, GROUP)
+            parts = {f"{name}.q": grid.q, f"{name}.scale": grid.scale, f"{name}.zero": grid.zero}
+        if bits not in (None, DEFAULT_BITS):
+            overrides[name] = {"bits": bits, "group": GROUP}
+        if sum(t.nbytes for t in (*shards[-1].values(), *parts.values())) > SHARD_BYTES:
             shards.append({})
-        shards[-1][name] = value
+        shards[-1] |= parts  # in one file, as the loader takes them
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.safetensors"):
         old.unlink()
     files = [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
     for file, shard in zip(files, shards, strict=True):
         save_file(shard, str(folder / file), metadata={"format": "pt"})
-    index = {"metadata": {"total_size": sum(t.nbytes for t in tensors.values())},
+    index = {"metadata": {"total_size": sum(t.nbytes for shard in shards for t in shard.values())},
              "weight_map": {name: file for file, shard in zip(files, shards, strict=True) for name in shard}}
     quantization = {"bits": DEFAULT_BITS, "group": GROUP, "tensors": overrides}
     _write_json(folder / "model.safetensors.index.json", index)
