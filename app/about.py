@@ -8,7 +8,7 @@ from app.errors import OncereadError
 from app.home import Home
 from model import weights
 from model.config import KimiConfig
-from model.engine import choose_device, choose_dtype
+from model.devices import choose_device, choose_dtype
 from model.fingerprint import arithmetic, form_of_kernels
 from model.memory import FORMS, free_bytes, weights_bytes
 from model.plan import CARDS, Plan, plan

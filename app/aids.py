@@ -15,6 +15,8 @@ class Aids:
     not, where its quote is chosen for it. sure: a quote that leads the next candidate by less, fit and log-probability
     together, was a close choice, and the next ones are offered beside it; None: never. excerpt: how many characters are
     shown of one place at most; where they are fewer than a passage has, excerpts of several places share its room.
+    point: words that the model's pointer gives at least this log-probability are the answer, and none is written; with
+    None, or without a pointer, never.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
@@ -26,6 +28,7 @@ class Aids:
     refuse: float | None = None
     sure: float | None = None
     excerpt: int = 700
+    point: float | None = None
 
     @staticmethod
     def of(folder: Path) -> "Aids":

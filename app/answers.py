@@ -10,10 +10,20 @@ from functools import lru_cache
 
 from app import prompts, reading, source
 from app.choosing import Asked, is_answer_in_code
-from app.citations import Citation, at, cite, parse_reply
+from app.citations import Citation, Reply, at, cite, parse_reply
 from app.claims import Claim, claims
 from app.dialogue import Exchange, question_ids
-from app.evidence import Found, asks_of_the_whole, chosen, find, in_context, is_foreign, near_words, shown
+from app.evidence import (
+    Found,
+    asks_for_words,
+    asks_of_the_whole,
+    chosen,
+    find,
+    in_context,
+    is_foreign,
+    near_words,
+    shown,
+)
 from app.home import Home
 from app.passages import Passage, Places
 from model.sampling import Sampling
@@ -44,6 +54,7 @@ class Prepared:
     sentence that the opening quotes; of the `candidates` the first, until the model has its say (`deciding`). nearest:
     the sentences that fit the question best, whether shown or not. rivals: where the quote was a close choice, the
     candidates behind it. insists: an answer is wanted also where the model would rather refuse; doubted: it would have.
+    points: words of the evidence may answer; pointed: those that do, as the model pointed to them (`pointing`).
     """
 
     document: str
@@ -60,6 +71,8 @@ class Prepared:
     sampling: Sampling = field(default_factory=Sampling)
     insists: bool = False
     doubted: bool = False
+    points: bool = False
+    pointed: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,8 @@ class Answer:
     the fingerprint of the model that answered. evidence: passages shown with the question. sentences: those of the
     answer, each with the numbers (from 1) of the citations that hold it. nearest: where nothing was found, the places
     that come closest to the question; where the quote was a close choice, those that may answer it as well. doubted:
-    the model would rather have said that the document does not say.
+    the model would rather have said that the document does not say. pointed: the model wrote nothing, it pointed to
+    words of the document.
     """
 
     answer: str
@@ -105,6 +119,7 @@ class Answer:
     nearest: tuple[Citation, ...]
     sentences: tuple[Claim, ...] = ()
     doubted: bool = False
+    pointed: bool = False
 
 
 def prepare(
@@ -117,12 +132,14 @@ def prepare(
     read: int = 0,
     look_up: str | None = None,
     insists: bool = False,
+    in_words: bool = True,
 ) -> Prepared:
     """What the model is to read for a question about a document, after `earlier` questions and answers about it.
 
     evidence: how many passages to show behind the document, 0 for none; by default what suits the model. read: how many
     of the earlier exchanges the state has read already. look_up: the words to find passages by, if the question has
     more than it asks. insists: the model may not refuse a question about the text as a whole; see `Prepared.doubted`.
+    in_words: words of the document may be an answer as they are.
     """
     sampling = sampling or Sampling()
     count = home.aids.evidence if evidence is None else evidence
@@ -142,7 +159,7 @@ def prepare(
     asked = tuple(question_ids(home.engine, earlier, question, shown(places, passages), read=read))
     prepared = Prepared(
         document_id, question, asked, len(asked), evidence=passages, nearest=nearest, sampling=sampling,
-        insists=insists and asks_of_the_whole(look_up),
+        insists=insists and asks_of_the_whole(look_up), points=in_words and asks_for_words(question, look_up),
     )
     if not found or not home.aids.choose_quotes:
         return prepared
@@ -195,7 +212,8 @@ def finish(
         reply = parse_reply(raw)
         citations = cite(reply.quotes, places.text, places, near)
     else:  # its place is known, and what its words look like cannot confuse the reading of the reply
-        reply = parse_reply(prompts.ANSWER_PREFIX + generation.text)
+        pointed = Reply(prepared.pointed, (), True) if prepared.pointed else None
+        reply = pointed or parse_reply(prompts.ANSWER_PREFIX + generation.text)
         citations = [at(prepared.quote, places), *cite(reply.quotes, places.text, places, near)] if reply.found else []
     return Answer(
         answer=reply.answer,
@@ -203,7 +221,7 @@ def finish(
         citations=tuple(citations),
         found=reply.found,
         tokens_reused=read.tokens_reused,
-        tokens_read=read.tokens_read + len(prepared.ids),
+        tokens_read=read.tokens_read + (prepared.asked if prepared.whole else len(prepared.ids)),
         reason=read.reason,
         seconds_to_first_token=generation.seconds_to_first_token,
         seconds=generation.seconds,
@@ -217,6 +235,7 @@ def finish(
         evidence=prepared.evidence,
         sentences=tuple(claims(reply.answer, citations)) if reply.found else (),
         doubted=prepared.doubted,
+        pointed=bool(prepared.pointed),
         nearest=tuple(at(sentence, places) for sentence in (prepared.rivals if reply.found else prepared.nearest)),
     )
 

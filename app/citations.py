@@ -218,12 +218,13 @@ def _only(spans: Iterator[tuple[int, int]], text: str) -> tuple[int, int] | None
 
 def _whole_words(text: str, start: int, end: int) -> bool:
     """Whether neither end of a span cuts a word (or a number) in two."""
+    return not is_inside_word(text, start) and not is_inside_word(text, end)
 
-    def cuts(at: int) -> bool:
-        pair = text[max(0, at - 1) : at + 1]
-        return 0 < at < len(text) and all(c.isalnum() and unicodedata.east_asian_width(c) not in "WF" for c in pair)
 
-    return not cuts(start) and not cuts(end)
+def is_inside_word(text: str, at: int) -> bool:
+    """Whether a word (or a number) goes on from before a place in a text to behind it."""
+    pair = text[max(0, at - 1) : at + 1]
+    return 0 < at < len(text) and all(c.isalnum() and unicodedata.east_asian_width(c) not in "WF" for c in pair)
 
 
 @lru_cache(maxsize=2)

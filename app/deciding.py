@@ -5,6 +5,8 @@ candidates are those sentences of the evidence that fit the question's words bes
 quoted for which fit and the model's log-probability together are largest. Whether anything is quoted at all the model
 decides: by how much more it would rather begin its reply with the not-found sentence. A quote that hardly leads the
 next candidate is wrong much more often than others (RESULTS.md), so those behind it are offered beside it.
+
+Where the model has a pointer, and that is sure, the words it points to are the answer, and their sentence the quote.
 """
 
 from collections.abc import Sequence
@@ -13,9 +15,11 @@ from itertools import takewhile
 
 import torch
 
-from app import prompts
-from app.answers import Prepared
+from app import pointing, prompts
+from app.aids import Aids
+from app.answers import Prepared, places_of
 from app.home import Home
+from app.pointing import Pointed, pointed
 from model.state import ModelState
 
 RIVALS = 2
@@ -26,15 +30,17 @@ def decide(home: Home, state: ModelState, prepared: Prepared) -> tuple[ModelStat
     """Settle how the reply to a prepared question begins, if the model has a say in it.
 
     Returns the state that has read the question and how its reply begins in any case, what is now prepared, and how
-    many of its `ids` that state has read; of a question that is refused, the given state and 0. Raises ModelError.
+    many of its `ids` that state has read; of a reply that is whole and begins otherwise, as a refusal does, the given
+    state and 0. Raises ModelError.
     """
     if not has_a_say(home, prepared):
         return state, prepared, 0
     ids = ids_to_decide(home, prepared)
-    begun, (asked, shared) = home.engine.logits_at(state, ids, [prepared.asked, len(ids)])
-    prepared = begin(home, asked, prepared)
+    block = pointing.block(home, prepared)
+    begun, (asked, shared), scores = home.engine.point_at(state, ids, [prepared.asked, len(ids)], block)
+    prepared = begin(home, asked, scores, prepared)
     if prepared.whole:
-        return state, prepared, 0
+        return (begun, prepared, len(ids)) if prepared.ids[: len(ids)] == ids else (state, prepared, 0)
     (chosen,) = choose(home, state, [Begun(begun, shared, prepared)])
     return begun, chosen, len(ids)
 
@@ -44,17 +50,31 @@ def has_a_say(home: Home, prepared: Prepared) -> bool:
     return home.aids.fit is not None and bool(prepared.candidates)
 
 
-def begin(home: Home, logits: torch.Tensor, prepared: Prepared) -> Prepared:
+def begin(home: Home, logits: torch.Tensor, scores: torch.Tensor | None, prepared: Prepared) -> Prepared:
     """What is prepared once the question has been read: refused if the model would rather do that than quote, or
-    doubted where somebody insists. logits [vocabulary]: of what follows the question."""
+    doubted where somebody insists; answered where it points and is sure. logits [vocabulary]: of what follows the
+    question. scores: its pointer's, see `pointing`."""
     refusal, quote = (home.engine.tokenizer.encode(words)[0] for words in (prompts.NOT_FOUND, prompts.QUOTE_PREFIX))
-    bound = home.aids.refuse
-    if bound is None or float(logits[refusal] - logits[quote]) <= bound:
+    asked, found = prepared.ids[: prepared.asked], pointed(home, prepared, scores)
+    if refuses(home.aids, float(logits[refusal] - logits[quote]), found):
+        if not prepared.insists:
+            return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
+        prepared = replace(prepared, doubted=True)
+    if found is None or not found.is_sure(home.aids.point):
         return prepared
-    if prepared.insists:
-        return replace(prepared, doubted=True)
-    asked = prepared.ids[: prepared.asked]
-    return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
+    best, places = found.spans[0], places_of(home, prepared.document)
+    sentence, answer = (" ".join(places.words(words).split()) for words in (best.sentence, best.words))
+    opening = prompts.reply(sentence, answer)
+    return replace(
+        prepared, opening=opening, whole=True, pointed=answer, quote=best.sentence,
+        rivals=() if home.aids.sure is None else found.rivals, ids=(*asked, *home.engine.tokenizer.encode(opening)),
+    )
+
+
+def refuses(aids: Aids, margin: float, found: Pointed | None) -> bool:
+    """Whether a question is refused. margin: how many logits more the model gives to that than to quoting. found: what
+    its pointer says, where it has a say: words that it is sure of answer in any case."""
+    return aids.refuse is not None and margin > aids.refuse and not (found and found.is_sure(aids.point))
 
 
 @dataclass(frozen=True)
@@ -67,7 +87,7 @@ class Begun:
     prepared: Prepared
 
 
-def ids_to_decide(home: Home, prepared: Prepared) -> Sequence[int]:
+def ids_to_decide(home: Home, prepared: Prepared) -> tuple[int, ...]:
     """What is read before anything is decided: the question, and what the openings of all candidates begin with. Read
     together they are one pass through the model instead of two."""
     openings = _openings(home, prepared)

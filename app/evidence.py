@@ -38,6 +38,13 @@ OF_AN_END = frozenset({"close", "conclud", "conclus", "end"})
 EDGE = 3000
 """Characters at the beginning and at the end of a text in which its first and last passages are looked for."""
 
+GAP = "\n\n"
+"""Between passages that are shown."""
+
+_YES_OR_NO = re.compile(
+    r"\W*(is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must)(n't)?\b",
+    re.IGNORECASE,
+)
 _LEANS = re.compile(
     r"^(and|but|so|then|why)\b|\b(he|him|his|she|hers?|it|its|they|them|their|this|that|these|those|there|then)\b",
     re.IGNORECASE,
@@ -169,6 +176,12 @@ def asks_of_the_whole(question: str) -> bool:
     return {stem(word) for word in Asked.of(question).words} <= OF_ANY_TEXT
 
 
+def asks_for_words(question: str, look_up: str) -> bool:
+    """Whether words of a text may answer a question: not one for yes or no, of code, or of the text as a whole.
+    look_up: the words that passages are found by."""
+    return not (_YES_OR_NO.match(question) or Asked.of(look_up).of_code or asks_of_the_whole(look_up))
+
+
 def in_context(question: str, earlier: Sequence[str]) -> str:
     """The words to look a question up by: with the question before it, if it leans on that (`And where did he go?`)."""
     if earlier and (_LEANS.search(question) or len(Asked.of(question).words) < 2):
@@ -200,16 +213,19 @@ def index(home: Home, document_id: str, places: Places) -> None:
 def shown(places: Places, chosen: Sequence[Passage]) -> str:
     """Passages as the model reads them: plain text in the document's order, each under its file's header line if the
     document has several files. What follows in the text is one."""
-    parts: list[str] = []
+    return GAP.join(header + places.words(passage) for header, passage in laid_out(places, chosen))
+
+
+def laid_out(places: Places, chosen: Sequence[Passage]) -> list[tuple[str, Passage]]:
+    """Passages in the order in which they are shown, each with the header line above it, if there is one."""
+    parts: list[tuple[str, Passage]] = []
     path = ""
     for passage in _joined(places, chosen):
-        words, last = places.words(passage), path
-        path = places.locate(passage.char_start, passage.char_end).path
+        last, path = path, places.locate(passage.char_start, passage.char_end).path
         header = HEADER.format(path)
-        if len(places.files) > 1 and path != last and not words.startswith(header.strip()):
-            words = header + words
-        parts.append(words)
-    return "\n\n".join(parts)
+        is_new = len(places.files) > 1 and path != last and not places.words(passage).startswith(header.strip())
+        parts.append((header if is_new else "", passage))
+    return parts
 
 
 def _joined(places: Places, chosen: Sequence[Passage]) -> list[Passage]:

@@ -12,7 +12,8 @@ from app.kept import KeptStates
 from app.loading import load_engine
 from app.settings import Settings
 from app.turns import Turns
-from model.engine import Engine, choose_device, choose_dtype
+from model.devices import choose_device, choose_dtype
+from model.engine import Engine
 from model.errors import ModelError
 from model.fingerprint import fingerprint
 from storage.composed import ComposedAnswers

@@ -90,12 +90,13 @@ class _Asking:
                         yield prepared.opening
                     if not prepared.whole:
                         after = yield from self._generate(begun, prepared, asked, started)
+                    elif asked:
+                        after = begun
             answer = self._answer(prepared, read, started, stopped=self.should_stop())
             saved = True
             self._save(answer)
             if after is not None and self.talk is not None and not answer.stopped:
-                unread = state.tokens + len(prepared.ids) + len(self.ids) - after.tokens
-                left = tuple(self.ids[len(self.ids) - unread :])
+                left = (*prepared.ids, *self.ids)[after.tokens - state.tokens :]
                 self.home.kept.keep(self.talk.id, Kept(after, len(messages) + 2, left))
             yield answer
         finally:

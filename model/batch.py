@@ -86,7 +86,6 @@ class Rows:
                 layer.conv, layer.recurrent = layer.conv[chosen], layer.recurrent[chosen]
 
 
-@device_errors()
 def read(
     model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState],
     since: Sequence[int] | None = None, keep: bool = True,
@@ -97,6 +96,16 @@ def read(
     Returns the hidden states [N, D] of their tokens, one question's behind the other's; of each from token `since` on,
     by default of all.
     """
+    return look(model, questions, shared, states, since, keep)[1]
+
+
+@device_errors()
+def look(
+    model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState],
+    since: Sequence[int] | None = None, keep: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """What the pointer sees of the same tokens: their residual stream behind the layer `look_at`, and what `read`
+    returns, each [N, D]."""
     spans = _spans([question.shape[0] for question in questions])
     tails = [slice(s.start + first, s.stop) for s, first in zip(spans, since or [0] * len(spans), strict=True)]
     x = F.embedding(torch.cat(list(questions)), model.embedding)
@@ -115,9 +124,11 @@ def read(
             attended = _rows(attended, wanted)
         x = _rows(x, wanted) + attended
         x = x + layer.feed_forward(norm.rms_norm(x, layer.feed_forward_norm, layer.eps))
+        if n + 1 == model.look_at:
+            looked_at = x if wanted is tails else _rows(x, tails)
     for state, question in zip(states, questions, strict=True):
         state.tokens += question.shape[0] if keep else 0
-    return norm.rms_norm(x, model.norm, model.config.eps)
+    return looked_at, norm.rms_norm(x, model.norm, model.config.eps)
 
 
 def _spans(lengths: Sequence[int]) -> list[slice]:

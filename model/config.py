@@ -9,6 +9,17 @@ from model.errors import ConfigError
 
 
 @dataclass(frozen=True)
+class PointerConfig:
+    """The shape of a pointer. look_at: the layer, counted from 1, whose output it sees beside the last one's."""
+
+    look_at: int
+    layers: int
+    hidden: int
+    inner: int
+    head_dim: int
+
+
+@dataclass(frozen=True)
 class KimiConfig:
     """Everything the model code needs to know about a checkpoint's shape. Layers are counted from 0."""
 
@@ -42,6 +53,7 @@ class KimiConfig:
     routed_scaling: float
 
     quantization: dict[str, Any] | None
+    pointer: PointerConfig | None
 
     @property
     def kda_layers(self) -> tuple[int, ...]:
@@ -130,7 +142,21 @@ def _from_hugging_face(raw: dict[str, Any]) -> KimiConfig:
         renormalize=_first(raw, "moe_renormalize", "norm_topk_prob", default=True),
         routed_scaling=raw.get("routed_scaling_factor", 1.0),
         quantization=raw.get("quantization"),
+        pointer=_pointer(raw.get("pointer"), layers),
     )
+
+
+def _pointer(raw: dict[str, Any] | None, layers: int) -> PointerConfig | None:
+    """Ours alone: no other project's checkpoints have one."""
+    if raw is None:
+        return None
+    keys = ("look_at", "num_layers", "hidden_size", "intermediate_size", "head_dim")
+    pointer = PointerConfig(*(raw[key] for key in keys))
+    if not 1 <= pointer.look_at <= layers:
+        raise ConfigError(f"the pointer looks at layer {pointer.look_at} of {layers}")
+    if pointer.hidden % pointer.head_dim:
+        raise ConfigError(f"the pointer's {pointer.hidden} channels are no heads of {pointer.head_dim}")
+    return pointer
 
 
 def _mla_layers(raw: dict[str, Any], linear: dict[str, Any], layers: int) -> tuple[int, ...]:

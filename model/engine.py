@@ -14,8 +14,10 @@ from model import state as states
 from model.chat import ChatTemplate
 from model.config import KimiConfig
 from model.decode import Desk, Slots
+from model.devices import choose_device, choose_dtype, keep_freed_memory
 from model.errors import ModelError, TokenizerError
 from model.fingerprint import fingerprint
+from model.pointer import Block
 from model.sampling import Next, Sampler, Sampling
 from model.state import ModelState
 from model.tokenizer import Tokenizer, load_tokenizer
@@ -65,7 +67,7 @@ class Engine:
             raise TokenizerError(f"the tokenizer in {folder} has {counts}: they do not belong together")
         chat = ChatTemplate.from_folder(folder, tokenizer)
         ends = {id for name, id in tokenizer.special.items() if name in ("<|im_end|>", "[EOS]", "<|endoftext|>")}
-        _keep_freed_memory()
+        keep_freed_memory()
         with torch.no_grad():
             model = weights.load(folder, config, dtype, place, form, progress=progress)
         return Engine(
@@ -102,7 +104,7 @@ class Engine:
 
     def read_chunks(self, state: ModelState, ids: Sequence[int]) -> Iterator[ModelState]:
         """Read `ids` chunk by chunk; yields the state after each. Fork what is to outlive the next step."""
-        for after, _ in self._chunks(state, ids, len(ids)):
+        for after, *_ in self._chunks(state, ids, len(ids)):
             yield after
 
     def next_logits(self, state: ModelState, ids: Sequence[int]) -> tuple[ModelState, torch.Tensor]:
@@ -115,13 +117,28 @@ class Engine:
     ) -> tuple[ModelState, torch.Tensor]:
         """Read `ids` and give the float32 logits [places, vocabulary] of what follows the first n of them, for each n
         (at least 1) of `places`, which ascend: the nearer they are to the end, the less is computed."""
+        state, logits, _ = self.point_at(state, ids, places, None)
+        return state, logits
+
+    @torch.no_grad()
+    def point_at(
+        self, state: ModelState, ids: Sequence[int], places: Sequence[int], block: Block | None
+    ) -> tuple[ModelState, torch.Tensor, torch.Tensor | None]:
+        """`logits_at`, and the pointer's scores (see `Pointer.forward`) of the question that `block` is among `ids`."""
         if not ids:
             raise ValueError("at least one token is needed to predict the next")
-        since, hidden = places[0] - 1, []
-        for after, rows in self._chunks(state, ids, since):
-            hidden.append(rows)
-            state = after
-        return state, self.model.logits(torch.cat(hidden)[[n - 1 - since for n in places]])
+        since = _since(places, block)
+        states, *seen = zip(*self._chunks(state, ids, since), strict=True)
+        looked_at, hidden = map(torch.cat, seen)
+        logits = self.model.logits(hidden[[n - 1 - since for n in places]])
+        return states[-1], logits, self._scores(looked_at, hidden, block, since)
+
+    def _scores(
+        self, looked_at: torch.Tensor, hidden: torch.Tensor, block: Block | None, since: int
+    ) -> torch.Tensor | None:
+        """The pointer's scores of a question, if there is one, among tokens that begin with number `since`."""
+        pointer = self.model.pointer
+        return pointer(looked_at, hidden, block.moved(-since)) if pointer is not None and block else None
 
     @torch.no_grad()
     def likelihoods(
@@ -186,22 +203,38 @@ class Engine:
         each step, when the model is free for others. Returns what `logits_at` gives for each; fewer at `should_stop`.
         """
         places = [[len(ids)] for ids in questions] if places is None else places
-        read: list[tuple[ModelState, torch.Tensor]] = []
+        read = yield from self.point_many(shared, bases, questions, should_stop, places, [None] * len(questions))
+        return [(state, logits) for state, logits, _ in read]
+
+    @torch.no_grad()
+    def point_many(
+        self,
+        shared: ModelState,
+        bases: Sequence[ModelState],
+        questions: Sequence[Sequence[int]],
+        should_stop: Callable[[], bool],
+        places: Sequence[Sequence[int]],
+        blocks: Sequence[Block | None],
+    ) -> Generator[Brought, None, list[tuple[ModelState, torch.Tensor, torch.Tensor | None]]]:
+        """`read_many`, and what `point_at` gives for each."""
+        read: list[tuple[ModelState, torch.Tensor, torch.Tensor | None]] = []
         for group in _groups(questions, self.chunk):
             if should_stop():
                 break
-            before, some, at = bases[group], questions[group], places[group]
+            before, some, at, asked = bases[group], questions[group], places[group], blocks[group]
             if len(some) == 1:
-                read.append(self.logits_at(before[0], some[0], at[0]))
+                read.append(self.point_at(before[0], some[0], at[0], asked[0]))
             else:
                 self._check_length(max(base.tokens + len(ids) for base, ids in zip(before, some, strict=True)))
                 states = [base.fork() for base in before]
-                since = [wanted[0] - 1 for wanted in at]
-                hidden = batch.read(self.model, [self._tensor(ids) for ids in some], shared, states, since)
-                tails = hidden.split([len(ids) - first for ids, first in zip(some, since, strict=True)])
-                each = zip(tails, since, at, strict=True)
+                since = [_since(wanted, block) for wanted, block in zip(at, asked, strict=True)]
+                found = batch.look(self.model, [self._tensor(ids) for ids in some], shared, states, since)
+                lengths = [len(ids) - first for ids, first in zip(some, since, strict=True)]
+                looked_at, hidden = (rows.split(lengths) for rows in found)
+                each = zip(hidden, since, at, strict=True)
                 logits = self.model.logits(torch.cat([x[[n - 1 - first for n in wanted]] for x, first, wanted in each]))
-                read += zip(states, logits.split([len(wanted) for wanted in at]), strict=True)
+                scores = map(self._scores, looked_at, hidden, asked, since)
+                read += zip(states, logits.split([*map(len, at)]), scores, strict=True)
             yield []
         return read
 
@@ -276,17 +309,17 @@ class Engine:
     @torch.no_grad()
     def _chunks(
         self, state: ModelState, ids: Sequence[int], since: int
-    ) -> Iterator[tuple[ModelState, torch.Tensor]]:
-        """Read `ids` into a fork of `state`; yields it after each chunk, with hidden states [<= T, D] of its tokens,
-        those among the first `since` of all left out."""
+    ) -> Iterator[tuple[ModelState, torch.Tensor, torch.Tensor]]:
+        """Read `ids` into a fork of `state`; yields it after each chunk, with what `Transformer.look` gives of its
+        tokens, those among the first `since` of all left out."""
         state = state.fork()
         self._check_length(state.tokens + len(ids))
         done = 0
         while done < len(ids):
             piece = ids[done : done + self.chunk - state.tokens % self.chunk]
-            hidden = self.model(self._tensor(piece), state, min(max(since - done, 0), len(piece)))
+            seen = self.model.look(self._tensor(piece), state, min(max(since - done, 0), len(piece)))
             done += len(piece)
-            yield state, hidden
+            yield state, *seen
 
     def _tensor(self, ids: Sequence[int]) -> torch.Tensor:
         return torch.tensor(ids, dtype=torch.int64, device=self.device)
@@ -298,10 +331,9 @@ class Engine:
             )
 
 
-def _keep_freed_memory() -> None:
-    """Let glibc hold on to blocks of up to 31 MiB that are freed, as it does from the first of that size on. Otherwise
-    each of a layer's intermediates is given back to the system and taken anew, page by page: a tenth of reading."""
-    torch.empty(31 << 20, dtype=torch.uint8)
+def _since(places: Sequence[int], block: Block | None) -> int:
+    """The first token of which the last layer's output is wanted."""
+    return min(places[0] - 1, block.begin) if block else places[0] - 1
 
 
 def _groups(questions: Sequence[Sequence[int]], chunk: int) -> Iterator[slice]:
@@ -314,19 +346,3 @@ def _groups(questions: Sequence[Sequence[int]], chunk: int) -> Iterator[slice]:
         tokens += len(ids)
     if questions:
         yield slice(first, len(questions))
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name. Raises ModelError if it cannot be used here."""
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"the device {name!r} cannot be used here ({str(error).splitlines()[0]})") from error
-    return device
-
-
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a GPU and on processors with matrix units for it; elsewhere it is emulated, and float32 is faster."""
-    fast = device.type != "cpu" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if fast else torch.float32

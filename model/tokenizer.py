@@ -32,6 +32,11 @@ class Tokenizer(Protocol):
         """Ids of plain text; the names of special tokens in it are text like any other."""
         ...
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """From and to which of a short text's characters each token of `encode` stands; tokens that share a character
+        have it both."""
+        ...
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, special tokens left out; bytes that are no UTF-8 become U+FFFD."""
         ...
@@ -93,6 +98,10 @@ class JsonTokenizer:
         text = _SURROGATES.sub("�", text)  # half a character: no UTF-8 can hold it
         encoded = self._tokenizer.encode_batch(_pieces(text, self.PIECE), add_special_tokens=False)
         return [id for piece in encoded for id in piece.ids]
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """See Tokenizer."""
+        return list(self._tokenizer.encode(_SURROGATES.sub("�", text), add_special_tokens=False).offsets)
 
     def decode(self, ids: Sequence[int]) -> str:
         """See Tokenizer."""
@@ -165,6 +174,15 @@ class TiktokenTokenizer:
             for piece in _cut_runs(text[start : start + self.BLOCK], self.RUN):
                 ids += self._encoding.encode(piece, allowed_special=set(), disallowed_special=())
         return ids
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """See Tokenizer."""
+        text, found, at = _SURROGATES.sub("�", text), [], 0
+        starts = [n for n, character in enumerate(text) for _ in character.encode()]
+        for token in self._encoding.decode_tokens_bytes(self.encode(text)):
+            found.append((starts[at], starts[at + len(token) - 1] + 1))
+            at += len(token)
+        return found
 
     def decode(self, ids: Sequence[int]) -> str:
         """See Tokenizer."""

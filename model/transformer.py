@@ -14,6 +14,7 @@ from model.errors import device_errors
 from model.kda import KDA
 from model.mla import MLA
 from model.moe import MoE, SwiGLU
+from model.pointer import Pointer
 from model.state import KDAState, MLAState, ModelState
 
 
@@ -39,7 +40,8 @@ class Layer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Kimi Linear: embedding, layers, final norm, output matrix. `form` is the experts'; all else is as it is."""
+    """Kimi Linear: embedding, layers, final norm, output matrix; beside it a pointer, where the checkpoint has one.
+    `form` is the experts'; all else is as it is."""
 
     def __init__(self, config: KimiConfig, form: Form = "bf16") -> None:
         super().__init__()
@@ -48,17 +50,30 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(Layer(config, n, form) for n in range(config.layers))
         self.norm = nn.Parameter(torch.empty(config.hidden))
         self.head = self.embedding if config.tied else Weight(torch.empty(config.vocab_size, config.hidden))
+        self.pointer = Pointer(config) if config.pointer else None
 
-    @device_errors()
+    @property
+    def look_at(self) -> int:
+        """The layer, counted from 1, whose output the pointer sees; the last one where there is no pointer."""
+        return self.config.pointer.look_at if self.config.pointer else len(self.layers)
+
     def forward(self, ids: Tensor, state: ModelState, since: int = 0) -> Tensor:
         """ids int64 [T] -> hidden [T - since, D] after the final norm, of the tokens from `since` on; `state`, which
         the caller owns, moves on by T tokens. For those before `since` the last layer does only what its state needs.
         """
+        return self.look(ids, state, since)[1]
+
+    @device_errors()
+    def look(self, ids: Tensor, state: ModelState, since: int = 0) -> tuple[Tensor, Tensor]:
+        """What the pointer sees of the same tokens: the residual stream behind the layer `look_at`, and what `forward`
+        gives, each [T - since, D]."""
         x = F.embedding(ids, self.embedding)
         for n, (layer, layer_state) in enumerate(zip(self.layers, state.layers, strict=True), 1):
             x = layer(x, layer_state, since if n == len(self.layers) else 0)
+            if n == self.look_at:
+                looked_at = x[len(x) - (len(ids) - since) :]
         state.tokens += ids.shape[0]
-        return norm.rms_norm(x, self.norm, self.config.eps) if len(x) else x
+        return looked_at, norm.rms_norm(x, self.norm, self.config.eps) if len(x) else x
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [T, D] -> float32 logits [T, vocabulary]."""

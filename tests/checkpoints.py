@@ -67,6 +67,9 @@ CONFIG: dict[str, Any] = {
     "vocab_size": 320,
 }
 
+POINTER = {"look_at": 3, "num_layers": 2, "hidden_size": 16, "intermediate_size": 24, "head_dim": 8}
+"""A pointer for it: `pointer` in its config.json, which no published checkpoint has."""
+
 PUBLISHED: dict[str, Any] = CONFIG | {
     "bos_token_id": 163584,
     "eos_token_id": 163586,
@@ -134,6 +137,8 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
                 part |= {f"{moe}.experts.{e}.w2": (hidden, inner)}
             part |= _swiglu(f"{moe}.shared_experts", hidden, inner * config["num_shared_experts"])
         named |= {f"model.layers.{n}.{name}.weight": shape for name, shape in part.items()}
+    if "pointer" in config:
+        named |= {f"model.pointer.{name}": shape for name, shape in _pointer(config["pointer"], hidden).items()}
     named["model.norm.weight"] = (hidden,)
     if not config["tie_word_embeddings"]:
         named["lm_head.weight"] = (config["vocab_size"], hidden)
@@ -143,6 +148,17 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 def _swiglu(start: str, hidden: int, inner: int) -> dict[str, tuple[int, ...]]:
     gate, up, down = (f"{start}.{name}_proj" for name in ("gate", "up", "down"))
     return {gate: (inner, hidden), up: (inner, hidden), down: (hidden, inner)}
+
+
+def _pointer(pointer: dict[str, int], model_hidden: int) -> dict[str, tuple[int, ...]]:
+    hidden, inner = pointer["hidden_size"], pointer["intermediate_size"]
+    named: dict[str, tuple[int, ...]] = {"near": (4, hidden)}
+    part: dict[str, tuple[int, ...]] = {"enter": (hidden, 2 * model_hidden), "norm": (hidden,), "score": (2, hidden)}
+    for n in range(pointer["num_layers"]):
+        layer = {"qkv": (3 * hidden, hidden), "out": (hidden, hidden), "gate": (inner, hidden), "up": (inner, hidden),
+                 "down": (hidden, inner), "mixed_norm": (hidden,), "norm": (hidden,)}
+        part |= {f"layers.{n}.{name}": shape for name, shape in layer.items()}
+    return named | {f"{name}.weight": shape for name, shape in part.items()}
 
 
 def weights(config: dict[str, Any], seed: int = 0) -> dict[str, Tensor]:

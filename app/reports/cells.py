@@ -25,6 +25,9 @@ from storage.reports import Cell, CellState
 QUOTE_TOKENS, TOKENS_A_WORD = 96, 2
 """Room for a quote, and for each word of an answer of limited length."""
 
+IN_WORDS = ("text", "number", "date")
+"""Kinds of answer that a document has as they are."""
+
 HOW = "of the whole/1"
 """Names the way cells are asked: with another, those answered before are other cells, and are asked again."""
 
@@ -103,7 +106,10 @@ def _together(
     left = dict(enumerate(wanted))
     try:
         prepared = [
-            answers.prepare(home, read.document, words(q), sampling=sampling_in(cell), look_up=q.ask, insists=True)
+            answers.prepare(
+                home, read.document, words(q), sampling=sampling_in(cell), look_up=q.ask, insists=True,
+                in_words=q.kind in IN_WORDS,
+            )
             for q, cell in wanted
         ]
         for number, decided, generation in generate(home, state, prepared, should_stop, on_wait):

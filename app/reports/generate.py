@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from app import pointing
 from app.answers import Generation, Prepared
 from app.deciding import Begun, begin, choose, has_a_say, ids_to_decide
 from app.home import Home
@@ -64,10 +65,11 @@ def _steps(
     open_ones = [n for n in numbers if has_a_say(home, decided[n])]
     ids = [ids_to_decide(home, decided[n]) for n in open_ones]
     places = [[decided[n].asked, len(each)] for n, each in zip(open_ones, ids, strict=True)]
-    read = yield from engine.read_many(state, [state] * len(ids), ids, should_stop, places)
+    blocks = [pointing.block(home, decided[n]) for n in open_ones]
+    read = yield from engine.point_many(state, [state] * len(ids), ids, should_stop, places, blocks)
     begun = {}
-    for n, (after, (asked, shared)) in zip(open_ones, read, strict=False):
-        decided[n] = begin(home, asked, decided[n])
+    for n, (after, (asked, shared), scores) in zip(open_ones, read, strict=False):
+        decided[n] = begin(home, asked, scores, decided[n])
         begun[n] = Begun(after, shared, decided[n])
     yield [(n, None) for n in begun if decided[n].whole]
     if len(read) < len(open_ones):

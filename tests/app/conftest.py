@@ -7,6 +7,7 @@ import pytest
 
 from app.home import Home
 from app.settings import Settings
+from tests import checkpoints
 
 WORDS = "river mill bridge stone winter letter candle garden winding silver road house window keeper".split()  # noqa: SIM905
 
@@ -21,6 +22,20 @@ def settings(tmp_path: Path, tiny_checkpoint: Path) -> Settings:
 def home(settings: Settings) -> Iterator[Home]:
     """An open library on the tiny checkpoint."""
     opened = Home(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def pointing_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint with a pointer."""
+    return checkpoints.write(tmp_path_factory.mktemp("pointing") / "checkpoint", pointer=checkpoints.POINTER)
+
+
+@pytest.fixture
+def pointing_home(tmp_path: Path, pointing_checkpoint: Path) -> Iterator[Home]:
+    """An open library on it."""
+    opened = Home(Settings(tmp_path / "pointing home", pointing_checkpoint, "cpu"))
     yield opened
     opened.close()
 

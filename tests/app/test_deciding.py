@@ -1,12 +1,15 @@
 """Which sentence is quoted: what fits the question, what the model finds likely, and whether it would rather refuse."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app import answers, deciding, library, prompts, reading, session
+from app import pointing as app_pointing
 from app.aids import Aids
 from app.home import Home
+from app.passages import Passage
 from model.sampling import Sampling
 from model.state import ModelState
 
@@ -144,3 +147,106 @@ def test_openings_are_told_apart_as_early_as_they_can_be(
     openings: list[list[int]], shared: int, beginnings: list[list[int]]
 ) -> None:
     assert deciding.told_apart(openings) == (shared, beginnings)
+
+
+POINTING = Aids(2, True, fit=1.0, point=-1e9)
+
+
+@pytest.fixture
+def pointing(pointing_home: Home, book: Path) -> tuple[Home, str]:
+    """A model that points and is always sure, and a document that has been read."""
+    pointing_home.aids = POINTING
+    added = library.add(pointing_home, [book])
+    reading.read(pointing_home, added.id)
+    return pointing_home, added.id
+
+
+def ask(home: Home, document: str, question: str = QUESTION, conversation: int | None = None) -> session.Answer:
+    """The answer, of which all text came as it is."""
+    *pieces, answer = session.ask(home, document, question, conversation, SHORT)
+    assert isinstance(answer, session.Answer)
+    assert "".join(map(str, pieces)) == answer.raw
+    return answer
+
+
+def test_words_that_the_model_points_to_are_the_whole_reply(pointing: tuple[Home, str]) -> None:
+    home, document = pointing
+    answer = ask(home, document)
+    text, (citation,) = home.documents.text(document), answer.citations
+    assert citation.verified
+    assert citation.place is not None
+    assert text[citation.place.char_start : citation.place.char_end] == citation.quote
+    assert answer.answer in " ".join(citation.quote.split())
+    assert answer.raw == prompts.reply(" ".join(citation.quote.split()), answer.answer)
+    assert (answer.pointed, answer.found, answer.tokens_generated, answer.doubted) == (True, True, 0, False)
+    assert answer.sentences[0].citations == (1,)
+    assert home.conversations.get(answer.conversation).messages[1].facts["pointed"] is True
+
+
+def test_what_it_points_to_is_what_its_scores_say(pointing: tuple[Home, str]) -> None:
+    home, document = pointing
+    _, state = reading.read_state(home, document)
+    prepared = answers.prepare(home, document, QUESTION)
+    ids = deciding.ids_to_decide(home, prepared)
+    _, _, scores = home.engine.point_at(state, ids, [len(ids)], app_pointing.block(home, prepared))
+    found = app_pointing.pointed(home, prepared, scores)
+    assert found is not None
+    answer, text = ask(home, document), home.documents.text(document)
+    best = found.spans[0].words
+    assert answer.answer == " ".join(text[best.char_start : best.char_end].split())
+
+
+def test_what_it_is_not_sure_of_is_written_as_ever(pointing: tuple[Home, str]) -> None:
+    home, document = pointing
+    replies = []
+    for point in (None, 0.0):
+        home.aids = replace(POINTING, point=point)
+        replies.append(ask(home, document))
+    assert replies[0].raw == replies[1].raw
+    assert replies[0].tokens_generated == replies[1].tokens_generated > 0
+    assert not any(reply.pointed for reply in replies)
+
+
+@pytest.mark.parametrize(("point", "found"), [(0.0, False), (-1e9, True)])
+def test_words_that_are_sure_answer_though_the_model_would_rather_refuse(
+    pointing: tuple[Home, str], point: float, found: bool
+) -> None:
+    home, document = pointing
+    home.aids = replace(POINTING, refuse=-1e9, point=point)
+    answer = ask(home, document)
+    assert (answer.found, answer.pointed) == (found, found)
+
+
+def test_refusing_asks_for_the_margin_and_for_what_is_pointed_to() -> None:
+    span = app_pointing.Span(Passage(0, 1), Passage(0, 2), -0.5)
+    sure, unsure = (app_pointing.Pointed((replace(span, likelihood=n),), -9.0) for n in (-0.5, -4.0))
+    aids = Aids(2, True, fit=1.0, refuse=2.0, point=-1.0)
+    assert [deciding.refuses(aids, margin, None) for margin in (1.9, 2.1)] == [False, True]
+    assert [deciding.refuses(aids, 2.1, found) for found in (sure, unsure)] == [False, True]
+    assert not deciding.refuses(replace(aids, refuse=None), 1e9, unsure)
+
+
+@pytest.mark.parametrize(("sure", "close", "offered"), [(0.0, 1e9, 1), (0.0, 0.0, 0), (None, 1e9, 0)])
+def test_beside_words_a_close_sentence_is_offered(
+    pointing: tuple[Home, str], monkeypatch: pytest.MonkeyPatch, sure: float | None, close: float, offered: int
+) -> None:
+    monkeypatch.setattr(app_pointing, "CLOSE", close)
+    home, document = pointing
+    home.aids = replace(POINTING, sure=sure)
+    answer = ask(home, document)
+    assert len(answer.nearest) == offered
+    assert {near.quote for near in answer.nearest}.isdisjoint({citation.quote for citation in answer.citations})
+
+
+def test_a_conversation_goes_on_after_words_that_were_pointed_to(pointing: tuple[Home, str]) -> None:
+    home, document = pointing
+    first = ask(home, document)
+    kept = home.kept.find(first.conversation, 2)
+    assert kept is not None
+    assert kept.left
+    prepared = answers.prepare(home, document, QUESTION)
+    whole = (*prepared.ids[: prepared.asked], *home.engine.tokenizer.encode(first.raw))
+    before = home.documents.get(document).tokens
+    assert before is not None
+    assert whole[kept.state.tokens - before :] == kept.left
+    assert ask(home, document, "Where is the mill?", first.conversation).reason == session.KEPT

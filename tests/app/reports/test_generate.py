@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from app import answers, library, reading, session
 from app.aids import Aids
@@ -45,6 +46,29 @@ def test_replies_are_those_that_asking_gives(home: Home, document: str, aids: Ai
         assert isinstance(alone, session.Answer)
         timing = {"seconds": 0.0, "seconds_to_first_token": 0.0, "reason": "", "tokens_reused": 0, "tokens_read": 0}
         assert replace(found[number], **timing) == replace(alone, **timing)
+
+
+@pytest.mark.parametrize("point", [-1e9, -9.0, 0.0])
+def test_words_are_pointed_to_as_asking_does(
+    pointing_home: Home, pointing_checkpoint: Path, book: Path, point: float
+) -> None:
+    home = pointing_home
+    home._engine = Engine.load(pointing_checkpoint, dtype=torch.float32)
+    home.aids = Aids(2, True, fit=1.0, sure=0.0, point=point)
+    document = library.add(home, [book]).id
+    read, state = reading.read_state(home, document)
+    questions = [*QUESTIONS, "Is the mill on the bridge?"]
+    prepared = [answers.prepare(home, document, question, sampling=SHORT) for question in questions]
+    made = {number: answers.finish(home, decided, read, generation)
+            for number, decided, generation in generate(home, state, prepared, lambda: False)}
+    for number, question in enumerate(questions):
+        *_, alone = session.ask(home, document, question, sampling=SHORT, keep=False)
+        assert isinstance(alone, session.Answer)
+        assert made[number].raw == alone.raw
+        assert made[number].pointed == alone.pointed
+    pointed = [made[number].pointed for number in range(len(questions))]
+    if point in (-1e9, 0.0):
+        assert pointed == [point < 0, point < 0, False, point < 0, False]
 
 
 def test_a_report_pauses_while_another_process_asks(home: Home, document: str) -> None:

@@ -76,6 +76,20 @@ def test_what_the_model_would_rather_refuse_about_a_whole_text_wants_a_person(
     assert cell["quotes"][0]["text"] == "Anna Reed built a mill in 1920."
 
 
+def test_only_kinds_that_a_text_has_as_they_are_are_pointed_to(pointing_home: Home, tmp_path: Path) -> None:
+    pointing_home.aids = Aids(1, True, fit=1.0, point=-1e9)
+    (tmp_path / "mill.txt").write_text("Anna Reed built a mill in 1920.", "utf-8")
+    document = library.add(pointing_home, [tmp_path / "mill.txt"])
+    kinds = ["text", "number", "date", "list", "yes/no"]
+    asked = "".join(f"  - {{id: q{n}, ask: 'Who built the mill?', kind: {kind}}}\n" for n, kind in enumerate(kinds))
+    one_of = "  - {id: last, ask: 'Who built the mill?', kind: one of, options: [Anna, Reed]}\n"
+    questions = parse("brief.yaml", f"title: Brief\nquestions:\n{asked}{one_of}").questions
+    wanted = [(question, cells.blank(pointing_home, document, question, SHORT)) for question in questions]
+    made = {cell.question_id: cell for cell in cells.answer(pointing_home, document.id, wanted, lambda: False)}
+    pointed = [(made[question.id].answer or {})["pointed"] for question in questions]
+    assert pointed == [True, True, True, False, False, False]
+
+
 def test_the_same_request_is_the_same_job(home: Home, documents: Add, tmp_path: Path) -> None:
     ids = documents("One text.", "Another.")
     one, again = (report(home, BRIEF, ids, tmp_path) for _ in range(2))

@@ -1,0 +1,179 @@
+"""Which words of the evidence answer a question, as the model's pointer says, and where they stand in the document.
+
+The pointer scores each token of the evidence to begin and to end the answer, and no answer (`model.pointer`). How
+likely a span is is the product of both; its words are the document's own, so nothing has to be written.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from app import prompts
+from app.answers import Prepared, places_of
+from app.citations import is_inside_word
+from app.dialogue import last_question
+from app.evidence import GAP, laid_out, shown
+from app.excerpts import share
+from app.home import Home
+from app.passages import Passage, Places
+from app.sentences import sentences
+from app.source import file_header
+from model.pointer import Block
+
+LONGEST = 24
+"""Tokens of a span at most."""
+LOOKED_AT = 64
+"""The likeliest pairs of tokens that are looked at; many are the same words with another blank or comma."""
+CLOSE = 1.5
+"""A span in another sentence that is less likely by at most this (in nats) may answer as well."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Words of the document that may answer, the sentence they stand in, and their log-probability."""
+
+    words: Passage
+    sentence: Passage
+    likelihood: float
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """The likeliest spans, best first, and the log-probability of no answer."""
+
+    spans: tuple[Span, ...]
+    none: float
+
+    @property
+    def odds(self) -> float:
+        """By how much no answer is likelier than the best span, in nats."""
+        return self.none - self.spans[0].likelihood if self.spans else math.inf
+
+    def is_sure(self, bound: float | None) -> bool:
+        """Whether the best span has at least this log-probability."""
+        return bound is not None and bool(self.spans) and self.spans[0].likelihood >= bound
+
+    @property
+    def rivals(self) -> tuple[Passage, ...]:
+        """The sentence of the next span that stands in another one, if it is CLOSE."""
+        best, *others = self.spans
+        apart = (one for one in others if not share(one.sentence, best.sentence))
+        return tuple(one.sentence for one in [*apart][:1] if best.likelihood - one.likelihood <= CLOSE)
+
+
+@dataclass(frozen=True)
+class _Token:
+    """Where a token of the evidence stands in the document, and in which of the stretches that are shown, each in one
+    file."""
+
+    stretch: Passage
+    start: int
+    end: int
+
+
+def block(home: Home, prepared: Prepared) -> Block | None:
+    """Where the pointer is to look, if there is one, it may answer, and the question asks for words."""
+    if home.engine.model.pointer is None or home.aids.point is None or not prepared.points:
+        return None
+    return _laid_out(home, prepared)[0]
+
+
+def pointed(home: Home, prepared: Prepared, scores: torch.Tensor | None) -> Pointed | None:
+    """What the scores of a question's `block` say; nothing if there are none."""
+    if scores is None:
+        return None
+    at, tokens = _laid_out(home, prepared)
+    places, logs = places_of(home, prepared.document), scores.cpu().log_softmax(0)
+    first, last = logs[at.first - at.begin : at.last - at.begin].unbind(-1)
+    allowed = torch.ones(len(first), len(first), dtype=torch.bool).triu().tril(LONGEST - 1)
+    totals = (first[:, None] + last).masked_fill(~allowed, -math.inf).flatten()
+    likely, best = totals.topk(min(LOOKED_AT, int(allowed.sum())))
+    spans: dict[Passage, Span] = {}
+    lines = {token.stretch: _lines(places, token.stretch) for token in tokens if token}
+    for total, pair in zip(likely.tolist(), best.tolist(), strict=True):
+        start, end = tokens[pair // len(first)], tokens[pair % len(first)]
+        if start and end and start.stretch == end.stretch:
+            words = _whole_words(places.text, start.start, end.end, start.stretch)
+            sentence = _holding(words, [one.sentence for one in prepared.candidates], lines[start.stretch])
+            words = _unclosed(places.text, words, sentence)
+            if sentence and any(map(str.isalnum, places.words(words))):
+                spans.setdefault(words, Span(words, sentence, total))
+    return Pointed(tuple(spans.values()), float(logs[-1].sum()))
+
+
+def _laid_out(home: Home, prepared: Prepared) -> tuple[Block, list[_Token | None]]:
+    """Where a question stands among its ids, and where each token of its evidence stands in the document."""
+    places = places_of(home, prepared.document)
+    evidence = shown(places, prepared.evidence)
+    begin, end = last_question(home.engine, prepared.ids[: prepared.asked])
+    words, again = prompts.question_turn(prepared.question, evidence), prompts.question_turn(prepared.question)
+    words = words.lstrip("\n") if begin else words
+    offsets = home.engine.tokenizer.offsets(words)
+    at = len(words) - len(again) - len(evidence)
+    inside = [n for n, (a, b) in enumerate(offsets) if a < at + len(evidence) and b > at]
+    stretches: list[tuple[int, Passage]] = []
+    for header, passage in laid_out(places, prepared.evidence):
+        at += len(header)
+        stretches += [(at + part.char_start - passage.char_start, part) for part in _by_file(places, passage)]
+        at += passage.length + len(GAP)
+    first = end - len(offsets)
+    found = Block(begin, first + inside[0], first + inside[-1] + 1, prepared.asked)
+    return found, [_token(stretches, *offsets[n]) for n in inside]
+
+
+def _by_file(places: Places, passage: Passage) -> list[Passage]:
+    """The part of a passage in each file that it goes through."""
+    cut = (Passage(max(start, passage.char_start), min(end, passage.char_end)) for _, start, end in places.files)
+    return [part for part in cut if part.length > 0]
+
+
+def _token(stretches: Iterable[tuple[int, Passage]], start: int, end: int) -> _Token | None:
+    """Where characters of the words that are read stand in the document; None between stretches and in a header."""
+    for at, passage in stretches:
+        begin, stop = max(start - at, 0), min(end - at, passage.length)
+        if begin < stop:
+            return _Token(passage, passage.char_start + begin, passage.char_start + stop)
+    return None
+
+
+def _lines(places: Places, stretch: Passage) -> list[Passage]:
+    """The sentences of a stretch of a file, without the file's header line."""
+    header = file_header(places, stretch)
+    cut = sentences(places.text, stretch.char_start, stretch.char_end)
+    return [line for line in cut if places.words(line) != header]
+
+
+def _whole_words(text: str, start: int, end: int, stretch: Passage) -> Passage:
+    """A span without blanks at its ends, and with the whole of the words that it cuts."""
+    words = text[start:end]
+    start += len(words) - len(words.lstrip())
+    end -= len(words) - len(words.rstrip())
+    while stretch.char_start < start < end and is_inside_word(text, start):
+        start -= 1
+    while start < end < stretch.char_end and is_inside_word(text, end):
+        end += 1
+    return Passage(start, max(start, end))
+
+
+def _holding(words: Passage, candidates: Sequence[Passage], lines: Sequence[Passage]) -> Passage | None:
+    """The sentence that holds a span: a candidate, or else a line; where it runs on into others, all of them. None
+    where it is, or begins, in none."""
+    touched = [line for line in lines if share(line, words)]
+    if not touched or touched[0].char_start > words.char_start or touched[-1].char_end < words.char_end:
+        return None
+    for one in candidates:
+        if one.char_start <= words.char_start and words.char_end <= one.char_end:
+            return one
+    return Passage(touched[0].char_start, touched[-1].char_end)
+
+
+def _unclosed(text: str, words: Passage, sentence: Passage | None) -> Passage:
+    """A span without a comma, or the full stop of its sentence, behind it; one of an abbreviation (`U.S.`) stays."""
+    said = text[words.char_start : words.char_end]
+    bare = said.rstrip(", \n")
+    closes = sentence is not None and not any(map(str.isalnum, text[words.char_end : sentence.char_end]))
+    if bare.endswith(".") and closes and "." not in bare.split()[-1][:-1]:
+        bare = bare[:-1]
+    return Passage(words.char_start, words.char_start + len(bare.rstrip()))

@@ -1,0 +1,181 @@
+"""From the pointer's scores to words of the document: where they stand, in whole words, in one stretch of the text."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from app import answers, dialogue, library, pointing, prompts
+from app.aids import Aids
+from app.evidence import shown
+from app.home import Home
+from app.passages import Passage
+from model.pointer import NEVER
+
+TEXT = (
+    "The mill was built by Anna Reed, a miller from Leeds, in 1823. It burned down in the winter of 1871.\n\n"
+    "Its silver candle stands on the old bridge. The river is wide and cold in the U.S.\n\n"
+    "Nobody lives there."
+)
+QUESTION = "Who built the mill on the bridge?"
+
+
+@pytest.fixture
+def home(pointing_home: Home) -> Home:
+    """A model with a pointer that may answer."""
+    pointing_home.aids = Aids(2, True, fit=1.0, point=0.0)
+    return pointing_home
+
+
+def prepare(home: Home, folder: Path, files: dict[str, str] | None = None, **how: object) -> answers.Prepared:
+    """The question about a document of these files, prepared."""
+    for name, text in (files or {"mill.txt": TEXT}).items():
+        (folder / name).write_text(text, "utf-8")
+    id = library.add(home, [folder / name for name in files or ["mill.txt"]]).id
+    return answers.prepare(home, id, QUESTION, **how)  # type: ignore[arg-type]
+
+
+def scored(home: Home, prepared: answers.Prepared, *spans: tuple[str, float], none: float = 0.0) -> torch.Tensor:
+    """Scores of a question's block that point to words of the evidence, each as strongly as it says."""
+    block = pointing.block(home, prepared)
+    assert block is not None
+    evidence = shown(answers.places_of(home, prepared.document), prepared.evidence)
+    offsets = home.engine.tokenizer.offsets(prompts.question_turn(prepared.question, evidence))
+    before = len(prompts.question_turn(prepared.question, evidence)) - len(evidence)
+    before -= len(prompts.question_turn(prepared.question))
+    scores = torch.full((block.end - block.begin, 2), NEVER)
+    scores[-1] = none
+    for words, score in spans:
+        at = before + evidence.index(words)
+        inside = [n for n, (a, b) in enumerate(offsets) if a < at + len(words) and b > at]
+        scores[inside[0], 0] = scores[inside[-1], 1] = score
+    return scores
+
+
+def said(home: Home, prepared: answers.Prepared, scores: torch.Tensor) -> list[tuple[str, str]]:
+    """The words and the sentences that these scores point to."""
+    found = pointing.pointed(home, prepared, scores)
+    assert found is not None
+    words = answers.places_of(home, prepared.document).words
+    return [(words(span.words), words(span.sentence)) for span in found.spans if span.likelihood > -100]
+
+
+@pytest.mark.parametrize("earlier", [(), (dialogue.Exchange("Who?", prompts.NOT_FOUND),)])
+def test_the_block_is_the_question_with_its_evidence(
+    home: Home, tmp_path: Path, earlier: tuple[dialogue.Exchange, ...]
+) -> None:
+    prepared = prepare(home, tmp_path, earlier=earlier)
+    block, decode = pointing.block(home, prepared), home.engine.tokenizer.decode
+    assert block is not None
+    evidence = shown(answers.places_of(home, prepared.document), prepared.evidence)
+    assert decode(prepared.ids[block.first : block.last]) == evidence
+    words = prompts.question_turn(QUESTION, evidence)
+    asked = f"user\n{words.lstrip()}" if earlier else words
+    assert decode(prepared.ids[block.begin : block.end]) == f"{asked}\nassistant\n"
+    assert block.end == prepared.asked
+    assert (block.begin > 0) == bool(earlier)
+
+
+@pytest.mark.parametrize(("pointed_to", "words", "sentence"), [
+    ("Anna Reed", "Anna Reed", "The mill was built by Anna Reed, a miller from Leeds, in 1823."),
+    (" Anna Reed, ", "Anna Reed", "The mill was built by Anna Reed, a miller from Leeds, in 1823."),
+    ("nna Ree", "Anna Reed", "The mill was built by Anna Reed, a miller from Leeds, in 1823."),
+    ("n 182", "in 1823", "The mill was built by Anna Reed, a miller from Leeds, in 1823."),
+    ("in 1823.", "in 1823", "The mill was built by Anna Reed, a miller from Leeds, in 1823."),
+    ("the U.S.", "the U.S.", "The river is wide and cold in the U.S."),
+    ("1823. It", "1823. It", "The mill was built by Anna Reed, a miller from Leeds, in 1823. "
+                             "It burned down in the winter of 1871."),
+])  # fmt: skip
+def test_words_are_whole_and_bare(
+    home: Home, tmp_path: Path, pointed_to: str, words: str, sentence: str
+) -> None:
+    prepared = prepare(home, tmp_path)
+    assert said(home, prepared, scored(home, prepared, (pointed_to, 9.0))) == [(words, sentence)]
+
+
+@pytest.mark.parametrize("pointed_to", [", ", "bridge. The river is wide and cold"])
+def test_what_is_no_span(home: Home, tmp_path: Path, pointed_to: str) -> None:
+    prepared = prepare(home, tmp_path)
+    found = pointing.pointed(home, prepared, scored(home, prepared, (pointed_to, 9.0)))
+    assert found is not None
+    assert all(span.likelihood < -100 for span in found.spans)
+    assert found.odds > 100
+
+
+def test_a_span_stays_in_its_stretch_and_out_of_headers(home: Home, tmp_path: Path) -> None:
+    files = {"a.txt": "Anna built the mill.", "b.txt": "The bridge is old."}
+    prepared = prepare(home, tmp_path, files)
+    assert len(prepared.evidence) == 2
+    evidence = shown(answers.places_of(home, prepared.document), prepared.evidence)
+    assert evidence.count("# File:") == 2
+    middle = evidence.index("\n\n")
+    header = evidence.rindex("# File:")
+    ends = (middle + 5, evidence.index("\n", header) + 3)
+    for words in (*(evidence[middle - 2 : end] for end in ends), ".txt", evidence[header:][:12]):
+        assert said(home, prepared, scored(home, prepared, (words, 9.0))) == [], words
+    assert [words for words, _ in said(home, prepared, scored(home, prepared, ("Anna", 9.0)))] == ["Anna"]
+
+
+def test_probabilities_are_those_of_both_ends_over_the_block(home: Home, tmp_path: Path) -> None:
+    prepared = prepare(home, tmp_path)
+    found = pointing.pointed(home, prepared, scored(home, prepared, ("Anna Reed", 3.0), ("1871", 2.0), none=1.0))
+    assert found is not None
+    total = sum(map(math.exp, (3, 2, 1)))
+    places = answers.places_of(home, prepared.document)
+    likely = {places.words(span.words): span.likelihood for span in found.spans}
+    assert likely["Anna Reed"] == pytest.approx(2 * math.log(math.exp(3) / total), abs=1e-4)
+    assert likely["1871"] == pytest.approx(2 * math.log(math.exp(2) / total), abs=1e-4)
+    assert found.none == pytest.approx(2 * math.log(math.exp(1) / total), abs=1e-4)
+    assert found.odds == pytest.approx(-4.0, abs=1e-4)
+    assert [found.is_sure(bound) for bound in (None, likely["Anna Reed"], 0.0)] == [False, True, False]
+
+
+@pytest.mark.parametrize(("second", "score", "rivals"), [
+    ("1871", 2.5, ["It burned down in the winter of 1871."]), ("1871", 2.0, []), ("Leeds", 2.5, []),
+])  # fmt: skip
+def test_a_rival_stands_in_another_sentence_and_is_close(
+    home: Home, tmp_path: Path, second: str, score: float, rivals: list[str]
+) -> None:
+    prepared = prepare(home, tmp_path)
+    found = pointing.pointed(home, prepared, scored(home, prepared, ("Anna Reed", 3.0), (second, score)))
+    assert found is not None
+    assert [answers.places_of(home, prepared.document).words(rival) for rival in found.rivals] == rivals
+
+
+def test_the_quote_is_a_candidate_where_one_holds_the_words(home: Home, tmp_path: Path) -> None:
+    prepared = prepare(home, tmp_path)
+    start = TEXT.index("It burned")
+    wide = answers.Candidate(Passage(0, TEXT.index("\n\n")), 1.0, prompts.opening("wide"))
+    prepared = replace(prepared, candidates=(wide,))
+    assert said(home, prepared, scored(home, prepared, ("1871", 9.0))) == [("1871", TEXT[: wide.sentence.char_end])]
+    narrow = replace(wide, sentence=Passage(0, start))
+    assert said(home, replace(prepared, candidates=(narrow,)), scored(home, prepared, ("1871", 9.0))) == [
+        ("1871", "It burned down in the winter of 1871.")
+    ]
+
+
+def test_only_a_pointer_that_may_answer_is_asked_and_only_for_words(home: Home, tmp_path: Path) -> None:
+    prepared = prepare(home, tmp_path)
+    assert pointing.block(home, prepared) is not None
+    for question, in_words in (("Is the mill on the bridge?", True), ("Which function calls mill?", True),
+                               ("Where does the story take place?", True), (QUESTION, False)):
+        other = answers.prepare(home, prepared.document, question, in_words=in_words)
+        assert other.evidence
+        assert pointing.block(home, other) is None, question
+    home.aids = replace(home.aids, point=None)
+    assert pointing.block(home, prepared) is None
+    assert pointing.pointed(home, prepared, None) is None
+
+
+def test_a_model_without_a_pointer_is_not_asked(
+    request: pytest.FixtureRequest, home: Home, tmp_path: Path
+) -> None:
+    prepared, aids = prepare(home, tmp_path), home.aids
+    engine = home.engine
+    assert engine.model.pointer is not None
+    pointer, engine.model.pointer = engine.model.pointer, None
+    request.addfinalizer(lambda: setattr(engine.model, "pointer", pointer))
+    assert aids.point is not None
+    assert pointing.block(home, prepared) is None
