@@ -16,7 +16,8 @@ class Aids:
     together, was a close choice, and the next ones are offered beside it; None: never. excerpt: how many characters are
     shown of one place at most; where they are fewer than a passage has, excerpts of several places share its room.
     point: words that the model's pointer gives at least this log-probability are the answer, and none is written; with
-    None, or without a pointer, never.
+    None, or without a pointer, never. weigh: with less, those answer whose log-probability and so many times their
+    likeness to the answer that is then written are largest together; with None the written one stays.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
@@ -29,6 +30,7 @@ class Aids:
     sure: float | None = None
     excerpt: int = 700
     point: float | None = None
+    weigh: float | None = None
 
     @staticmethod
     def of(folder: Path) -> "Aids":

@@ -26,6 +26,7 @@ from app.evidence import (
 )
 from app.home import Home
 from app.passages import Passage, Places
+from app.spans import Pointed
 from model.sampling import Sampling
 from storage.conversations import Message
 
@@ -54,7 +55,8 @@ class Prepared:
     sentence that the opening quotes; of the `candidates` the first, until the model has its say (`deciding`). nearest:
     the sentences that fit the question best, whether shown or not. rivals: where the quote was a close choice, the
     candidates behind it. insists: an answer is wanted also where the model would rather refuse; doubted: it would have.
-    points: words of the evidence may answer; pointed: those that do, as the model pointed to them (`pointing`).
+    points: words of the evidence may answer; maybe: those that are still to be weighed against what is written;
+    pointed: those that do, as the model pointed to them (`pointing`).
     """
 
     document: str
@@ -72,6 +74,7 @@ class Prepared:
     insists: bool = False
     doubted: bool = False
     points: bool = False
+    maybe: Pointed | None = None
     pointed: str = ""
 
 

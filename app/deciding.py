@@ -6,7 +6,8 @@ quoted for which fit and the model's log-probability together are largest. Wheth
 decides: by how much more it would rather begin its reply with the not-found sentence. A quote that hardly leads the
 next candidate is wrong much more often than others (RESULTS.md), so those behind it are offered beside it.
 
-Where the model has a pointer, and that is sure, the words it points to are the answer, and their sentence the quote.
+Where the model has a pointer, and that is sure, the words it points to are the answer, and their sentence the quote;
+where it is not, they are weighed against the answer that is written (`pointing`).
 """
 
 from collections.abc import Sequence
@@ -17,9 +18,10 @@ import torch
 
 from app import pointing, prompts
 from app.aids import Aids
-from app.answers import Prepared, places_of
+from app.answers import Prepared
 from app.home import Home
-from app.pointing import Pointed, pointed
+from app.pointing import pointed
+from app.spans import Pointed
 from model.state import ModelState
 
 RIVALS = 2
@@ -60,15 +62,9 @@ def begin(home: Home, logits: torch.Tensor, scores: torch.Tensor | None, prepare
         if not prepared.insists:
             return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
         prepared = replace(prepared, doubted=True)
-    if found is None or not found.is_sure(home.aids.point):
-        return prepared
-    best, places = found.spans[0], places_of(home, prepared.document)
-    sentence, answer = (" ".join(places.words(words).split()) for words in (best.sentence, best.words))
-    opening = prompts.reply(sentence, answer)
-    return replace(
-        prepared, opening=opening, whole=True, pointed=answer, quote=best.sentence,
-        rivals=() if home.aids.sure is None else found.rivals, ids=(*asked, *home.engine.tokenizer.encode(opening)),
-    )
+    if found is not None and found.is_sure(home.aids.point):
+        return pointing.answered(home, prepared, found, found.spans[0])
+    return replace(prepared, maybe=found)
 
 
 def refuses(aids: Aids, margin: float, found: Pointed | None) -> bool:

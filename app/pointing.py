@@ -1,18 +1,20 @@
 """Which words of the evidence answer a question, as the model's pointer says, and where they stand in the document.
 
 The pointer scores each token of the evidence to begin and to end the answer, and no answer (`model.pointer`). How
-likely a span is is the product of both; its words are the document's own, so nothing has to be written.
+likely a span is is the product of both; its words are the document's own. Where it is sure nothing has to be written.
+Elsewhere the model writes an answer, too, and the span is chosen that is both likely and like it: each is wrong where
+the other is right for one question in ten, and together they are right more often than either (model/training/LOG.md).
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from app import prompts
 from app.answers import Prepared, places_of
-from app.citations import is_inside_word
+from app.citations import is_inside_word, parse_reply
 from app.dialogue import last_question
 from app.evidence import GAP, laid_out, shown
 from app.excerpts import share
@@ -20,47 +22,15 @@ from app.home import Home
 from app.passages import Passage, Places
 from app.sentences import sentences
 from app.source import file_header
+from app.spans import Pointed, Span, likeness
 from model.pointer import Block
 
 LONGEST = 24
 """Tokens of a span at most."""
 LOOKED_AT = 64
 """The likeliest pairs of tokens that are looked at; many are the same words with another blank or comma."""
-CLOSE = 1.5
-"""A span in another sentence that is less likely by at most this (in nats) may answer as well."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """Words of the document that may answer, the sentence they stand in, and their log-probability."""
-
-    words: Passage
-    sentence: Passage
-    likelihood: float
-
-
-@dataclass(frozen=True)
-class Pointed:
-    """The likeliest spans, best first, and the log-probability of no answer."""
-
-    spans: tuple[Span, ...]
-    none: float
-
-    @property
-    def odds(self) -> float:
-        """By how much no answer is likelier than the best span, in nats."""
-        return self.none - self.spans[0].likelihood if self.spans else math.inf
-
-    def is_sure(self, bound: float | None) -> bool:
-        """Whether the best span has at least this log-probability."""
-        return bound is not None and bool(self.spans) and self.spans[0].likelihood >= bound
-
-    @property
-    def rivals(self) -> tuple[Passage, ...]:
-        """The sentence of the next span that stands in another one, if it is CLOSE."""
-        best, *others = self.spans
-        apart = (one for one in others if not share(one.sentence, best.sentence))
-        return tuple(one.sentence for one in [*apart][:1] if best.likelihood - one.likelihood <= CLOSE)
+WEIGHED = 8
+"""Of these so many are weighed against what the model writes."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +71,30 @@ def pointed(home: Home, prepared: Prepared, scores: torch.Tensor | None) -> Poin
             if sentence and any(map(str.isalnum, places.words(words))):
                 spans.setdefault(words, Span(words, sentence, total))
     return Pointed(tuple(spans.values()), float(logs[-1].sum()))
+
+
+def answered(home: Home, prepared: Prepared, found: Pointed, best: Span) -> Prepared:
+    """A question whose answer is a span that is pointed to: nothing is left to be written."""
+    places = places_of(home, prepared.document)
+    sentence, answer = (" ".join(places.words(words).split()) for words in (best.sentence, best.words))
+    opening = prompts.reply(sentence, answer)
+    return replace(
+        prepared, opening=opening, whole=True, pointed=answer, quote=best.sentence, maybe=None,
+        rivals=() if home.aids.sure is None else found.rivals(best),
+        ids=(*prepared.ids[: prepared.asked], *home.engine.tokenizer.encode(opening)),
+    )
+
+
+def settled(home: Home, prepared: Prepared, written: str, tokens: int) -> Prepared:
+    """A question once its answer is written, in so many tokens: answered by the span for which log-probability and
+    likeness to that, together, are largest. What is written stays where nothing may be pointed to, where it says that
+    there is no answer, and where it is longer than a span can be."""
+    found, weigh, reply = prepared.maybe, home.aids.weigh, parse_reply(prompts.ANSWER_PREFIX + written)
+    if found is None or not found.spans or weigh is None or tokens > LONGEST or not reply.found:
+        return prepared
+    words = places_of(home, prepared.document).words
+    totals = [span.likelihood + weigh * likeness(words(span.words), reply.answer) for span in found.spans[:WEIGHED]]
+    return answered(home, prepared, found, found.spans[totals.index(max(totals))])
 
 
 def _laid_out(home: Home, prepared: Prepared) -> tuple[Block, list[_Token | None]]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, replace
 
-from app import answers, reading
+from app import answers, pointing, reading
 from app.answers import Answer, Generation
 from app.deciding import decide
 from app.errors import OncereadError
@@ -59,6 +59,8 @@ class _Asking:
         self.written = ""
         self.ids: list[int] = []
         self.first_token: float | None = None
+        self.held = False
+        """Whether what is written is not shown before it is settled."""
 
     def run(
         self, sampling: Sampling, evidence: int | None, on_progress: reading.OnProgress | None
@@ -86,17 +88,21 @@ class _Asking:
             else:
                 with self.home.turns.asking():
                     begun, prepared, asked = decide(self.home, state, prepared)
-                    if prepared.opening:
+                    self.held = prepared.maybe is not None
+                    if prepared.opening and not self.held:
                         yield prepared.opening
                     if not prepared.whole:
                         after = yield from self._generate(begun, prepared, asked, started)
-                    elif asked:
+                        prepared = self._settled(prepared)
+                    if prepared.whole and asked:
                         after = begun
+                    if self.held:
+                        yield prepared.opening + self.written
             answer = self._answer(prepared, read, started, stopped=self.should_stop())
             saved = True
             self._save(answer)
             if after is not None and self.talk is not None and not answer.stopped:
-                left = (*prepared.ids, *self.ids)[after.tokens - state.tokens :]
+                left = (*prepared.ids, *(() if prepared.whole else self.ids))[after.tokens - state.tokens :]
                 self.home.kept.keep(self.talk.id, Kept(after, len(messages) + 2, left))
             yield answer
         finally:
@@ -115,14 +121,24 @@ class _Asking:
             except StopIteration as end:
                 yield from self._show(stream.finish())
                 return end.value
-            self.first_token = self.first_token or time.perf_counter() - started
+            if not self.held:
+                self.first_token = self.first_token or time.perf_counter() - started
             self.ids.append(token)
             yield from self._show(stream.push(token))
 
     def _show(self, text: str) -> Iterator[str]:
         self.written += text
-        if text:
+        if text and not self.held:
             yield text
+
+    def _settled(self, prepared: answers.Prepared) -> answers.Prepared:
+        """What is prepared once its answer is written, unless that was stopped; what other words replace is gone."""
+        if self.should_stop():
+            return prepared
+        settled = pointing.settled(self.home, prepared, self.written, len(self.ids))
+        if settled.whole:
+            self.written = ""
+        return settled
 
     def _answer(self, prepared: answers.Prepared, read: reading.ReadResult, started: float, stopped: bool) -> Answer:
         seconds = time.perf_counter() - started

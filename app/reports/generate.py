@@ -53,6 +53,8 @@ def generate(
                 continue
             living.discard(number)
             text = texts[number] + streams[number].finish()
+            decided[number] = pointing.settled(home, decided[number], text, tokens[number])
+            text = "" if decided[number].whole else text
             reply = Generation(text, tokens[number], first[number] or now - begun, spent[number])
             yield number, decided[number], reply
 

@@ -141,7 +141,7 @@ def test_a_rival_stands_in_another_sentence_and_is_close(
     prepared = prepare(home, tmp_path)
     found = pointing.pointed(home, prepared, scored(home, prepared, ("Anna Reed", 3.0), (second, score)))
     assert found is not None
-    assert [answers.places_of(home, prepared.document).words(rival) for rival in found.rivals] == rivals
+    assert [answers.places_of(home, prepared.document).words(rival) for rival in found.rivals(found.spans[0])] == rivals
 
 
 def test_the_quote_is_a_candidate_where_one_holds_the_words(home: Home, tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Words of the evidence that may answer a question, and how likely each is by the model's pointer."""
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from app.excerpts import share
+from app.passages import Passage
+
+CLOSE = 1.5
+"""A span in another sentence that is less likely by at most this (in nats) may answer as well."""
+_WORD = re.compile(r"[^\W_]+")
+_ARTICLES = {"a", "an", "the"}
+
+
+@dataclass(frozen=True)
+class Span:
+    """Words of the document that may answer, the sentence they stand in, and their log-probability."""
+
+    words: Passage
+    sentence: Passage
+    likelihood: float
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """The likeliest spans, best first, and the log-probability of no answer."""
+
+    spans: tuple[Span, ...]
+    none: float
+
+    @property
+    def odds(self) -> float:
+        """By how much no answer is likelier than the best span, in nats."""
+        return self.none - self.spans[0].likelihood if self.spans else math.inf
+
+    def is_sure(self, bound: float | None) -> bool:
+        """Whether the best span has at least this log-probability."""
+        return bound is not None and bool(self.spans) and self.spans[0].likelihood >= bound
+
+    def rivals(self, best: Span) -> tuple[Passage, ...]:
+        """The sentence of the likeliest span that stands in another one than `best` does, if it is CLOSE."""
+        apart = [one for one in self.spans if not share(one.sentence, best.sentence)]
+        return tuple(one.sentence for one in apart[:1] if best.likelihood - one.likelihood <= CLOSE)
+
+
+def likeness(one: str, other: str) -> float:
+    """F1 of two answers' words, articles, capitals and punctuation aside; 1 where they are the same (Rajpurkar et al.,
+    2016, arXiv 1606.05250)."""
+    first, second = (Counter(word for word in _WORD.findall(text.lower()) if word not in _ARTICLES)
+                     for text in (one, other))
+    common = (first & second).total()
+    return 2 * common / (first.total() + second.total()) if common else 0.0
