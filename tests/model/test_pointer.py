@@ -1,8 +1,6 @@
 """The pointer computes what was trained, of the right tokens, for one question and for many at once."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 import torch
@@ -14,7 +12,7 @@ from model.pointer import NEVER, Block, Pointer
 from model.quantize import quantize
 from model.state import ModelState
 from model.training import pointer as training
-from model.training.packing import Pack
+from model.training.packing import make_pack
 from tests import checkpoints
 from tests.checkpoints import CONFIG, POINTER
 
@@ -44,7 +42,7 @@ def test_scores_are_those_of_training(engine: Engine, blocks: list[Block]) -> No
     looked_at, last = 3 * torch.randn(40, WIDTH), torch.randn(40, WIDTH)
     asked = torch.tensor([[b.begin, b.first, b.last, -1, -1, b.end - 1] for b in blocks])
     with torch.no_grad():
-        expected = theirs(looked_at, last, cast(Pack, SimpleNamespace(asked=asked)))
+        expected = theirs(looked_at, last, make_pack([40], asked=asked))
         found = torch.cat([ours(looked_at, last, block) for block in blocks])
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
