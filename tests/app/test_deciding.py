@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app import answers, deciding, library, prompts, reading, session
+from app import answers, deciding, library, prompts, reading, session, spans
 from app import pointing as app_pointing
 from app.aids import Aids
 from app.home import Home
@@ -218,8 +218,8 @@ def test_words_that_are_sure_answer_though_the_model_would_rather_refuse(
 
 
 def test_refusing_asks_for_the_margin_and_for_what_is_pointed_to() -> None:
-    span = app_pointing.Span(Passage(0, 1), Passage(0, 2), -0.5)
-    sure, unsure = (app_pointing.Pointed((replace(span, likelihood=n),), -9.0) for n in (-0.5, -4.0))
+    span = spans.Span(Passage(0, 1), Passage(0, 2), -0.5)
+    sure, unsure = (spans.Pointed((replace(span, likelihood=n),), -9.0) for n in (-0.5, -4.0))
     aids = Aids(2, True, fit=1.0, refuse=2.0, point=-1.0)
     assert [deciding.refuses(aids, margin, None) for margin in (1.9, 2.1)] == [False, True]
     assert [deciding.refuses(aids, 2.1, found) for found in (sure, unsure)] == [False, True]
@@ -230,7 +230,7 @@ def test_refusing_asks_for_the_margin_and_for_what_is_pointed_to() -> None:
 def test_beside_words_a_close_sentence_is_offered(
     pointing: tuple[Home, str], monkeypatch: pytest.MonkeyPatch, sure: float | None, close: float, offered: int
 ) -> None:
-    monkeypatch.setattr(app_pointing, "CLOSE", close)
+    monkeypatch.setattr(spans, "CLOSE", close)
     home, document = pointing
     home.aids = replace(POINTING, sure=sure)
     answer = ask(home, document)
@@ -238,8 +238,22 @@ def test_beside_words_a_close_sentence_is_offered(
     assert {near.quote for near in answer.nearest}.isdisjoint({citation.quote for citation in answer.citations})
 
 
-def test_a_conversation_goes_on_after_words_that_were_pointed_to(pointing: tuple[Home, str]) -> None:
+def test_what_it_is_not_sure_of_is_weighed_against_what_is_written(pointing: tuple[Home, str]) -> None:
     home, document = pointing
+    home.aids = replace(POINTING, point=0.0, weigh=5.0)
+    *pieces, answer = session.ask(home, document, QUESTION, sampling=SHORT)
+    assert isinstance(answer, session.Answer)
+    assert pieces == [answer.raw]  # nothing is shown that may be replaced
+    assert (answer.pointed, answer.found) == (True, True)
+    assert answer.tokens_generated > 0
+    assert answer.answer in " ".join(answer.citations[0].quote.split())
+    assert answer.seconds_to_first_token == pytest.approx(answer.seconds)
+
+
+@pytest.mark.parametrize("aids", [POINTING, replace(POINTING, point=0.0, weigh=5.0)])
+def test_a_conversation_goes_on_after_words_that_were_pointed_to(pointing: tuple[Home, str], aids: Aids) -> None:
+    home, document = pointing
+    home.aids = aids
     first = ask(home, document)
     kept = home.kept.find(first.conversation, 2)
     assert kept is not None

@@ -12,6 +12,7 @@ from app.aids import Aids
 from app.evidence import shown
 from app.home import Home
 from app.passages import Passage
+from app.spans import likeness
 from model.pointer import NEVER
 
 TEXT = (
@@ -179,3 +180,36 @@ def test_a_model_without_a_pointer_is_not_asked(
     request.addfinalizer(lambda: setattr(engine.model, "pointer", pointer))
     assert aids.point is not None
     assert pointing.block(home, prepared) is None
+
+
+@pytest.mark.parametrize(("one", "other", "like"), [
+    ("the Mill", "mill.", 1.0), ("Anna Reed", "Reed, a miller", 0.5), ("Leeds", "1823", 0.0), ("", "the", 0.0),
+])  # fmt: skip
+def test_likeness_is_of_words(one: str, other: str, like: float) -> None:
+    assert likeness(one, other) == pytest.approx(like)
+
+
+@pytest.mark.parametrize(("written", "tokens", "answer"), [
+    (" Anna Reed", 3, "Anna Reed"),  # likely and like it
+    (" 1871, the winter", 5, "1871"),  # less likely, but much more like it
+    (" Somebody", 2, "Anna Reed"),  # like nothing: the likeliest
+    (" Anna Reed", 25, ""),  # longer than words that are pointed to
+    (f" {prompts.NOT_FOUND}", 7, ""),
+    ("", 0, ""),
+])  # fmt: skip
+def test_what_is_pointed_to_is_weighed_against_what_is_written(
+    home: Home, tmp_path: Path, written: str, tokens: int, answer: str
+) -> None:
+    home.aids = replace(home.aids, weigh=5.0)
+    prepared = prepare(home, tmp_path)
+    found = pointing.pointed(home, prepared, scored(home, prepared, ("Anna Reed", 3.0), ("1871", 2.0)))
+    settled = pointing.settled(home, replace(prepared, maybe=found), written, tokens)
+    assert settled.pointed == answer
+    assert settled.whole == bool(answer)
+    if answer:
+        assert settled.quote is not None
+        assert settled.opening == prompts.reply(answers.places_of(home, prepared.document).words(settled.quote), answer)
+        assert home.engine.tokenizer.decode(settled.ids[settled.asked :]) == settled.opening
+    home.aids = replace(home.aids, weigh=None)
+    unweighed = replace(prepared, maybe=found)
+    assert pointing.settled(home, unweighed, written, tokens) is unweighed

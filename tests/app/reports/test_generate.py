@@ -48,13 +48,13 @@ def test_replies_are_those_that_asking_gives(home: Home, document: str, aids: Ai
         assert replace(found[number], **timing) == replace(alone, **timing)
 
 
-@pytest.mark.parametrize("point", [-1e9, -9.0, 0.0])
+@pytest.mark.parametrize(("point", "weigh"), [(-1e9, None), (-9.0, None), (0.0, None), (-9.0, 5.0), (0.0, 5.0)])
 def test_words_are_pointed_to_as_asking_does(
-    pointing_home: Home, pointing_checkpoint: Path, book: Path, point: float
+    pointing_home: Home, pointing_checkpoint: Path, book: Path, point: float, weigh: float | None
 ) -> None:
     home = pointing_home
     home._engine = Engine.load(pointing_checkpoint, dtype=torch.float32)
-    home.aids = Aids(2, True, fit=1.0, sure=0.0, point=point)
+    home.aids = Aids(2, True, fit=1.0, sure=0.0, point=point, weigh=weigh)
     document = library.add(home, [book]).id
     read, state = reading.read_state(home, document)
     questions = [*QUESTIONS, "Is the mill on the bridge?"]
@@ -67,8 +67,9 @@ def test_words_are_pointed_to_as_asking_does(
         assert made[number].raw == alone.raw
         assert made[number].pointed == alone.pointed
     pointed = [made[number].pointed for number in range(len(questions))]
-    if point in (-1e9, 0.0):
-        assert pointed == [point < 0, point < 0, False, point < 0, False]
+    may = point == -1e9 or weigh is not None
+    if may or point == 0.0:
+        assert pointed == [may, may, False, may, False]
 
 
 def test_a_report_pauses_while_another_process_asks(home: Home, document: str) -> None:
