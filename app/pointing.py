@@ -5,6 +5,7 @@ likely a span is is the product of both; its words are the document's own, so no
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,9 @@ LOOKED_AT = 64
 """The likeliest pairs of tokens that are looked at; many are the same words with another blank or comma."""
 CLOSE = 1.5
 """A span in another sentence that is less likely by at most this (in nats) may answer as well."""
+
+_CLOSED = re.compile(r"(?:[\s,;:]|[.!?](?!\w))+")
+"""What may stand behind words, before others: a full stop (but not that of `.5`), a comma, blanks."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +150,11 @@ def _lines(places: Places, stretch: Passage) -> list[Passage]:
 
 
 def _whole_words(text: str, start: int, end: int, stretch: Passage) -> Passage:
-    """A span without blanks at its ends, and with the whole of the words that it cuts."""
+    """A span without blanks at its ends or what closes the words before, and with the whole of the words it cuts."""
     words = text[start:end]
-    start += len(words) - len(words.lstrip())
-    end -= len(words) - len(words.rstrip())
+    end = start + len(words.rstrip())
+    if before := _CLOSED.match(words):
+        start += before.end()
     while stretch.char_start < start < end and is_inside_word(text, start):
         start -= 1
     while start < end < stretch.char_end and is_inside_word(text, end):
