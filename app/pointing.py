@@ -7,6 +7,7 @@ the other is right for one question in ten, and together they are right more oft
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,8 @@ LOOKED_AT = 64
 """The likeliest pairs of tokens that are looked at; many are the same words with another blank or comma."""
 WEIGHED = 8
 """Of these so many are weighed against what the model writes."""
+_CLOSED = re.compile(r"(?:[\s,;:]|[.!?](?!\w))+")
+"""What may stand behind words, before others: a full stop (but not that of `.5`), a comma, blanks."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,11 @@ def _lines(places: Places, stretch: Passage) -> list[Passage]:
 
 
 def _whole_words(text: str, start: int, end: int, stretch: Passage) -> Passage:
-    """A span without blanks at its ends, and with the whole of the words that it cuts."""
+    """A span without blanks at its ends or what closes the words before, and with the whole of the words it cuts."""
     words = text[start:end]
-    start += len(words) - len(words.lstrip())
-    end -= len(words) - len(words.rstrip())
+    end = start + len(words.rstrip())
+    if before := _CLOSED.match(words):
+        start += before.end()
     while stretch.char_start < start < end and is_inside_word(text, start):
         start -= 1
     while start < end < stretch.char_end and is_inside_word(text, end):

@@ -82,6 +82,7 @@ def test_the_block_is_the_question_with_its_evidence(
 @pytest.mark.parametrize(("pointed_to", "words", "sentence"), [
     ("Anna Reed", "Anna Reed", "The mill was built by Anna Reed, a miller from Leeds, in 1823."),
     (" Anna Reed, ", "Anna Reed", "The mill was built by Anna Reed, a miller from Leeds, in 1823."),
+    (". It burned", "It burned", "It burned down in the winter of 1871."),
     ("nna Ree", "Anna Reed", "The mill was built by Anna Reed, a miller from Leeds, in 1823."),
     ("n 182", "in 1823", "The mill was built by Anna Reed, a miller from Leeds, in 1823."),
     ("in 1823.", "in 1823", "The mill was built by Anna Reed, a miller from Leeds, in 1823."),
