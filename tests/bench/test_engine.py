@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from app import reading
 from kernels import linear
 from model import decode
 from model.config import KimiConfig
@@ -101,6 +102,17 @@ def test_every_token_of_a_text_is_compared() -> None:
 
 def test_a_document_of_the_length_asked_for_is_read_saved_and_taken_up() -> None:
     lines = list(engine_resume.run(engine.build(4, 4, "bf16"), 300))
-    assert 300 <= int(lines[0].split()[1]) < 500
+    count = next(int(line.split()[1].replace(",", "")) for line in lines if "not saved" in line)
+    assert 300 <= count < 500
     assert sum("from the saved state" in line for line in lines) == 3
     assert any("read and saved" in line for line in lines)
+
+
+def test_a_long_document_is_read_once_saved_and_once_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_resume, "LONG", 280)
+    read: list[str] = []
+    kept = reading.read
+    monkeypatch.setattr(reading, "read", lambda home, document: read.append(document) or kept(home, document))
+    lines = list(engine_resume.run(engine.build(4, 4, "bf16"), 300))
+    assert len(read) == 2  # the opening, for what a first reading compiles, and the whole
+    assert sum("saved" in line for line in lines) == 6
