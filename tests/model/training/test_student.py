@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from model.config import KimiConfig
@@ -25,7 +26,11 @@ def test_packed_sequences_do_not_see_each_other() -> None:
     assert torch.allclose(whole, torch.cat(parts), atol=1e-5)
 
 
-def test_export_is_read_by_our_engines_model_and_by_ourselves(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bytes_a_file", [45_000_000, 3000])
+def test_export_is_read_by_our_engines_model_and_by_ourselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_a_file: int
+) -> None:
+    monkeypatch.setattr("model.training.export.SHARD_BYTES", bytes_a_file)  # small ones cut between all tensors
     export(student(), tmp_path)
     mine = load_export(tmp_path)
     config = KimiConfig.from_folder(tmp_path)
