@@ -151,6 +151,7 @@ def test_a_click_is_taken_while_an_earlier_one_is_followed(
     tab.goto(site.url)
     shelf.get_by_role("button", name="lamp").click()
     ask(tab, "What of it?")
+    expect(tab.locator("#live .or-words")).to_contain_text("and more of it")  # it is followed now
     shelf.get_by_role("button", name="bees").click()
     expect(title).to_have_text("bees")
     shelf.get_by_role("button", name="lamp").click()  # this one lasts as long as the answer, which has no end
