@@ -55,7 +55,7 @@ class Prepared:
     sentence that the opening quotes; of the `candidates` the first, until the model has its say (`deciding`). nearest:
     the sentences that fit the question best, whether shown or not. rivals: where the quote was a close choice, the
     candidates behind it. insists: an answer is wanted also where the model would rather refuse; doubted: it would have.
-    points: words of the evidence may answer; maybe: those that are still to be weighed against what is written;
+    points: words of the evidence may answer; unsettled: those that are still to be weighed against what is written;
     pointed: those that do, as the model pointed to them (`pointing`).
     """
 
@@ -74,7 +74,7 @@ class Prepared:
     insists: bool = False
     doubted: bool = False
     points: bool = False
-    maybe: Pointed | None = None
+    unsettled: Pointed | None = None
     pointed: str = ""
 
 
@@ -98,8 +98,8 @@ class Answer:
     the fingerprint of the model that answered. evidence: passages shown with the question. sentences: those of the
     answer, each with the numbers (from 1) of the citations that hold it. nearest: where nothing was found, the places
     that come closest to the question; where the quote was a close choice, those that may answer it as well. doubted:
-    the model would rather have said that the document does not say. pointed: the model wrote nothing, it pointed to
-    words of the document.
+    the model would rather have said that the document does not say. pointed: the answer is words of the document that
+    the model pointed to (`pointing`); what it may have written besides was weighed and not shown.
     """
 
     answer: str

@@ -64,7 +64,7 @@ def begin(home: Home, logits: torch.Tensor, scores: torch.Tensor | None, prepare
         prepared = replace(prepared, doubted=True)
     if found is not None and found.is_sure(home.aids.point):
         return pointing.answered(home, prepared, found, found.spans[0])
-    return replace(prepared, maybe=found)
+    return replace(prepared, unsettled=found)
 
 
 def refuses(aids: Aids, margin: float, found: Pointed | None) -> bool:

@@ -82,7 +82,7 @@ def answered(home: Home, prepared: Prepared, found: Pointed, best: Span) -> Prep
     sentence, answer = (" ".join(places.words(words).split()) for words in (best.sentence, best.words))
     opening = prompts.reply(sentence, answer)
     return replace(
-        prepared, opening=opening, whole=True, pointed=answer, quote=best.sentence, maybe=None,
+        prepared, opening=opening, whole=True, pointed=answer, quote=best.sentence, unsettled=None,
         rivals=() if home.aids.sure is None else found.rivals(best),
         ids=(*prepared.ids[: prepared.asked], *home.engine.tokenizer.encode(opening)),
     )
@@ -92,7 +92,7 @@ def settled(home: Home, prepared: Prepared, written: str, tokens: int) -> Prepar
     """A question once its answer is written, in so many tokens: answered by the span for which log-probability and
     likeness to that, together, are largest. What is written stays where nothing may be pointed to, where it says that
     there is no answer, and where it is longer than a span can be."""
-    found, weigh, reply = prepared.maybe, home.aids.weigh, parse_reply(prompts.ANSWER_PREFIX + written)
+    found, weigh, reply = prepared.unsettled, home.aids.weigh, parse_reply(prompts.ANSWER_PREFIX + written)
     if found is None or not found.spans or weigh is None or tokens > LONGEST or not reply.found:
         return prepared
     words = places_of(home, prepared.document).words

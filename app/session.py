@@ -88,7 +88,7 @@ class _Asking:
             else:
                 with self.home.turns.asking():
                     begun, prepared, asked = decide(self.home, state, prepared)
-                    self.held = prepared.maybe is not None
+                    self.held = prepared.unsettled is not None
                     if prepared.opening and not self.held:
                         yield prepared.opening
                     if not prepared.whole:

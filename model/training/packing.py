@@ -28,6 +28,7 @@ class Pack:
     asked: Tensor
     """[Q, 6] int64: questions whose answers are pointed to, as places in the row (see `spans.Marked`)."""
     asked_cpu: Tensor
+    """The same on the CPU, so that nothing has to wait for a GPU to know them."""
 
 
 def make_pack(lengths: list[int], device: str | torch.device = "cpu", asked: Tensor | None = None) -> Pack:

@@ -14,15 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.pointer import NEVER, REACH
+from model.training import reader
 from model.training.packing import Pack, attend, make_pack
 
 POINTER: dict[str, int] = {
     "look_at": 20, "num_layers": 2, "hidden_size": 384, "intermediate_size": 1536, "head_dim": 64,
 }
 """look_at: the layer whose output the pointer sees beside the last one's."""
-REACH = 2
-"""Tokens on either side that are added to one."""
-NEVER = -1e4
 
 
 class PointerLayer(nn.Module):
@@ -95,18 +94,11 @@ def _each(values: Tensor, own: Pack) -> Tensor:
 
 
 def pointer_loss(scores: Tensor, pack: Pack) -> Tensor:
-    """Mean cross-entropy of the true first and last tokens over each question's own."""
+    """Mean cross-entropy of the true first and last tokens over each question's own. scores [M, 2]: of `Pointer`."""
     own = blocks(pack)[1]
-    count = len(pack.asked)
-    begin, at, starts = pack.asked[:, 0], pack.asked[:, 5], own.borders[:-1]
-    group = _each(torch.arange(count, device=scores.device), own)
-    total = scores.new_zeros(())
-    for score, true in zip(scores.unbind(-1), pack.asked[:, 3:5].unbind(-1), strict=True):
-        wanted = torch.where(true < 0, at, true) - begin + starts
-        top = score.new_full((count,), 3 * NEVER).scatter_reduce(0, group, score.detach(), "amax")
-        sums = score.new_zeros(count).index_add(0, group, (score - top[group]).exp())
-        total = total + (sums.log() + top - score[wanted]).sum()
-    return total / (2 * count)
+    at, shift = pack.asked[:, 5], own.borders[:-1] - pack.asked[:, 0]
+    first, last = (torch.where(true < 0, at, true) + shift for true in pack.asked[:, 3:5].unbind(-1))
+    return reader.loss(scores, own, first, last)
 
 
 def _matrix(rows: int, columns: int) -> nn.Parameter:

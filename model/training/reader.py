@@ -198,7 +198,8 @@ def best_spans(scores: Tensor, pack: Pack) -> tuple[Tensor, Tensor, Tensor]:
 def loss(scores: Tensor, pack: Pack, first: Tensor, last: Tensor) -> Tensor:
     """Mean cross-entropy of the true first and last tokens [N] (places in the row; a sequence's own start: no answer),
     over each sequence's tokens; those of sequences below 0 do not count."""
-    row = torch.repeat_interleave(torch.arange(len(first), device=first.device), pack.borders.diff())
+    row = torch.repeat_interleave(torch.arange(len(first), device=first.device), pack.borders.diff(),
+                                  output_size=len(scores))  # given, so that nothing waits for it
     wanted, total = (first >= 0).float(), scores.new_zeros(())
     for score, true in zip(scores.unbind(-1), (first, last), strict=True):
         top = score.new_full((len(first),), 3 * NEVER).scatter_reduce(0, row, score.detach(), "amax")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model.training.lessons import place
 
@@ -14,8 +13,7 @@ NONE = -1
 """Stands for the first and last token of an answer that the evidence does not have."""
 
 
-@dataclass(frozen=True)
-class Marked:
+class Marked(NamedTuple):
     """Places of tokens in a sample: where a question begins; its evidence [first, end); the answer's first and last
     token (NONE: it has none); and the last token before the reply."""
 
@@ -25,11 +23,6 @@ class Marked:
     start: int
     last: int
     at: int
-
-    def moved(self, by: int) -> tuple[int, ...]:
-        """The same places, so many tokens further on."""
-        places = (self.begin, self.first, self.end, self.start, self.last, self.at)
-        return tuple(place if place == NONE else place + by for place in places)
 
 
 def mark(turn: Turn, words: str, offsets: list[tuple[int, int]], form: PromptForm) -> tuple[int, int, int, int] | None:

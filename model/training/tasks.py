@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.training.data import plain_tokenizer
-from model.training.spans import NONE, Marked, mark
+from model.training.data import moved, plain_tokenizer
+from model.training.spans import Marked, mark
 from model.training.teacher import IM_END, IM_START
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def encode(sample: Sample, form: PromptForm, tokenizer: Any) -> tuple[list[int],
         before = [*ahead, *encoded.ids, IM_END, *plain("\n"), IM_START, *plain("assistant\n")]
         if found := mark(turn, words, encoded.offsets, form):
             begin = len(ids) + len(ahead)
-            first, end, start, last = (place if place == NONE else place + begin for place in found)
+            first, end, start, last = moved(np.array(found), begin).tolist()
             marked.append(Marked(begin, first, end, start, last, len(ids) + len(before) - 1))
         before += plain(turn.reply[: turn.given])
         after = [*plain(turn.reply[turn.given :]), IM_END]
@@ -108,7 +108,7 @@ def build(builder: Builder, tokenizer_file: Path, tokens: int, out: Path) -> dic
     ids: list[int] = []
     reply: list[bool] = []
     lengths: list[int] = []
-    spans: list[tuple[int, ...]] = []
+    spans: list[np.ndarray] = []
     counts: dict[str, int] = defaultdict(int)
     while len(ids) < tokens:
         sample = builder.draw()
@@ -117,7 +117,7 @@ def build(builder: Builder, tokenizer_file: Path, tokens: int, out: Path) -> dic
         more, mask, marked = encode(sample, form, tokenizer)
         if len(more) > LONGEST:
             continue
-        spans += [one.moved(len(ids)) for one in marked]
+        spans.append(moved(np.array(marked, dtype=np.int64).reshape(-1, 6), len(ids)))
         ids += more
         reply += mask
         lengths.append(len(more))
@@ -126,6 +126,6 @@ def build(builder: Builder, tokenizer_file: Path, tokens: int, out: Path) -> dic
         counts["not_found"] += sum(turn.reply == form.not_found for turn in sample.turns)
     unfinished = out.with_suffix(".part.npz")
     np.savez(unfinished, ids=np.array(ids, dtype=np.uint16), reply=np.array(reply),
-             lengths=np.array(lengths, dtype=np.int32), spans=np.array(spans, dtype=np.int64).reshape(-1, 6))
+             lengths=np.array(lengths, dtype=np.int32), spans=np.concatenate(spans))
     unfinished.rename(out)
     return {**counts, "samples": len(lengths), "tokens": len(ids), "reply_tokens": sum(reply)}

@@ -204,7 +204,7 @@ def test_what_is_pointed_to_is_weighed_against_what_is_written(
     home.aids = replace(home.aids, weigh=5.0)
     prepared = prepare(home, tmp_path)
     found = pointing.pointed(home, prepared, scored(home, prepared, ("Anna Reed", 3.0), ("1871", 2.0)))
-    settled = pointing.settled(home, replace(prepared, maybe=found), written, tokens)
+    settled = pointing.settled(home, replace(prepared, unsettled=found), written, tokens)
     assert settled.pointed == answer
     assert settled.whole == bool(answer)
     if answer:
@@ -212,5 +212,5 @@ def test_what_is_pointed_to_is_weighed_against_what_is_written(
         assert settled.opening == prompts.reply(answers.places_of(home, prepared.document).words(settled.quote), answer)
         assert home.engine.tokenizer.decode(settled.ids[settled.asked :]) == settled.opening
     home.aids = replace(home.aids, weigh=None)
-    unweighed = replace(prepared, maybe=found)
+    unweighed = replace(prepared, unsettled=found)
     assert pointing.settled(home, unweighed, written, tokens) is unweighed

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app import prompts
-from model.training.data import Conversations, plain_tokenizer
+from model.training.data import Conversations, moved, plain_tokenizer
 from model.training.packing import Pack, make_pack
 from model.training.pointer import NEVER, Pointer, blocks, pointer_loss
 from model.training.spans import Marked
@@ -45,7 +45,7 @@ def test_what_stands_in_other_words_is_not_marked() -> None:
 def test_questions_travel_with_their_samples(tmp_path: Path) -> None:
     for name in ("a", "b"):
         ids = np.arange(1, 21, dtype=np.uint16) + (100 if name == "b" else 0)
-        spans = [Marked(1, 2, 4, 3, 3, 5).moved(0), Marked(0, 1, 3, -1, -1, 4).moved(12)]
+        spans = [Marked(1, 2, 4, 3, 3, 5), *moved(np.array([Marked(0, 1, 3, -1, -1, 4)]), 12)]
         np.savez(tmp_path / f"{name}.npz", ids=ids, reply=ids < 0, lengths=np.array([12, 8]), spans=np.array(spans))
     source = Conversations([tmp_path / "a.npz", tmp_path / "b.npz"], 32, 0, "cpu")
     found = []
