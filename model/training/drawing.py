@@ -16,6 +16,8 @@ from model.training.tasks import PromptForm, Sample, Turn
 KINDS = {"shown": 0.46, "single": 0.1, "shown_cloze": 0.16, "several": 0.08, "cloze": 0.09, "needle": 0.04,
          "lookup": 0.03, "which_file": 0.02, "shown_code": 0.03, "shown_calls": 0.02, "long": 0.02}
 """How often a sample is of each kind (the names of the builder's methods)."""
+POINTING = {"shown": 0.78, "shown_cloze": 0.16, "shown_code": 0.03, "shown_calls": 0.03}
+"""The same where the pointer alone learns."""
 LONG_BEFORE = (2500, 5000, 10_000, 20_000, 30_000)
 """Characters that stand before a question with evidence in a third of the samples; in the others it is an opening."""
 SIZES = {"shown": (0,) * 10 + LONG_BEFORE, "shown_cloze": (0,) * 10 + LONG_BEFORE, "shown_code": (0, 0, 1, 4),
@@ -32,17 +34,17 @@ class Builder:
 
     def __init__(
         self, folder: Path, form: PromptForm, seed: int, limit: int | None = None, written: Sequence[Path] = (),
-        share: float = WRITTEN,
+        share: float = WRITTEN, kinds: dict[str, float] = KINDS,
     ) -> None:
-        """folder, limit, written, share: see `Pools`."""
-        self.form, self.random = form, random.Random(seed)
+        """folder, limit, written, share: see `Pools`. kinds: how often a sample is of each."""
+        self.form, self.random, self.kinds = form, random.Random(seed), kinds
         self.pools = Pools(folder, self.random, limit, written, share)
         self.asker = Asker(self.pools, form)
         self.evidence = Shown(self.asker)
 
     def draw(self) -> Sample:
         """One sample of any kind."""
-        kind = self.random.choices(list(KINDS), list(KINDS.values()))[0]
+        kind = self.random.choices(list(self.kinds), list(self.kinds.values()))[0]
         size = self.random.choice(SIZES[kind]) if kind in SIZES else None
         sample: Sample = getattr(self, kind)() if size is None else getattr(self, kind)(size)
         return sample

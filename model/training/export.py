@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ PLAIN = ("A_log", "dt_bias", "norm", "conv1d", "bias", "router", "b_proj", "near
 """Parts of the names of parameters that stay as they are: small, or sensitive (every b_proj among them)."""
 BITS = {"embed": 8}
 """Bits of the others, by the parameter's last name; 4 where not named."""
+POINTER = "model.pointer."
+Stored = dict[str, Tensor]
+"""Tensors by their names in a checkpoint's files."""
 DEFAULT_BITS, GROUP = 4, 64
 SHARD_BYTES = 45_000_000
 
@@ -33,8 +36,6 @@ def names(student: Student) -> Iterator[tuple[str, str, slice, int]]:
     whole = slice(None)
     yield "model.embed_tokens.weight", "embed", whole, 0
     yield "model.norm.weight", "norm", whole, 0
-    for name, _ in student.pointer.named_parameters() if student.pointer else ():
-        yield f"model.pointer.{name}" + ("" if name == "near" else ".weight"), f"pointer.{name}", whole, 0
     for n, layer in enumerate(student.layers):
         theirs, ours = f"model.layers.{n}.", f"layers.{n}."
         yield theirs + "input_layernorm.weight", ours + "input_norm", whole, 0
@@ -43,6 +44,8 @@ def names(student: Student) -> Iterator[tuple[str, str, slice, int]]:
             suffix = "" if name in ("A_log", "dt_bias") else ".weight"
             yield f"{theirs}self_attn.{name}{suffix}", f"{ours}attention.{name}", whole, 0
         yield from _feed_forward_names(layer.mlp, theirs, ours + "mlp.")
+    for name, _ in student.pointer.named_parameters() if student.pointer else ():
+        yield f"{POINTER}{name}" + ("" if name == "near" else ".weight"), f"pointer.{name}", whole, 0
 
 
 def _feed_forward_names(mlp: FeedForward, theirs: str, ours: str) -> Iterator[tuple[str, str, slice, int]]:
@@ -79,20 +82,41 @@ def plain_dtype(name: str) -> torch.dtype:
 
 def export(student: Student, folder: Path) -> dict[str, Any]:
     """Write config.json and the safetensors shards; returns the `quantization` entry of the config."""
+    found = checkpoint(student)
+    stored = [_stored(name, value, bits) for name, (value, bits) in found.items()]
+    return _write(folder, stored, student.config, {name: bits for name, (_, bits) in found.items()})
+
+
+def graft(student: Student, shipped: Path, folder: Path) -> dict[str, Any]:
+    """The same for a student of which the pointer alone was trained: all else is stored as it was in `shipped`, to the
+    last bit."""
+    found = checkpoint(student)
+    before = _read(shipped)
+    parts = ("", ".q", ".scale", ".zero")
+    stored = [_stored(name, value, bits) if name.startswith(POINTER)
+              else {full: before[full] for part in parts if (full := f"{name}{part}") in before}
+              for name, (value, bits) in found.items()]
+    return _write(folder, stored, student.config, {name: bits for name, (_, bits) in found.items()})
+
+
+def _stored(name: str, value: Tensor, bits: int | None) -> Stored:
+    """A tensor as the files hold it."""
+    if bits is None:
+        return {name: value.to(plain_dtype(name))}
+    grid = quantize(value, bits, GROUP)
+    return {f"{name}.q": grid.q, f"{name}.scale": grid.scale, f"{name}.zero": grid.zero}
+
+
+def _write(folder: Path, stored: Iterable[Stored], config: dict[str, Any], bits: dict[str, int | None]
+           ) -> dict[str, Any]:
+    """The files of a checkpoint: a tensor's parts are in one file, as the loader takes them."""
     from safetensors.torch import save_file
 
-    overrides: dict[str, Any] = {}
-    shards: list[dict[str, Tensor]] = [{}]
-    for name, (value, bits) in checkpoint(student).items():
-        parts = {name: value.to(plain_dtype(name))}
-        if bits is not None:
-            grid = quantize(value, bits, GROUP)
-            parts = {f"{name}.q": grid.q, f"{name}.scale": grid.scale, f"{name}.zero": grid.zero}
-        if bits not in (None, DEFAULT_BITS):
-            overrides[name] = {"bits": bits, "group": GROUP}
+    shards: list[Stored] = [{}]
+    for parts in stored:
         if sum(t.nbytes for t in (*shards[-1].values(), *parts.values())) > SHARD_BYTES:
             shards.append({})
-        shards[-1] |= parts  # in one file, as the loader takes them
+        shards[-1] |= parts
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.safetensors"):
         old.unlink()
@@ -101,22 +125,28 @@ def export(student: Student, folder: Path) -> dict[str, Any]:
         save_file(shard, str(folder / file), metadata={"format": "pt"})
     index = {"metadata": {"total_size": sum(t.nbytes for shard in shards for t in shard.values())},
              "weight_map": {name: file for file, shard in zip(files, shards, strict=True) for name in shard}}
+    overrides = {name: {"bits": n, "group": GROUP} for name, n in bits.items() if n not in (None, DEFAULT_BITS)}
     quantization = {"bits": DEFAULT_BITS, "group": GROUP, "tensors": overrides}
     _write_json(folder / "model.safetensors.index.json", index)
-    _write_json(folder / "config.json", student.config | {"quantization": quantization})
+    _write_json(folder / "config.json", config | {"quantization": quantization})
     return quantization
+
+
+def _read(folder: Path) -> Stored:
+    """All that a checkpoint's files hold."""
+    from safetensors.torch import load_file
+
+    stored: Stored = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        stored |= load_file(str(file))
+    return stored
 
 
 def load_export(folder: Path) -> Student:
     """A student (float32, CPU) from a folder that `export` wrote: how a next session resumes from shipped weights."""
-    from safetensors.torch import load_file
-
     config = json.loads((folder / "config.json").read_text())
     quantization = config.pop("quantization")
-    stored: dict[str, Tensor] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        stored |= load_file(str(file))
-    student = Student(config)
+    student, stored = Student(config), _read(folder)
     state = student.state_dict()
     for name, mine, part, dim in names(student):
         bits = quantization["tensors"].get(name, quantization)["bits"]

@@ -1,8 +1,8 @@
 """The training loop: phases of one plan, one after another in one process, so that kernels are compiled once.
 
-A phase is a dict: `name`, `kind` (align, distill, text, tune, or judge: see `judge`), `lr` [start, end], `warmup`
-(share of the phase), `steps`, `seconds`, `until` (a Unix time) or `part` (of the run's time), `tokens` a step, `length`
-of text windows, `files` (glob patterns of token arrays or task files), `seed`, `muon`, `grid` (train against the stored
+A phase is a dict: `name`, `kind` (align, distill, text, tune; point: the pointer alone; judge: see `judge`), `lr` [start,
+end], `warmup` (share of the phase), `steps`, `seconds`, `until` (a Unix time) or `part` (of the run's time), `tokens` a
+step, `length` of text windows, `files` (glob patterns of token arrays or task files), `seed`, `muon`, `grid` (train against the stored
 grid), `fresh_moments`, `mix` (several sources: each a dict that overrides the phase's keys, with its `share` of the
 steps), `needs` and `wait` (files to wait for), `race` (options to choose from). A checkpoint is written after a phase
 and every `save_every` steps; `run` goes on from the last one. Under torchrun every rank takes batches of its own (see
@@ -87,6 +87,17 @@ def tune_loss(student: Student, judge: Teacher, batch: Batch, has_learned: bool)
         pointed = 0.0 * torch.stack([p.sum() for p in student.pointer.parameters()]).sum()
     (loss + POINTED * pointed).backward()
     return {"tune": means["ce"], "tune_kl": means["reply"], "tune_before": means["before"], "point": pointed.detach()}
+
+
+def point_loss(student: Student, batch: Batch) -> Tensor:
+    """Mean cross-entropy of the pointer alone, from hidden states as they are; gradients are ready."""
+    ids, pack, _ = batch
+    assert student.pointer
+    with torch.no_grad():
+        seen = student.states(ids, pack)
+    loss = pointer_loss(student.pointer(*seen, pack), pack)
+    loss.backward()
+    return loss.detach()
 
 
 def learning_rate(progress: float, lr: list[float], warmup: float) -> float:
@@ -178,6 +189,8 @@ class Run:
     def start(self, phase: dict[str, Any], saved: dict[str, Any] | None) -> None:
         """An optimizer for a phase, from a saved state where there is one."""
         muon = phase.get("muon", self.chosen["muon"])
+        for name, parameter in self.student.named_parameters():
+            parameter.requires_grad_(phase["kind"] != "point" or name.startswith("pointer."))
         self.optimizer = Optimizer(self.student, muon, grid=phase.get("grid", False))
         if saved:
             self.optimizer.restore(saved)
@@ -209,7 +222,7 @@ class Run:
     def source(self, phase: dict[str, Any]) -> Windows | Conversations:
         """Where a phase's batches come from."""
         files = self.files(phase)
-        if phase["kind"] == "tune":
+        if phase["kind"] in ("tune", "point"):
             return Conversations(files, phase["tokens"], phase["seed"], self.device)
         return Windows(files, phase["length"], phase["tokens"], phase["seed"], self.device)
 
@@ -221,6 +234,8 @@ class Run:
         """One forward and backward pass of a kind: its losses by name."""
         if kind == "tune":
             return tune_loss(self.student, self.judge, batch, has_learned=self.judge is not self.teacher)
+        if kind == "point":
+            return {kind: point_loss(self.student, batch)}
         if kind == "align":
             return {kind: align_loss(self.student, self.teacher, self.spans, batch)}
         found = distill_loss(self.student, self.teacher, batch) if kind == "distill" else text_loss(self.student, batch)
@@ -253,7 +268,8 @@ class Run:
             lr = learning_rate(progress, phase["lr"], phase.get("warmup", 0.03)) * self.chosen["scale"]
             self.ranks.average(self.shared())
             norm = self.optimizer.step(lr, clip=1e9 if phase["kind"] == "align" else 1.0)
-            balance(self.student, phase.get("balance", 1e-3))
+            if phase["kind"] != "point":
+                balance(self.student, phase.get("balance", 1e-3))
             self.step += 1
             if (self.step - first) % phase.get("log_every", 25) == 0:
                 losses = {f"loss_{k}": float(torch.stack(v).mean()) for k, v in recent.items()}

@@ -35,10 +35,10 @@ def orthogonal(update: Tensor, steps: int = 5) -> Tensor:
 
 
 class Optimizer:
-    """Steps a student. `lr` is given at each step; `embed_scale` multiplies it for the embedding."""
+    """Steps what of a student learns. `lr` is given at each step; `embed_scale` multiplies it for the embedding."""
 
     def __init__(self, student: nn.Module, muon: bool, embed_scale: float = 0.3, grid: bool = False) -> None:
-        self.params = dict(student.named_parameters())
+        self.params = {name: p for name, p in student.named_parameters() if p.requires_grad}
         self.masters = {name: p.detach().float().clone() for name, p in self.params.items()}
         self.muon = [n for n in self.params if muon and not any(w in n for w in ADAM_NAMES)]
         self.adam = [n for n in self.params if n not in set(self.muon)]

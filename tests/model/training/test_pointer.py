@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from app import prompts
 from model.training.data import Conversations, moved, plain_tokenizer
+from model.training.evaluate import pointed_scores
 from model.training.packing import Pack, make_pack
 from model.training.pointer import NEVER, Pointer, blocks, pointer_loss
 from model.training.spans import Marked
+from model.training.student import Student
 from model.training.tasks import Sample, Turn, encode, read_form
 from tests.model.training.tiny import CONFIG, student
 
@@ -105,3 +108,39 @@ def test_it_learns() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.1 < losses[0]
+
+
+class Finder(nn.Module):
+    """In a pointer's place: finds where this token stands, surely or hardly."""
+
+    def __init__(self, token: int, sure: float) -> None:
+        super().__init__()
+        self.token, self.sure, self.ids = token, sure, torch.zeros(0)
+
+    def forward(self, looked_at: torch.Tensor, last: torch.Tensor, pack: Pack) -> torch.Tensor:
+        """Scores of every token; a question's last one's, for no answer, are 0."""
+        rows, own = blocks(pack)
+        scores = torch.full((len(rows), 2), -9.0)
+        scores[self.ids[rows] == self.token] = self.sure
+        scores[own.borders[1:] - 1] = 0
+        return scores
+
+
+def test_pointed_words_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = plain_tokenizer(ROOT / "mini" / "tokenizer.json")
+    model = Student(CONFIG | {"vocab_size": 49_152})
+    finder = Finder(tokenizer.encode("The mill").ids[-1], 2.0)
+
+    def states(ids: torch.Tensor, pack: Pack) -> tuple[torch.Tensor, torch.Tensor]:
+        finder.ids = ids
+        return ids, ids
+
+    monkeypatch.setattr(model, "states", states)
+    model.pointer = finder  # type: ignore[assignment]
+    rows = [{"question": "What?", "context": "The mill was built.", "answers": answers, "unanswerable": False}
+            for answers in (["the mill"], ["old mill", "house"], ["built"])]
+    rows.append({"question": "Who?", "context": "Nobody says.", "answers": [], "unanswerable": True})
+    found = pointed_scores(model, rows, FORM, tokenizer, 400)
+    assert found["pointed"] == pytest.approx(100 * (1 + 2 / 3 + 0) / 3)
+    assert found["auc"] == 1.0
+    assert "auc" not in pointed_scores(model, rows[:3], FORM, tokenizer, 200)
