@@ -1,12 +1,12 @@
 """The training loop: phases of one plan, one after another in one process, so that kernels are compiled once.
 
-A phase is a dict: `name`, `kind` (align, distill, text, tune; point: the pointer alone; judge: see `judge`), `lr` [start,
-end], `warmup` (share of the phase), `steps`, `seconds`, `until` (a Unix time) or `part` (of the run's time), `tokens` a
-step, `length` of text windows, `files` (glob patterns of token arrays or task files), `seed`, `muon`, `grid` (train against the stored
-grid), `fresh_moments`, `mix` (several sources: each a dict that overrides the phase's keys, with its `share` of the
-steps), `needs` and `wait` (files to wait for), `race` (options to choose from). A checkpoint is written after a phase
-and every `save_every` steps; `run` goes on from the last one. Under torchrun every rank takes batches of its own (see
-`ranks`), so a step reads `tokens` a rank.
+A phase is a dict: `name`, `kind` (align, distill, text, tune; point: the pointer alone; judge: see `judge`), `lr`
+[start, end], `warmup` (share of the phase), `steps`, `seconds`, `until` (a Unix time) or `part` (of the run's time),
+`tokens` a step, `length` of text windows, `files` (glob patterns of token arrays or task files), `seed`, `muon`, `grid`
+(train against the stored grid), `fresh_moments`, `mix` (several sources: each a dict that overrides the phase's keys,
+with its `share` of the steps), `needs` and `wait` (files to wait for), `race` (options to choose from). A checkpoint is
+written after a phase and every `save_every` steps; `run` goes on from the last one. Under torchrun every rank takes
+batches of its own (see `ranks`), so a step reads `tokens` a rank.
 """
 
 from __future__ import annotations
