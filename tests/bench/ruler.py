@@ -45,10 +45,12 @@ def haystack(filler: str, chars: int, seed: int, needles: int = 8, several: int 
         owner, values = name(source), [_number(source) for _ in range(3)]
         facts += [(source.random(), f"One of the keys of {owner} is {value}.") for value in values]
         cases.append(Case("needles (3)", f"What are all the keys of {owner}?", tuple(values), 0.5))
-    pairs = [(name(source).lower(), _number(source)) for _ in range(40)]
+    pairs: dict[str, str] = {}
+    while len(pairs) < 40:  # a key that came twice would have two values
+        pairs.setdefault(name(source).lower(), _number(source))
     depth = source.random()
-    facts.append((depth, "\n".join(f"{key}: {value}" for key, value in pairs)))
-    cases += [Case("key-value", f"What is the value of {key}?", (value,), depth) for key, value in pairs[::5]]
+    facts.append((depth, "\n".join(f"{key}: {value}" for key, value in pairs.items())))
+    cases += [Case("key-value", f"What is the value of {key}?", (value,), depth) for key, value in list(pairs.items())[::5]]
     for _ in range(several):
         chain = [name(source).upper() for _ in range(3)]
         depths = sorted(source.random() for _ in chain)
