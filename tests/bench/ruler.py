@@ -50,7 +50,8 @@ def haystack(filler: str, chars: int, seed: int, needles: int = 8, several: int 
         pairs.setdefault(name(source).lower(), _number(source))
     depth = source.random()
     facts.append((depth, "\n".join(f"{key}: {value}" for key, value in pairs.items())))
-    cases += [Case("key-value", f"What is the value of {key}?", (value,), depth) for key, value in list(pairs.items())[::5]]
+    asked = list(pairs.items())[::5]
+    cases += [Case("key-value", f"What is the value of {key}?", (value,), depth) for key, value in asked]
     for _ in range(several):
         chain = [name(source).upper() for _ in range(3)]
         depths = sorted(source.random() for _ in chain)
