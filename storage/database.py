@@ -52,6 +52,7 @@ class Database:
         The write lock is taken at the start: two writers wait for each other and cannot deadlock halfway.
         """
         with self._explained(), Session(self._writer) as session, session.begin():
+            session.connection()  # a session would take the lock with its first statement only
             yield session
 
     def shrink(self) -> None:

@@ -45,8 +45,8 @@ class Leases:
                 self._give_up(name, owner)
 
     def _take(self, name: str, owner: str) -> bool:
-        now = time.time()
         with self._database.writing() as session:
+            now = time.time()  # not before: who waited for others to write would take their leases for the future's
             row = session.get(LeaseRow, name)
             if row is not None and row.owner != owner and _alive(row, now):
                 return False

@@ -1,5 +1,7 @@
 """A lease is held by one; one that died or slept holds none for long; a clock that is set back blocks nobody."""
 
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -80,3 +82,20 @@ def test_of_many_that_ask_at_once_one_gets_it(database: Database) -> None:
     for thread in threads:
         thread.join()
     assert sorted(got) == [False] * 5 + [True]
+
+
+def test_who_waits_for_another_to_write_reads_the_clock_after(database: Database) -> None:
+    got: list[bool] = []
+
+    def ask() -> None:
+        with Leases(database).hold("a") as ours:
+            got.append(ours)
+
+    asking = threading.Thread(target=ask)
+    with database.writing() as session:
+        asking.start()
+        time.sleep(0.3)  # it waits for this transaction
+        owner = f"{socket.gethostname()}/{os.getpid()}/another"
+        session.add(LeaseRow(name="a", owner=owner, expires_at=time.time() + SECONDS))
+    asking.join()
+    assert got == [False]
