@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from model.training import near_miss
+from model.training import contrasts
+from model.training.lessons import literal
 from model.training.pools import Pools, Row
 from model.training.quotes import quote_for
 from model.training.tasks import PromptForm, Turn
@@ -45,5 +46,17 @@ class Asker:
 
     def nearly(self, row: Row, document: str) -> Turn | None:
         """A turn whose question is a row's with one thing changed, so that the document does not answer it."""
-        question = near_miss.make(row["question"], document, self.pools.names[row["doc"]], self.random)
-        return self.refusing(question, row["id"]) if question else None
+        made = self._contrast(row, document, fixed=True)
+        return self.refusing(made.missed, row["id"]) if made else None
+
+    def contrast(self, row: Row) -> tuple[Row, Turn] | None:
+        """A row like this one, with another question or another passage, and a refusal of a question that this passage
+        nearly answers."""
+        made = self._contrast(row, row["context"])
+        if made is None:
+            return None
+        return {**row, "context": made.passage, "question": made.answered}, self.refusing(made.missed, row["id"])
+
+    def _contrast(self, row: Row, document: str, fixed: bool = False) -> contrasts.Contrast | None:
+        names = self.pools.names[row["doc"]]
+        return contrasts.make(row["question"], document, literal(row), names, self.random, fixed)

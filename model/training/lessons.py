@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from model.training import near_miss
+from model.training import contrasts
 from model.training.pools import Pools, Row
 from model.training.quotes import sentences, words
 from model.training.teacher import IM_END, IM_START
@@ -23,7 +23,10 @@ LONGEST = 1024
 """Tokens of a lesson in asking."""
 LONGEST_PASSAGE = 2500
 """Characters."""
-UNANSWERABLE = 0.4
+CONTRASTED, MISSED = 0.5, 0.7
+"""How often a lesson in reading is of a contrast, and how often then of the question that is missed."""
+UNANSWERABLE = 0.14
+"""How often the others have no answer."""
 
 
 def asking(pools: Pools, tokenizer: Any, tokens: int, out: Path) -> int:
@@ -103,7 +106,10 @@ def example(pools: Pools) -> tuple[str, str, int, int] | None:
     """A question, a passage, and where its answer stands in it (-1, -1: nowhere); None where none could be made."""
     source = pools.random
     kind = source.random()
-    if kind < 0.25 * UNANSWERABLE and pools.negatives:
+    if kind < CONTRASTED:
+        return _contrasted(pools)
+    kind = (kind - CONTRASTED) / (1 - CONTRASTED)
+    if kind < 0.4 * UNANSWERABLE and pools.negatives:
         row = source.choice(pools.negatives[source.choice(list(pools.negatives))])
         return row["question"], row["context"], -1, -1
     rows = _rows(pools)
@@ -111,10 +117,7 @@ def example(pools: Pools) -> tuple[str, str, int, int] | None:
         return None
     row = source.choice(rows)
     question, passage, answer = row["question"], row["context"], literal(row)
-    if kind < 0.55 * UNANSWERABLE:
-        missed = near_miss.make(question, passage, pools.names[row["doc"]], source)
-        return (missed, passage, -1, -1) if missed else None
-    if kind < 0.75 * UNANSWERABLE:
+    if kind < 0.7 * UNANSWERABLE:
         cut = without(passage, answer)
         return (question, cut, -1, -1) if len(cut) > 60 else None
     if kind < UNANSWERABLE:
@@ -122,6 +125,21 @@ def example(pools: Pools) -> tuple[str, str, int, int] | None:
         return (question, other, -1, -1) if other else None
     start = place(passage, question, answer)
     return question, passage, start, start + len(answer)
+
+
+def _contrasted(pools: Pools) -> tuple[str, str, int, int] | None:
+    """An `example` from a contrast."""
+    rows, source = _rows(pools), pools.random
+    if not rows:
+        return None
+    row = source.choice(rows)
+    made = contrasts.make(row["question"], row["context"], literal(row), pools.names[row["doc"]], source)
+    if made is None:
+        return None
+    if source.random() < MISSED:
+        return made.missed, made.passage, -1, -1
+    start = place(made.passage, made.answered, literal(row))
+    return made.answered, made.passage, start, start + len(literal(row))
 
 
 def place(passage: str, question: str, answer: str) -> int:

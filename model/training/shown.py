@@ -15,8 +15,9 @@ from model.training.quotes import sentences, words
 from model.training.tasks import Turn
 
 UNANSWERABLE = 0.28
-NEAR_MISS = 0.6
-"""How often an unanswerable question is a near miss. The question it was made from follows or goes before."""
+"""How often the evidence of a cloze lacks the answer."""
+CONTRASTED, ABSENT = 0.34, 0.11
+"""How often a row becomes a question beside a near miss, or either of them alone; how often its evidence is wrong."""
 HARD = 0.25
 """How often a row whose passage has questions without an answer gives way to one of them, or comes beside it."""
 MISLED = 0.08
@@ -50,17 +51,26 @@ class Shown:
             windows = [right, *hard[1]]
             both = [self.showing(hard[0], windows), self.showing(turn, windows)]
             return self.random.sample(both, self.random.choice((1, 2)))
-        if kind < UNANSWERABLE:
-            missed = self.asker.nearly(row, "\n".join([right, *wrong])) if self.random.random() < NEAR_MISS else None
-            if missed:
-                both = [self.showing(missed, [right, *wrong]), self.showing(turn, [right, *wrong])]
-                return self.random.sample(both, self.random.choice((1, 2)))
+        if kind < CONTRASTED and (pair := self.contrasted(row, wrong, most)):
+            return pair
+        if CONTRASTED <= kind < CONTRASTED + ABSENT:
             wrong = wrong or self.misleading(row, near, 1, most)
             return [self.showing(self.asker.refusing(row["question"], row["id"]), wrong)] if wrong else []
         if self.random.random() < OPTIONS:
             turn = self.with_options(turn, row)
         turn = self.showing(turn, [right, *wrong])
         return [self.misled(turn, quote) if kind > 1 - MISLED else turn]
+
+    def contrasted(self, row: Row, wrong: list[str], most: int) -> list[Turn]:
+        """A question that a passage answers and one that it nearly answers, with the same evidence, or one of the two;
+        nothing where a row cannot be contrasted. wrong: windows of other passages."""
+        made = self.asker.contrast(row)
+        turn = self.asker.answerable(made[0]) if made else None
+        if made is None or turn is None:
+            return []
+        windows = [window(made[0]["context"], _quote_of(turn), self.random, most), *wrong]
+        both = [self.showing(made[1], windows), self.showing(turn, windows)]
+        return self.random.sample(both, self.random.choice((1, 2)))
 
     def hard(self, row: Row, most: int) -> tuple[Turn, list[str]] | None:
         """A refusal of a question that a row's passage is known not to answer, and the part of the passage that looks

@@ -46,14 +46,16 @@ def test_lessons_in_asking_are_saved_with_what_is_learned(tmp_path: Path) -> Non
 
 def test_lessons_in_reading_point_at_the_answer_or_at_none(tmp_path: Path) -> None:
     pools = Pools(corpus(tmp_path), random.Random(2))
-    drawn = [each for _ in range(600) if (each := lessons.example(pools))]
+    drawn = [each for _ in range(3000) if (each := lessons.example(pools))]
     spans = {(question, passage[start:end]) for question, passage, start, end in drawn if start >= 0}
     swum = {(f"What did {name} swim?", "the lake") for name in ("Rosa", "Tom", "Ines", "Ulf")}
-    assert spans == swum | {("When was the mill built?", "1821")}
+    assert spans > swum | {("When was the mill built?", "1821"), ("When was the mill destroyed?", "1821")}
+    assert {answer for _, answer in spans} == {"the lake", "1821"}
     none = [(question, passage) for question, passage, start, _ in drawn if start < 0]
-    assert 0.25 < len(none) / len(drawn) < 0.5
+    assert 0.3 < len(none) / len(drawn) < 0.6
     assert ("Who painted the mill?", TEXT) in none
-    cut = [passage for question, passage in none if question == "When was the mill built?"]
+    assert ("When was the mill built?", TEXT.replace("built", "destroyed")) in none
+    cut = [passage for question, passage in none if question == "When was the mill built?" and "1821 by" not in passage]
     assert cut
     assert not any("1821" in passage for passage in cut)
     assert any("oats" in passage for passage in cut)  # the rest of its own passage
