@@ -20,7 +20,7 @@ from model.kda import KDA
 from model.mla import MLA
 from model.sampling import Next
 from model.state import KDAState, MLAState, ModelState
-from model.transformer import Layer, Transformer
+from model.transformer import Layer, Transformer, side_by_side
 
 
 @dataclass
@@ -104,11 +104,12 @@ def look(
     model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState],
     since: Sequence[int] | None = None, keep: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """What the pointer sees of the same tokens: their residual stream behind the layer `look_at`, and what `read`
-    returns, each [N, D]."""
+    """What the pointer sees of the same tokens: their residual stream behind the layers `look_at`, side by side [N, n D],
+    and what `read` returns [N, D]."""
     spans = _spans([question.shape[0] for question in questions])
     tails = [slice(s.start + first, s.stop) for s, first in zip(spans, since or [0] * len(spans), strict=True)]
     x = F.embedding(torch.cat(list(questions)), model.embedding)
+    seen = [_rows(x, tails)] if 0 in model.look_at else []
     for n, layer in enumerate(model.layers):
         assert isinstance(layer, Layer)
         given = norm.rms_norm(x, layer.attention_norm, layer.eps)
@@ -124,11 +125,11 @@ def look(
             attended = _rows(attended, wanted)
         x = _rows(x, wanted) + attended
         x = x + layer.feed_forward(norm.rms_norm(x, layer.feed_forward_norm, layer.eps))
-        if n + 1 == model.look_at:
-            looked_at = x if wanted is tails else _rows(x, tails)
+        if n + 1 in model.look_at:
+            seen.append(x if wanted is tails else _rows(x, tails))
     for state, question in zip(states, questions, strict=True):
         state.tokens += question.shape[0] if keep else 0
-    return looked_at, norm.rms_norm(x, model.norm, model.config.eps)
+    return side_by_side(seen, x), norm.rms_norm(x, model.norm, model.config.eps)
 
 
 def _spans(lengths: Sequence[int]) -> list[slice]:

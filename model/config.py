@@ -10,9 +10,10 @@ from model.errors import ConfigError
 
 @dataclass(frozen=True)
 class PointerConfig:
-    """The shape of a pointer. look_at: the layer, counted from 1, whose output it sees beside the last one's."""
+    """The shape of a pointer. look_at: the layers, counted from 1, whose outputs it sees beside the last one's, in
+    their order; 0 is the embedding."""
 
-    look_at: int
+    look_at: tuple[int, ...]
     layers: int
     hidden: int
     inner: int
@@ -151,9 +152,11 @@ def _pointer(raw: dict[str, Any] | None, layers: int) -> PointerConfig | None:
     if raw is None:
         return None
     keys = ("look_at", "num_layers", "hidden_size", "intermediate_size", "head_dim")
-    pointer = PointerConfig(*(raw[key] for key in keys))
-    if not 1 <= pointer.look_at <= layers:
-        raise ConfigError(f"the pointer looks at layer {pointer.look_at} of {layers}")
+    look_at, *sizes = (raw[key] for key in keys)
+    pointer = PointerConfig(tuple(look_at), *sizes)
+    for n in pointer.look_at:
+        if not 0 <= n <= layers:
+            raise ConfigError(f"the pointer looks at layer {n} of {layers}")
     if pointer.hidden % pointer.head_dim:
         raise ConfigError(f"the pointer's {pointer.hidden} channels are no heads of {pointer.head_dim}")
     return pointer

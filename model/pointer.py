@@ -14,8 +14,13 @@ from torch import Tensor, nn
 
 from model.config import KimiConfig, PointerConfig
 
+PLACES = 512
+"""Tokens of a question that are told apart by where they stand; those behind are taken for the last of them."""
+
 REACH = 2
 """Tokens on either side that are added to one."""
+
+EPS = 1e-12
 
 NEVER = -1e4
 """The score of a token that cannot be."""
@@ -37,24 +42,23 @@ class Block:
 
 
 class PointerLayer(nn.Module):
-    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+    """A layer of BERT's: norm(x + attention(x)), then norm(x + feed-forward(x))."""
 
-    def __init__(self, config: PointerConfig, eps: float) -> None:
+    def __init__(self, config: PointerConfig) -> None:
         super().__init__()
         hidden, inner = config.hidden, config.inner
-        self.head_dim, self.eps = config.head_dim, eps
-        self.qkv, self.out = _parameter(3 * hidden, hidden), _parameter(hidden, hidden)
-        self.gate, self.up, self.down = (_parameter(*of) for of in ((inner, hidden), (inner, hidden), (hidden, inner)))
-        self.mixed_norm, self.norm = _parameter(hidden), _parameter(hidden)
+        self.head_dim = config.head_dim
+        self.qkv, self.out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
+        self.up, self.down = nn.Linear(hidden, inner), nn.Linear(inner, hidden)
+        self.mixed_norm, self.norm = nn.LayerNorm(hidden, EPS), nn.LayerNorm(hidden, EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [T, C] -> [T, C]."""
-        given = F.rms_norm(x, x.shape[-1:], self.mixed_norm, self.eps)
-        q, k, v = F.linear(given, self.qkv).view(len(x), 3, -1, self.head_dim).transpose(0, 2).unbind(1)  # [H, T, d]
+        q, k, v = self.qkv(x).view(len(x), 3, -1, self.head_dim).transpose(0, 2).unbind(1)  # [H, T, d]
         mixed = F.scaled_dot_product_attention(q[None], k[None], v[None])[0]
-        x = x + F.linear(mixed.transpose(0, 1).flatten(1), self.out)
-        given = F.rms_norm(x, x.shape[-1:], self.norm, self.eps)
-        return x + F.linear(F.silu(F.linear(given, self.gate)) * F.linear(given, self.up), self.down)
+        x = self.mixed_norm(x + self.out(mixed.transpose(0, 1).flatten(1)))
+        fed: Tensor = self.norm(x + self.down(F.gelu(self.up(x))))
+        return fed
 
 
 class Pointer(nn.Module):
@@ -64,34 +68,32 @@ class Pointer(nn.Module):
         super().__init__()
         shape, self.eps = config.pointer, config.eps
         assert shape is not None
-        self.enter = _parameter(shape.hidden, 2 * config.hidden)
-        self.near = _parameter(2 * REACH, shape.hidden)
-        """What the tokens two before, one before, one behind and two behind add to one: order, which attention alone
-        does not know."""
-        self.layers = nn.ModuleList(PointerLayer(shape, config.eps) for _ in range(shape.layers))
-        self.norm, self.score = _parameter(shape.hidden), _parameter(2, shape.hidden)
+        self.enter = nn.Linear((len(shape.look_at) + 1) * config.hidden, shape.hidden, bias=False)
+        self.places = nn.Parameter(torch.empty(PLACES, shape.hidden))
+        self.near = nn.Parameter(torch.empty(2 * REACH, shape.hidden))
+        """What the tokens two before, one before, one behind and two behind add to one."""
+        self.layers = nn.ModuleList(PointerLayer(shape) for _ in range(shape.layers))
+        self.score = nn.Linear(shape.hidden, 2, bias=False)
 
     def checkpoint(self) -> dict[str, Tensor]:
         """Checkpoint name -> where that tensor goes."""
-        return {name if name == "near" else f"{name}.weight": p.data for name, p in self.named_parameters()}
+        return {name: parameter.data for name, parameter in self.named_parameters()}
 
     def forward(self, looked_at: Tensor, hidden: Tensor, block: Block) -> Tensor:
-        """Of tokens among which is a question the residual stream behind the layer that is looked at and what the
-        model gives, each [N, D] -> float32 scores [T, 2] of the question's T tokens to begin and to end the answer. The
+        """Of tokens among which is a question the residual stream behind the n layers that are looked at, side by side
+        [N, n D], and what the model gives [N, D] -> float32 scores [T, 2] of the question's T tokens to begin and to end the answer. The
         last one's are those of no answer; others outside the evidence are NEVER."""
         looked_at, hidden = (part[block.begin : block.end] for part in (looked_at, hidden))
-        x = F.linear(torch.cat((F.rms_norm(looked_at, looked_at.shape[-1:], None, self.eps), hidden), -1), self.enter)
-        around, count = F.pad(x, (0, 0, REACH, REACH)), len(x)
+        parts = looked_at.unflatten(-1, (-1, hidden.shape[-1]))
+        x = self.enter(torch.cat((F.rms_norm(parts, parts.shape[-1:], None, self.eps).flatten(1), hidden), -1))
+        count = len(x)
+        x = x + self.places[torch.arange(count, device=x.device).clamp_max(PLACES - 1)]
+        around = F.pad(x, (0, 0, REACH, REACH))
         for by, weight in zip((-2, -1, 1, 2), self.near, strict=True):
             x = x + around[REACH + by : REACH + by + count] * weight
         for layer in self.layers:
             x = layer(x)
-        x = F.rms_norm(x, x.shape[-1:], self.norm, self.eps)
-        scores = F.linear(x.float(), self.score.float())
+        scores = F.linear(x.float(), self.score.weight.float())
         scores[: block.first - block.begin] = NEVER
         scores[block.last - block.begin : -1] = NEVER
         return scores
-
-
-def _parameter(*shape: int) -> nn.Parameter:
-    return nn.Parameter(torch.empty(shape))

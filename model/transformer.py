@@ -39,6 +39,11 @@ class Layer(nn.Module):
         return x + self.feed_forward(normed)
 
 
+def side_by_side(seen: list[Tensor], x: Tensor) -> Tensor:
+    """What the pointer sees behind each layer [N, D], side by side [N, n D]; of no layer nothing, as wide as `x`."""
+    return torch.cat(seen, -1) if seen else x[:, :0]
+
+
 class Transformer(nn.Module):
     """Kimi Linear: embedding, layers, final norm, output matrix; beside it a pointer, where the checkpoint has one.
     `form` is the experts'; all else is as it is."""
@@ -53,9 +58,9 @@ class Transformer(nn.Module):
         self.pointer = Pointer(config) if config.pointer else None
 
     @property
-    def look_at(self) -> int:
-        """The layer, counted from 1, whose output the pointer sees; the last one where there is no pointer."""
-        return self.config.pointer.look_at if self.config.pointer else len(self.layers)
+    def look_at(self) -> tuple[int, ...]:
+        """The layers, counted from 1, whose outputs the pointer sees (0: the embedding); none without a pointer."""
+        return self.config.pointer.look_at if self.config.pointer else ()
 
     def forward(self, ids: Tensor, state: ModelState, since: int = 0) -> Tensor:
         """ids int64 [T] -> hidden [T - since, D] after the final norm, of the tokens from `since` on; `state`, which
@@ -65,15 +70,16 @@ class Transformer(nn.Module):
 
     @device_errors()
     def look(self, ids: Tensor, state: ModelState, since: int = 0) -> tuple[Tensor, Tensor]:
-        """What the pointer sees of the same tokens: the residual stream behind the layer `look_at`, and what `forward`
-        gives, each [T - since, D]."""
+        """What the pointer sees of the same tokens: the residual stream behind the layers `look_at`, side by side
+        [T - since, n D], and what `forward` gives [T - since, D]."""
         x = F.embedding(ids, self.embedding)
+        seen = [x[since:]] if 0 in self.look_at else []
         for n, (layer, layer_state) in enumerate(zip(self.layers, state.layers, strict=True), 1):
             x = layer(x, layer_state, since if n == len(self.layers) else 0)
-            if n == self.look_at:
-                looked_at = x[len(x) - (len(ids) - since) :]
+            if n in self.look_at:
+                seen.append(x[len(x) - (len(ids) - since) :])
         state.tokens += ids.shape[0]
-        return looked_at, norm.rms_norm(x, self.norm, self.config.eps) if len(x) else x
+        return side_by_side(seen, x), norm.rms_norm(x, self.norm, self.config.eps) if len(x) else x
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [T, D] -> float32 logits [T, vocabulary]."""

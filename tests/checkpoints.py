@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
+from model.pointer import PLACES, REACH
+
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -67,7 +69,7 @@ CONFIG: dict[str, Any] = {
     "vocab_size": 320,
 }
 
-POINTER = {"look_at": 3, "num_layers": 2, "hidden_size": 16, "intermediate_size": 24, "head_dim": 8}
+POINTER = {"look_at": [0, 3], "num_layers": 2, "hidden_size": 16, "intermediate_size": 24, "head_dim": 8}
 """A pointer for it: `pointer` in its config.json, which no published checkpoint has."""
 
 PUBLISHED: dict[str, Any] = CONFIG | {
@@ -150,15 +152,19 @@ def _swiglu(start: str, hidden: int, inner: int) -> dict[str, tuple[int, ...]]:
     return {gate: (inner, hidden), up: (inner, hidden), down: (hidden, inner)}
 
 
-def _pointer(pointer: dict[str, int], model_hidden: int) -> dict[str, tuple[int, ...]]:
+def _pointer(pointer: dict[str, Any], model_hidden: int) -> dict[str, tuple[int, ...]]:
     hidden, inner = pointer["hidden_size"], pointer["intermediate_size"]
-    named: dict[str, tuple[int, ...]] = {"near": (4, hidden)}
-    part: dict[str, tuple[int, ...]] = {"enter": (hidden, 2 * model_hidden), "norm": (hidden,), "score": (2, hidden)}
+    named: dict[str, tuple[int, ...]] = {
+        "enter.weight": (hidden, (len(pointer["look_at"]) + 1) * model_hidden), "places": (PLACES, hidden), "near": (2 * REACH, hidden),
+        "score.weight": (2, hidden),
+    }
+    maps = {"qkv": (3 * hidden, hidden), "out": (hidden, hidden), "up": (inner, hidden), "down": (hidden, inner)}
     for n in range(pointer["num_layers"]):
-        layer = {"qkv": (3 * hidden, hidden), "out": (hidden, hidden), "gate": (inner, hidden), "up": (inner, hidden),
-                 "down": (hidden, inner), "mixed_norm": (hidden,), "norm": (hidden,)}
-        part |= {f"layers.{n}.{name}": shape for name, shape in layer.items()}
-    return named | {f"{name}.weight": shape for name, shape in part.items()}
+        for name, shape in maps.items():
+            named |= {f"layers.{n}.{name}.weight": shape, f"layers.{n}.{name}.bias": shape[:1]}
+        for name in ("mixed_norm", "norm"):
+            named |= {f"layers.{n}.{name}.weight": (hidden,), f"layers.{n}.{name}.bias": (hidden,)}
+    return named
 
 
 def weights(config: dict[str, Any], seed: int = 0) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ convert   teacher GGUF -> the untrained student        train    a plan of phases
 export    a run's checkpoint -> model/mini             measure  an exported folder: KL and cross-entropy on a book
 answer    an exported folder through the engine: scores on reading sets
 graft     a run's checkpoint, where the pointer alone was trained, and the shipped weights -> a folder
+borrow    another encoder's layers, fitted to what the shipped weights see -> the pointer that `adopt` begins with
 adopt     an exported folder -> the student that a run starts from, to train on where the shipped weights stand
 writer    a copy of the teacher learns to ask, and    reader  an encoder learns to read: both for `write`
 write     the writer asks about texts, the reader judges -> question files in the run's folder, which `tasks` takes too
@@ -27,6 +28,7 @@ from model.engine import Engine
 from model.sampling import Sampling
 from model.training import (
     autotuning_triton,
+    borrow,
     data,
     evaluate,
     export,
@@ -161,10 +163,23 @@ def make_student(args: argparse.Namespace) -> None:
     torch.save(student.state_dict(), args.folder / "init.pt")
 
 
-def adopt(args: argparse.Namespace) -> None:
-    """The shipped weights as a run's start; a pointer that they lack begins at random."""
+def borrow_layers(args: argparse.Namespace) -> None:
+    """The pointer that `borrow` makes, in the run's folder."""
     torch.manual_seed(args.seed)
-    torch.save(Student().state_dict() | export.load_export(args.out).state_dict(), args.folder / "init.pt")
+    builder = Builder(args.corpus, tasks.read_form(args.prompts), args.seed, limit=3000)
+    encoder = reader.load(args.reader / "model.safetensors")
+    words = data.plain_tokenizer(args.tokenizer), reader.read_tokenizer(args.reader / "tokenizer.json")
+    found = borrow.borrow(Engine.load(args.out, dtype=torch.float32), encoder, builder, words, args.tokens)
+    torch.save({f"pointer.{name}": value for name, value in found.items()}, args.folder / "pointer.pt")
+
+
+def adopt(args: argparse.Namespace) -> None:
+    """The shipped weights as a run's start, with the pointer of `borrow` where there is one; one that nobody has
+    begins at random."""
+    torch.manual_seed(args.seed)
+    borrowed = args.folder / "pointer.pt"
+    pointer = torch.load(borrowed, weights_only=True) if borrowed.exists() else {}
+    torch.save(Student().state_dict() | export.load_export(args.out).state_dict() | pointer, args.folder / "init.pt")
 
 
 def load_student(folder: Path) -> Student:
@@ -270,8 +285,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
-             "measure": measure, "answer": answer, "adopt": adopt, "graft": graft, "writer": learn,
-             "reader": learn, "write": write_questions}
+             "measure": measure, "answer": answer, "adopt": adopt, "graft": graft, "borrow": borrow_layers,
+             "writer": learn, "reader": learn, "write": write_questions}
     parser.add_argument("step", choices=steps)
     parser.add_argument("names", nargs="*", default=[], help="corpus or evaluation files, without their ending")
     parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))

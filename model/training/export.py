@@ -16,8 +16,8 @@ from model.training.student import FeedForward, Student
 
 PLAIN = ("A_log", "dt_bias", "norm", "conv1d", "bias", "router", "b_proj", "near", "score")
 """Parts of the names of parameters that stay as they are: small, or sensitive (every b_proj among them)."""
-BITS = {"embed": 8}
-"""Bits of the others, by the parameter's last name; 4 where not named."""
+BITS = {"embed": 8, "places": 8}
+"""Bits of the others, by the parameter's last name (`weight` aside); 4 where not named."""
 POINTER = "model.pointer."
 Stored = dict[str, Tensor]
 """Tensors by their names in a checkpoint's files."""
@@ -27,7 +27,7 @@ SHARD_BYTES = 45_000_000
 
 def bits_of(name: str) -> int | None:
     """Stored bits of a student parameter, None for one that is stored plainly."""
-    last = name.split(".")[-1]
+    last = name.removesuffix(".weight").split(".")[-1]
     return None if any(word in last for word in PLAIN) else BITS.get(last, DEFAULT_BITS)
 
 
@@ -45,7 +45,7 @@ def names(student: Student) -> Iterator[tuple[str, str, slice, int]]:
             yield f"{theirs}self_attn.{name}{suffix}", f"{ours}attention.{name}", whole, 0
         yield from _feed_forward_names(layer.mlp, theirs, ours + "mlp.")
     for name, _ in student.pointer.named_parameters() if student.pointer else ():
-        yield f"{POINTER}{name}" + ("" if name == "near" else ".weight"), f"pointer.{name}", whole, 0
+        yield f"{POINTER}{name}", f"pointer.{name}", whole, 0
 
 
 def _feed_forward_names(mlp: FeedForward, theirs: str, ours: str) -> Iterator[tuple[str, str, slice, int]]:

@@ -17,7 +17,7 @@ from model.quantize import round_trip
 from model.training.export import GROUP, bits_of
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-ADAM_NAMES = ("embed", "router", "b_proj", "conv1d", "norm", "A_log", "dt_bias", "near", "score")
+ADAM_NAMES = ("embed", "router", "b_proj", "conv1d", "norm", "A_log", "dt_bias", "near", "score", "places", "bias")
 
 
 @torch.no_grad()

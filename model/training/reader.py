@@ -31,15 +31,16 @@ _NAMES = {"out": "attention.output.dense", "mixed_norm": "attention.output.Layer
 class ReaderLayer(nn.Module):
     """One BERT layer over a packed row [T, C]."""
 
-    def __init__(self, hidden: int, inner: int) -> None:
+    def __init__(self, hidden: int, inner: int, heads: int = HEADS) -> None:
         super().__init__()
+        self.heads = heads
         self.qkv, self.out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
         self.up, self.down = nn.Linear(hidden, inner), nn.Linear(inner, hidden)
         self.mixed_norm, self.norm = nn.LayerNorm(hidden, EPS), nn.LayerNorm(hidden, EPS)
 
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         """x [T, C] -> q, k and v, each [T, H, D]."""
-        return self.qkv(x).unflatten(-1, (3, HEADS, -1)).unbind(1)
+        return self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
 
     def finish(self, x: Tensor, heads: Tensor) -> Tensor:
         """Add the attention output [T, H, D], then the feed-forward part."""
@@ -71,11 +72,15 @@ class Reader(nn.Module):
         other.load_state_dict(self.state_dict())
         return other
 
+    def enter(self, ids: Tensor, kinds: Tensor, pack: Pack) -> Tensor:
+        """What the layers begin with [T, C]; see `forward`."""
+        x = F.embedding(ids, self.embed) + F.embedding(pack.position, self.places) + F.embedding(kinds, self.kinds)
+        return F.dropout(self.norm(x), DROPOUT, self.training)
+
     def forward(self, ids: Tensor, kinds: Tensor, pack: Pack) -> Tensor:
         """ids and kinds (0 in the question, 1 in the passage) [T] -> scores to begin and to end [T, 2], float32;
         `NEVER` in the question and at [SEP]."""
-        x = F.embedding(ids, self.embed) + F.embedding(pack.position, self.places) + F.embedding(kinds, self.kinds)
-        x = F.dropout(self.norm(x), DROPOUT, self.training)
+        x = self.enter(ids, kinds, pack)
         for layer in self.layers:
             q, k, v = layer.project(x)
             x = layer.finish(x, attend(q, k, v, pack, q.shape[-1] ** -0.5, causal=False))

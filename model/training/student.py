@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from model.training.packing import Pack, attend
 from model.training.pointer import POINTER, Pointer
+from model.transformer import side_by_side
 
 MINI: dict[str, Any] = {
     "architectures": ["KimiLinearForCausalLM"], "model_type": "kimi_linear", "vocab_size": 49_152,
@@ -234,14 +235,15 @@ class Student(nn.Module):
         return self.states(ids, pack)[1]
 
     def states(self, ids: Tensor, pack: Pack) -> tuple[Tensor, Tensor]:
-        """ids [T] -> what the pointer sees, each [T, C]: the residual stream behind the layer that it looks at (the
-        last one where there is no pointer), and what `forward` returns."""
-        x = looked_at = F.embedding(ids, self.embed)
-        look = self.config["pointer"]["look_at"] if self.pointer else len(self.layers)
+        """ids [T] -> what the pointer sees: the residual stream behind the layers that it looks at, side by side
+        [T, n C], and what `forward` returns [T, C]."""
+        x = F.embedding(ids, self.embed)
+        look = self.config["pointer"]["look_at"] if self.pointer else []
+        seen = [x] * (0 in look)
         for n, layer in enumerate(self.layers, 1):
             x = layer(x, pack)
-            looked_at = x if n == look else looked_at
-        return looked_at, F.rms_norm(x, x.shape[-1:], self.norm, self.config["rms_norm_eps"])
+            seen += [x] * (n in look)
+        return side_by_side(seen, x), F.rms_norm(x, x.shape[-1:], self.norm, self.config["rms_norm_eps"])
 
 
 def balance(student: Student, rate: float) -> None:

@@ -38,9 +38,9 @@ def test_the_published_configuration(tmp_path: Path) -> None:
 
 def test_a_pointer(tmp_path: Path) -> None:
     assert read(tmp_path, CONFIG).pointer is None
-    assert read(tmp_path, CONFIG | {"pointer": POINTER}).pointer == PointerConfig(3, 2, 16, 24, 8)
+    assert read(tmp_path, CONFIG | {"pointer": POINTER}).pointer == PointerConfig((0, 3), 2, 16, 24, 8)
     with pytest.raises(ConfigError, match="looks at layer 6 of 5"):
-        read(tmp_path, CONFIG | {"pointer": POINTER | {"look_at": 6}})
+        read(tmp_path, CONFIG | {"pointer": POINTER | {"look_at": [3, 6]}})
     with pytest.raises(ConfigError, match="16 channels are no heads of 5"):
         read(tmp_path, CONFIG | {"pointer": POINTER | {"head_dim": 5}})
     with pytest.raises(ConfigError, match="lacks the key 'look_at'"):

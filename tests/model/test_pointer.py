@@ -34,12 +34,12 @@ def ids(count: int, seed: int = 0) -> list[int]:
 @pytest.mark.parametrize("blocks", [[Block(0, 3, 9, 12)], [Block(2, 4, 5, 9), Block(15, 20, 38, 40)]])
 def test_scores_are_those_of_training(engine: Engine, blocks: list[Block]) -> None:
     torch.manual_seed(1)
-    theirs = training.Pointer(CONFIG | {"pointer": POINTER})
+    theirs = training.Pointer(CONFIG | {"pointer": POINTER}).eval()
     for parameter in theirs.parameters():
         parameter.data.copy_(parameter + 0.3 * torch.randn(parameter.shape))
     ours = Pointer(engine.config)
     ours.load_state_dict(theirs.state_dict())
-    looked_at, last = 3 * torch.randn(40, WIDTH), torch.randn(40, WIDTH)
+    looked_at, last = 3 * torch.randn(40, 2 * WIDTH), torch.randn(40, WIDTH)
     asked = torch.tensor([[b.begin, b.first, b.last, -1, -1, b.end - 1] for b in blocks])
     with torch.no_grad():
         expected = theirs(looked_at, last, make_pack([40], asked=asked))
@@ -55,7 +55,7 @@ def test_every_parameter_of_it_matters(engine: Engine) -> None:
     pointer = engine.model.pointer
     assert pointer is not None
     torch.manual_seed(0)
-    x, y, block = torch.randn(9, WIDTH), torch.randn(9, WIDTH), Block(0, 2, 7, 9)
+    x, y, block = torch.randn(9, 2 * WIDTH), torch.randn(9, WIDTH), Block(0, 2, 7, 9)
     before = pointer(x, y, block)
     for name, parameter in pointer.named_parameters():
         kept = parameter.data.clone()
@@ -67,7 +67,7 @@ def test_every_parameter_of_it_matters(engine: Engine) -> None:
 
 def test_in_bfloat16_it_is_the_same_up_to_rounding(engine: Engine) -> None:
     torch.manual_seed(0)
-    x, y, block = torch.randn(30, WIDTH), torch.randn(30, WIDTH), Block(0, 2, 27, 30)
+    x, y, block = torch.randn(30, 2 * WIDTH), torch.randn(30, WIDTH), Block(0, 2, 27, 30)
     assert engine.model.pointer is not None
     small = Pointer(engine.config).to(torch.bfloat16)
     small.load_state_dict(engine.model.pointer.state_dict())
@@ -105,16 +105,17 @@ def test_what_the_pointer_sees_is_the_stream_behind_its_layer(engine: Engine) ->
     looked_at, _ = engine.model.look(torch.tensor(ids(20)), state)
     x = torch.nn.functional.embedding(torch.tensor(ids(20)), engine.model.embedding)
     before = engine.empty()
-    for layer, own in list(zip(engine.model.layers, before.layers, strict=True))[: POINTER["look_at"]]:
+    embedded = x
+    for layer, own in list(zip(engine.model.layers, before.layers, strict=True))[: POINTER["look_at"][1]]:
         x = layer(x, own)
-    torch.testing.assert_close(looked_at, x)
+    torch.testing.assert_close(looked_at, torch.cat((embedded, x), -1))
     some, _ = engine.model.look(torch.tensor(ids(20)), engine.empty(), 13)
-    torch.testing.assert_close(some, x[13:], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(some, looked_at[13:], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("look_at", [1, 4, 5])
+@pytest.mark.parametrize("look_at", [[1], [0, 4], [2, 5]])
 def test_many_questions_are_pointed_to_as_each_alone(
-    look_at: int, tmp_path_factory: pytest.TempPathFactory
+    look_at: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = checkpoints.write(tmp_path_factory.mktemp("look") / "checkpoint", pointer=POINTER | {"look_at": look_at})
     engine = Engine.load(folder, dtype=torch.float32)
@@ -152,7 +153,7 @@ def test_weights_arrive_plain_and_in_groups(engine: Engine, tmp_path_factory: py
     config = CONFIG | {"pointer": POINTER}
     tensors, places = checkpoints.weights(config), weights.destinations(engine.model)
     names = {name for name in tensors if "pointer" in name}
-    assert len(names) == 4 + 2 * 7
+    assert len(names) == 4 + 2 * 12
     assert all(torch.equal(places[name], tensors[name].float()) for name in names)  # type: ignore[arg-type]
     folder = tmp_path_factory.mktemp("groups")
     name = "model.pointer.layers.1.qkv.weight"

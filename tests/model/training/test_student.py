@@ -9,9 +9,9 @@ import torch
 from model.config import KimiConfig
 from model.state import ModelState
 from model.training.data import plain_tokenizer
-from model.training.export import bits_of, export, graft, load_export, write_tokenizer
+from model.training.export import bits_of, export, load_export, write_tokenizer
 from model.training.packing import make_pack
-from model.training.student import Student, balance
+from model.training.student import balance
 from model.weights import load
 from tests.model.training.tiny import student
 
@@ -43,24 +43,6 @@ def test_export_is_read_by_our_engines_model_and_by_ourselves(
                 p.copy_(p.bfloat16())  # the loader's values: what a matrix on the grid is worth in bf16
         expected = mine(IDS, make_pack([24])) @ mine.embed.T
     assert torch.allclose(logits, expected, atol=2e-3)
-
-
-def test_a_grafted_pointer_leaves_all_else_as_it_was(tmp_path: Path) -> None:
-    shipped, other = student(), student(1)
-    export(shipped, tmp_path / "a")
-    mine = load_export(tmp_path / "a")  # not what is stored, once it is rounded to the grid again
-    mine.load_state_dict(mine.state_dict() | {n: p for n, p in other.state_dict().items() if n.startswith("pointer.")})
-    graft(mine, tmp_path / "a", tmp_path / "b")
-    before, after = (load_export(tmp_path / name).state_dict() for name in "ab")
-    wanted = load_export(_exported(other, tmp_path / "c")).state_dict()
-    for name in before:
-        assert torch.equal(after[name], (wanted if name.startswith("pointer.") else before)[name]), name
-    assert (tmp_path / "b" / "config.json").read_text() == (tmp_path / "a" / "config.json").read_text()
-
-
-def _exported(model: Student, folder: Path) -> Path:
-    export(model, folder)
-    return folder
 
 
 def test_what_stands_beside_exported_weights_is_what_is_shipped(tmp_path: Path) -> None:
