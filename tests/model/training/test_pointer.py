@@ -61,11 +61,11 @@ def test_questions_travel_with_their_samples(tmp_path: Path) -> None:
 
 def _seen() -> tuple[Pack, torch.Tensor, torch.Tensor]:
     torch.manual_seed(1)
-    return make_pack([9, 7, 4], asked=ASKED), torch.randn(20, 64), torch.randn(20, 64)
+    return make_pack([9, 7, 4], asked=ASKED), torch.randn(20, 128), torch.randn(20, 64)
 
 
 def test_it_points_into_the_evidence_or_nowhere() -> None:
-    pointer = student().pointer
+    pointer = student().eval().pointer
     assert pointer is not None
     scores = pointer(*_seen()[1:], _seen()[0])
     allowed = (scores > NEVER / 2)[:, 0].tolist()
@@ -74,7 +74,7 @@ def test_it_points_into_the_evidence_or_nowhere() -> None:
 
 
 def test_one_question_does_not_see_another() -> None:
-    pointer = student().pointer
+    pointer = student().eval().pointer
     assert pointer is not None
     pack, looked_at, last = _seen()
     both = pointer(looked_at, last, pack)
