@@ -17,7 +17,8 @@ class Aids:
     shown of one place at most; where they are fewer than a passage has, excerpts of several places share its room.
     point: words that the model's pointer gives at least this log-probability are the answer, and none is written; with
     None, or without a pointer, never. weigh: with less, those answer whose log-probability and so many times their
-    likeness to the answer that is then written are largest together; with None the written one stays.
+    likeness to the answer that is then written are largest together; with None the written one stays. suit: how much
+    the fit of their sentence to the question's words counts in that.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
@@ -31,6 +32,7 @@ class Aids:
     excerpt: int = 700
     point: float | None = None
     weigh: float | None = None
+    suit: float = 0.0
 
     @staticmethod
     def of(folder: Path) -> "Aids":

@@ -38,11 +38,13 @@ CANDIDATES = 8
 
 @dataclass(frozen=True)
 class Candidate:
-    """A sentence of the evidence, how well its words fit the question, and how a reply begins that quotes it."""
+    """A sentence of the evidence, how well its words fit the question, and how a reply begins that quotes it. answer:
+    where the place of the sentence is what is asked for, the file it is in; "" elsewhere."""
 
     sentence: Passage
     fit: float
     opening: str
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Prepared:
     the sentences that fit the question best, whether shown or not. rivals: where the quote was a close choice, the
     candidates behind it. insists: an answer is wanted also where the model would rather refuse; doubted: it would have.
     points: words of the evidence may answer; unsettled: those that are still to be weighed against what is written;
-    pointed: those that do, as the model pointed to them (`pointing`).
+    pointed: those that do, as the model pointed to them (`pointing`), or the file that its quote is in.
     """
 
     document: str
@@ -182,8 +184,16 @@ def quotable(places: Places, found: Sequence[Found], asked: Asked) -> tuple[Cand
     by_words: dict[str, Candidate] = {}
     for fit, sentence in fitting:
         quote, words = _quoted(places, sentence, asked)
-        by_words.setdefault(words, Candidate(quote, fit, prompts.opening(words)))
+        answer = _file_asked_for(places, sentence, asked)
+        by_words.setdefault(words, Candidate(quote, fit, prompts.opening(words), answer))
     return tuple(by_words.values())[:CANDIDATES]
+
+
+def _file_asked_for(places: Places, sentence: Passage, asked: Asked) -> str:
+    """The file of a line that defines, or calls, what the question asks the file of; "" for other questions."""
+    if asked.of_files and source.file_header(places, sentence) and is_answer_in_code(asked, places.words(sentence)):
+        return places.locate(sentence.char_start, sentence.char_end).path or ""
+    return ""
 
 
 def _quoted(places: Places, sentence: Passage, asked: Asked) -> tuple[Passage, str]:

@@ -7,7 +7,8 @@ decides: by how much more it would rather begin its reply with the not-found sen
 next candidate is wrong much more often than others (RESULTS.md), so those behind it are offered beside it.
 
 Where the model has a pointer, and that is sure, the words it points to are the answer, and their sentence the quote;
-where it is not, they are weighed against the answer that is written (`pointing`).
+where it is not, they are weighed against the answer that is written (`pointing`). Where a file is asked for, it is
+the one that the quote is in.
 """
 
 from collections.abc import Sequence
@@ -109,7 +110,15 @@ def _chosen(home: Home, prepared: Prepared, openings: Sequence[Sequence[int]], l
     rivals = () if sure else tuple(prepared.candidates[n].sentence for n in others[:RIVALS])
     chosen = prepared.candidates[best]
     ids = (*prepared.ids[: prepared.asked], *openings[best])
-    return replace(prepared, opening=chosen.opening, quote=chosen.sentence, rivals=rivals, ids=ids)
+    prepared = replace(prepared, opening=chosen.opening, quote=chosen.sentence, rivals=rivals, ids=ids)
+    return _placed(home, prepared, chosen.answer) if chosen.answer else prepared
+
+
+def _placed(home: Home, prepared: Prepared, answer: str) -> Prepared:
+    """A question whose quote is chosen, and whose answer is where that stands: nothing is left to be written."""
+    opening = f"{prepared.opening} {answer}"
+    ids = (*prepared.ids[: prepared.asked], *home.engine.tokenizer.encode(opening))
+    return replace(prepared, opening=opening, whole=True, pointed=answer, unsettled=None, ids=ids)
 
 
 def _openings(home: Home, prepared: Prepared) -> list[list[int]]:

@@ -64,6 +64,8 @@ def pointed(home: Home, prepared: Prepared, scores: torch.Tensor | None) -> Poin
     totals = (first[:, None] + last).masked_fill(~allowed, -math.inf).flatten()
     likely, best = totals.topk(min(LOOKED_AT, int(allowed.sum())))
     spans: dict[Passage, Span] = {}
+    fits = {one.sentence: one.fit for one in prepared.candidates}
+    least = min(fits.values(), default=0.0)
     lines = {token.stretch: _lines(places, token.stretch) for token in tokens if token}
     for total, pair in zip(likely.tolist(), best.tolist(), strict=True):
         start, end = tokens[pair // len(first)], tokens[pair % len(first)]
@@ -72,7 +74,7 @@ def pointed(home: Home, prepared: Prepared, scores: torch.Tensor | None) -> Poin
             sentence = _holding(words, [one.sentence for one in prepared.candidates], lines[start.stretch])
             words = _unclosed(places.text, words, sentence)
             if sentence and any(map(str.isalnum, places.words(words))):
-                spans.setdefault(words, Span(words, sentence, total))
+                spans.setdefault(words, Span(words, sentence, total, fits.get(sentence, least)))
     return Pointed(tuple(spans.values()), float(logs[-1].sum()))
 
 
@@ -89,14 +91,15 @@ def answered(home: Home, prepared: Prepared, found: Pointed, best: Span) -> Prep
 
 
 def settled(home: Home, prepared: Prepared, written: str, tokens: int) -> Prepared:
-    """A question once its answer is written, in so many tokens: answered by the span for which log-probability and
-    likeness to that, together, are largest. What is written stays where nothing may be pointed to, where it says that
-    there is no answer, and where it is longer than a span can be."""
+    """A question once its answer is written, in so many tokens: answered by the span for which log-probability, fit of
+    its sentence and likeness to that, together, are largest. What is written stays where nothing may be pointed to,
+    where it says that there is no answer, and where it is longer than a span can be."""
     found, weigh, reply = prepared.unsettled, home.aids.weigh, parse_reply(prompts.ANSWER_PREFIX + written)
     if found is None or not found.spans or weigh is None or tokens > LONGEST or not reply.found:
         return prepared
     words = places_of(home, prepared.document).words
-    totals = [span.likelihood + weigh * likeness(words(span.words), reply.answer) for span in found.spans[:WEIGHED]]
+    totals = [span.likelihood + home.aids.suit * span.fit + weigh * likeness(words(span.words), reply.answer)
+              for span in found.spans[:WEIGHED]]
     return answered(home, prepared, found, found.spans[totals.index(max(totals))])
 
 

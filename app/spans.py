@@ -16,11 +16,13 @@ _ARTICLES = {"a", "an", "the"}
 
 @dataclass(frozen=True)
 class Span:
-    """Words of the document that may answer, the sentence they stand in, and their log-probability."""
+    """Words of the document that may answer, the sentence they stand in, their log-probability, and how well the words
+    of the sentence fit the question (`choosing`)."""
 
     words: Passage
     sentence: Passage
     likelihood: float
+    fit: float = 0.0
 
 
 @dataclass(frozen=True)

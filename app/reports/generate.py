@@ -80,7 +80,7 @@ def _steps(
     for (n, each), chosen in zip(begun.items(), choose(home, state, list(begun.values())), strict=True):
         decided[n], bases[n] = chosen, each.state
         rest[n] = chosen.ids[each.state.tokens - state.tokens :]
-    yield []
+    yield [(n, None) for n in begun if decided[n].whole]
     going = [n for n in numbers if not decided[n].whole]
     steps = engine.generate_many(
         state, [rest[n] for n in going], [decided[n].sampling for n in going], should_stop,

@@ -10,6 +10,7 @@ from app import pointing as app_pointing
 from app.aids import Aids
 from app.home import Home
 from app.passages import Passage
+from app.reports.generate import generate
 from model.sampling import Sampling
 from model.state import ModelState
 
@@ -217,6 +218,22 @@ def test_words_that_are_sure_answer_though_the_model_would_rather_refuse(
     assert (answer.found, answer.pointed) == (found, found)
 
 
+def test_the_file_of_a_line_is_the_whole_answer(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    for name in ("mill", "shop", "gate"):
+        (folder / f"{name}.py").write_text(f"def open_{name}(key):\n    return key + 1\n", "utf-8")
+    document = library.add(home, [folder]).id
+    home.aids = Aids(2, True, fit=1.0)
+    answer = ask(home, document, "In which file is open_shop defined?")
+    assert (answer.answer, answer.found, answer.tokens_generated) == ("shop.py", True, 0)
+    assert [citation.quote for citation in answer.citations] == ["def open_shop(key):"]
+    assert answer.raw == prompts.reply("# File: shop.py … def open_shop(key):", "shop.py")
+    (done,) = generate(home, reading.read_state(home, document)[1], [
+        answers.prepare(home, document, "In which file is open_gate defined?")], lambda: False)
+    assert (done[1].pointed, done[1].whole, done[2].tokens) == ("gate.py", True, 0)
+
+
 def test_refusing_asks_for_the_margin_and_for_what_is_pointed_to() -> None:
     span = spans.Span(Passage(0, 1), Passage(0, 2), -0.5)
     sure, unsure = (spans.Pointed((replace(span, likelihood=n),), -9.0) for n in (-0.5, -4.0))
@@ -248,6 +265,28 @@ def test_what_it_is_not_sure_of_is_weighed_against_what_is_written(pointing: tup
     assert answer.tokens_generated > 0
     assert answer.answer in " ".join(answer.citations[0].quote.split())
     assert answer.seconds_to_first_token == pytest.approx(answer.seconds)
+
+
+def test_the_fit_of_their_sentence_counts_for_words(
+    pointing: tuple[Home, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_pointing, "WEIGHED", 1000)
+    home, document = pointing
+    _, state = reading.read_state(home, document)
+    prepared = answers.prepare(home, document, QUESTION)
+    ids = deciding.ids_to_decide(home, prepared)
+    _, _, scores = home.engine.point_at(state, ids, [len(ids)], app_pointing.block(home, prepared))
+    found = app_pointing.pointed(home, prepared, scores)
+    assert found is not None
+    fits = {candidate.sentence: candidate.fit for candidate in prepared.candidates}
+    assert {span.fit for span in found.spans if span.sentence in fits} <= set(fits.values())
+    best, worst = (pick(found.spans, key=lambda span: span.fit) for pick in (max, min))
+    assert best.fit > worst.fit
+    for suit, wanted in ((1e6, best), (-1e6, worst)):
+        home.aids = replace(POINTING, weigh=0.0, suit=suit)
+        settled = app_pointing.settled(home, replace(prepared, unsettled=found), "x", 1)
+        assert settled.quote is not None
+        assert fits.get(settled.quote, worst.fit) == wanted.fit
 
 
 @pytest.mark.parametrize("aids", [POINTING, replace(POINTING, point=0.0, weigh=5.0)])
