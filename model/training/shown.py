@@ -16,7 +16,7 @@ from model.training.tasks import Turn
 
 UNANSWERABLE = 0.28
 """How often the evidence of a cloze lacks the answer."""
-CONTRASTED, ABSENT = 0.34, 0.11
+CONTRASTED, ABSENT = 0.5, 0.08
 """How often a row becomes a question beside a near miss, or either of them alone; how often its evidence is wrong."""
 HARD = 0.25
 """How often a row whose passage has questions without an answer gives way to one of them, or comes beside it."""
