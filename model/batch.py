@@ -104,8 +104,8 @@ def look(
     model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState],
     since: Sequence[int] | None = None, keep: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """What the pointer sees of the same tokens: their residual stream behind the layers `look_at`, side by side [N, n D],
-    and what `read` returns [N, D]."""
+    """What the pointer sees of the same tokens: their residual stream behind the layers `look_at`, side by side
+    [N, n D], and what `read` returns [N, D]."""
     spans = _spans([question.shape[0] for question in questions])
     tails = [slice(s.start + first, s.stop) for s, first in zip(spans, since or [0] * len(spans), strict=True)]
     x = F.embedding(torch.cat(list(questions)), model.embedding)

@@ -153,6 +153,8 @@ def _pointer(raw: dict[str, Any] | None, layers: int) -> PointerConfig | None:
         return None
     keys = ("look_at", "num_layers", "hidden_size", "intermediate_size", "head_dim")
     look_at, *sizes = (raw[key] for key in keys)
+    if not isinstance(look_at, list):
+        raise ConfigError(f"the pointer's look_at is {look_at}, and not a list of layers")
     pointer = PointerConfig(tuple(look_at), *sizes)
     for n in pointer.look_at:
         if not 0 <= n <= layers:

@@ -81,8 +81,8 @@ class Pointer(nn.Module):
 
     def forward(self, looked_at: Tensor, hidden: Tensor, block: Block) -> Tensor:
         """Of tokens among which is a question the residual stream behind the n layers that are looked at, side by side
-        [N, n D], and what the model gives [N, D] -> float32 scores [T, 2] of the question's T tokens to begin and to end the answer. The
-        last one's are those of no answer; others outside the evidence are NEVER."""
+        [N, n D], and what the model gives [N, D] -> float32 scores [T, 2] of the question's T tokens to begin and to
+        end the answer. The last one's are those of no answer; others outside the evidence are NEVER."""
         looked_at, hidden = (part[block.begin : block.end] for part in (looked_at, hidden))
         parts = looked_at.unflatten(-1, (-1, hidden.shape[-1]))
         x = self.enter(torch.cat((F.rms_norm(parts, parts.shape[-1:], None, self.eps).flatten(1), hidden), -1))

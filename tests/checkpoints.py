@@ -155,8 +155,8 @@ def _swiglu(start: str, hidden: int, inner: int) -> dict[str, tuple[int, ...]]:
 def _pointer(pointer: dict[str, Any], model_hidden: int) -> dict[str, tuple[int, ...]]:
     hidden, inner = pointer["hidden_size"], pointer["intermediate_size"]
     named: dict[str, tuple[int, ...]] = {
-        "enter.weight": (hidden, (len(pointer["look_at"]) + 1) * model_hidden), "places": (PLACES, hidden), "near": (2 * REACH, hidden),
-        "score.weight": (2, hidden),
+        "enter.weight": (hidden, (len(pointer["look_at"]) + 1) * model_hidden), "places": (PLACES, hidden),
+        "near": (2 * REACH, hidden), "score.weight": (2, hidden),
     }
     maps = {"qkv": (3 * hidden, hidden), "out": (hidden, hidden), "up": (inner, hidden), "down": (hidden, inner)}
     for n in range(pointer["num_layers"]):

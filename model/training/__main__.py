@@ -168,7 +168,8 @@ def borrow_layers(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     builder = Builder(args.corpus, tasks.read_form(args.prompts), args.seed, limit=3000)
     encoder = reader.load(args.reader / "model.safetensors")
-    words = data.plain_tokenizer(args.tokenizer), reader.read_tokenizer(args.reader / "tokenizer.json")
+    words = borrow.Tokenizers(data.plain_tokenizer(args.tokenizer),
+                              reader.read_tokenizer(args.reader / "tokenizer.json"))
     found = borrow.borrow(Engine.load(args.out, dtype=torch.float32), encoder, builder, words, args.tokens)
     torch.save({f"pointer.{name}": value for name, value in found.items()}, args.folder / "pointer.pt")
 

@@ -1,6 +1,6 @@
 """The pointer's beginning: another encoder's upper layers, over what of that encoder's states `mini`'s can say.
 
-MiniLM has learned from much text to look both ways; the pointer's two layers had only the questions to learn it from.
+MiniLM has learned from much text to look both ways; a pointer of random layers has only the questions to learn it from.
 So its layers begin as MiniLM's upper ones (see `reader`), with the feed-forward neurons that say most, and a linear map
 from `mini`'s hidden states, and a token's place, to what MiniLM has below those layers of the same word, by least
 squares. Training goes on from there.
@@ -42,18 +42,23 @@ class Seen(NamedTuple):
     size: Tensor
 
 
-def borrow(engine: Engine, encoder: reader.Reader, builder: Builder, tokenizers: tuple[Any, Any], tokens: int
+class Tokenizers(NamedTuple):
+    """`mini`'s and the encoder's."""
+
+    mini: Any
+    encoder: Any
+
+
+def borrow(engine: Engine, encoder: reader.Reader, builder: Builder, tokenizers: Tokenizers, tokens: int
            ) -> dict[str, Tensor]:
-    """The parameters of a pointer. builder: draws the samples that it is fitted to, of about so many tokens;
-    tokenizers: `mini`'s and the encoder's."""
+    """The parameters of a pointer. builder: draws the samples that it is fitted to, of about so many tokens."""
     found: list[Seen] = []
     while sum(len(each.place) for each in found) < tokens:
         sample = builder.shown(0)
-        if sample.turns and len(encode(sample, builder.form, tokenizers[0])[0]) <= LONGEST:
+        if sample.turns and len(encode(sample, builder.form, tokenizers.mini)[0]) <= LONGEST:
             found += look(engine, encoder.eval(), sample, builder.form, tokenizers)
-    seen = Seen(*(torch.cat(parts) for parts in list(zip(*found, strict=True))[:3]),
-                torch.stack([each.size for each in found]).mean(0))
-    return fitted(encoder, seen)
+    inside, place, wanted, size = zip(*found, strict=True)
+    return fitted(encoder, Seen(torch.cat(inside), torch.cat(place), torch.cat(wanted), torch.stack(size).mean(0)))
 
 
 def fitted(encoder: reader.Reader, seen: Seen) -> dict[str, Tensor]:
@@ -64,25 +69,24 @@ def fitted(encoder: reader.Reader, seen: Seen) -> dict[str, Tensor]:
     square = given.T @ given
     square += RIDGE * square.diagonal().mean() * torch.eye(len(square))
     both = torch.linalg.solve(square, given.T @ seen.wanted).T
-    inside, around_, constant = both.split([seen.inside.shape[1], around.shape[1], 1], -1)
+    inside, place, constant = both.split([seen.inside.shape[1], around.shape[1], 1], -1)
     state["enter.weight"] = inside
-    state["places"] = encoder.places.detach() @ around_.T + constant[:, 0]
+    state["places"] = encoder.places.detach() @ place.T + constant[:, 0]
     first = len(encoder.layers) - POINTER["num_layers"]
     for n in range(POINTER["num_layers"]):
         layer = encoder.layers[first + n].state_dict()
         kept = seen.size[n].topk(POINTER["intermediate_size"]).indices.sort().values
-        for name, part in (("up.weight", slice(None)), ("up.bias", slice(None))):
-            layer[name] = layer[name][kept][part]
-        layer["down.weight"] = layer["down.weight"][:, kept]
+        layer |= {"up.weight": layer["up.weight"][kept], "up.bias": layer["up.bias"][kept],
+                  "down.weight": layer["down.weight"][:, kept]}
         state |= {f"layers.{n}.{name}": value for name, value in layer.items()}
     return {name: value.float().contiguous() for name, value in state.items()}
 
 
 @torch.no_grad()
-def look(engine: Engine, encoder: reader.Reader, sample: Sample, form: PromptForm, tokenizers: tuple[Any, Any]
+def look(engine: Engine, encoder: reader.Reader, sample: Sample, form: PromptForm, tokenizers: Tokenizers
          ) -> list[Seen]:
     """What `mini` and the encoder have of the questions of a sample."""
-    ids, _, _ = encode(sample, form, tokenizers[0])
+    ids, _, _ = encode(sample, form, tokenizers.mini)
     looked_at, last = engine.model.look(torch.tensor(ids), engine.empty())
     parts = looked_at.unflatten(-1, (-1, last.shape[-1]))
     inside = torch.cat((F.rms_norm(parts, parts.shape[-1:], None, engine.config.eps).flatten(1), last), -1)
@@ -90,14 +94,14 @@ def look(engine: Engine, encoder: reader.Reader, sample: Sample, form: PromptFor
     for n, turn in enumerate(sample.turns):
         words = asked(turn, form)
         words = words if n == 0 else "user\n" + words.lstrip("\n")
-        own = tokenizers[0].encode(words, add_special_tokens=False)
+        own = tokenizers.mini.encode(words, add_special_tokens=False)
         while ids[begin : begin + len(own.ids)] != own.ids:
             begin += 1
-        states, sizes, word_at = _of_encoder(encoder, turn, tokenizers[1])
+        states, sizes, word_at = _of_encoder(encoder, turn, tokenizers.encoder)
         pairs = [(at, there) for at, (a, b) in enumerate(own.offsets)
                  if (there := _same_word(words, turn, words[a:b], a, word_at)) is not None]
         reply = ids.index(IM_START, begin + len(own.ids)) - begin  # what stands for no answer stands a few words on
-        reply += len(tokenizers[0].encode("assistant\n", add_special_tokens=False).ids)
+        reply += len(tokenizers.mini.encode("assistant\n", add_special_tokens=False).ids)
         pairs.append((reply, 0))
         mine, theirs = (torch.tensor(each) for each in zip(*pairs, strict=True))
         found.append(Seen(inside[begin + mine], mine, states[theirs], sizes))
@@ -105,7 +109,8 @@ def look(engine: Engine, encoder: reader.Reader, sample: Sample, form: PromptFor
     return found
 
 
-def _of_encoder(encoder: reader.Reader, turn: Turn, tokenizer: Any) -> tuple[Tensor, Tensor, dict[tuple[int, int], int]]:
+def _of_encoder(encoder: reader.Reader, turn: Turn, tokenizer: Any
+                ) -> tuple[Tensor, Tensor, dict[tuple[int, int], int]]:
     """Of a question with its evidence: the encoder's states below the borrowed layers [T, D]; of these layers' neurons
     the size of what they say [layers, inner]; and which token holds a character of the question (0) or the evidence
     (1)."""

@@ -43,9 +43,9 @@ class Pointer(nn.Module):
 
     def forward(self, looked_at: Tensor, last: Tensor, pack: Pack) -> Tensor:
         """looked_at [T, n C], last [T, C]: of a packed row, the residual stream behind the n layers that are looked at,
-        side by side, and the last hidden state, normed -> float32 scores [M, 2] of the tokens of `pack.asked`'s questions, one question behind
-        another (see `blocks`), to begin and to end the answer; a question's last token's are those of no answer, and
-        what is no evidence is never one."""
+        side by side, and the last hidden state, normed -> float32 scores [M, 2] of the tokens of `pack.asked`'s
+        questions, one question behind another (see `blocks`), to begin and to end the answer; a question's last token's
+        are those of no answer, and what is no evidence is never one."""
         rows, own = blocks(pack)
         parts = looked_at.unflatten(-1, (-1, last.shape[-1]))
         seen = torch.cat((F.rms_norm(parts, parts.shape[-1:], None, self.eps).flatten(1), last), -1)

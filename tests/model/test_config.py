@@ -41,6 +41,8 @@ def test_a_pointer(tmp_path: Path) -> None:
     assert read(tmp_path, CONFIG | {"pointer": POINTER}).pointer == PointerConfig((0, 3), 2, 16, 24, 8)
     with pytest.raises(ConfigError, match="looks at layer 6 of 5"):
         read(tmp_path, CONFIG | {"pointer": POINTER | {"look_at": [3, 6]}})
+    with pytest.raises(ConfigError, match="look_at is 3, and not a list"):
+        read(tmp_path, CONFIG | {"pointer": POINTER | {"look_at": 3}})
     with pytest.raises(ConfigError, match="16 channels are no heads of 5"):
         read(tmp_path, CONFIG | {"pointer": POINTER | {"head_dim": 5}})
     with pytest.raises(ConfigError, match="lacks the key 'look_at'"):
