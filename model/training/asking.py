@@ -52,7 +52,7 @@ class Asker:
     def contrast(self, row: Row) -> tuple[Row, Turn] | None:
         """A row like this one, with another question or another passage, and a refusal of a question that this passage
         nearly answers."""
-        made = self._contrast(row, row["context"])
+        made = self._contrast(row, row["context"], fixed=not literal(row))  # other words would not change with it
         if made is None:
             return None
         return {**row, "context": made.passage, "question": made.answered}, self.refusing(made.missed, row["id"])

@@ -121,6 +121,16 @@ def test_half_of_the_near_misses_come_with_the_question_they_were_made_from(tmp_
         assert sorted(turns[0].shown) == sorted(turns[1].shown)
 
 
+def test_a_passage_is_changed_only_where_the_answer_is_its_own_words(tmp_path: Path) -> None:
+    asker = Builder(corpus(tmp_path), FORM, seed=5).asker
+    row = asker.pools.of_context[TEXT][0]
+    for answer, changes in (("1821", True), ("in the twenties", False)):
+        made = [pair for _ in range(200) if (pair := asker.contrast({**row, "answers": [answer]}))]
+        assert made
+        assert any(changed["context"] != TEXT for changed, _ in made) is changes
+        assert all(refused.question != changed["question"] for changed, refused in made)
+
+
 def test_a_third_of_what_comes_with_evidence_stands_behind_a_long_document(tmp_path: Path) -> None:
     builder = Builder(corpus(tmp_path), FORM, seed=5)
     assert all(len(builder.shown().document) < 900 for _ in range(20))
