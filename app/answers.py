@@ -39,7 +39,7 @@ CANDIDATES = 8
 @dataclass(frozen=True)
 class Candidate:
     """A sentence of the evidence, how well its words fit the question, and how a reply begins that quotes it. answer:
-    where the place of the sentence is what is asked for, the file it is in; "" elsewhere."""
+    where the place of the sentence is what is asked for, the name of that (a file, a function); "" elsewhere."""
 
     sentence: Passage
     fit: float
@@ -58,7 +58,7 @@ class Prepared:
     the sentences that fit the question best, whether shown or not. rivals: where the quote was a close choice, the
     candidates behind it. insists: an answer is wanted also where the model would rather refuse; doubted: it would have.
     points: words of the evidence may answer; unsettled: those that are still to be weighed against what is written;
-    pointed: those that do, as the model pointed to them (`pointing`), or the file that its quote is in.
+    pointed: those that do, as the model pointed to them (`pointing`), or the name of where its quote is.
     """
 
     document: str
@@ -184,16 +184,20 @@ def quotable(places: Places, found: Sequence[Found], asked: Asked) -> tuple[Cand
     by_words: dict[str, Candidate] = {}
     for fit, sentence in fitting:
         quote, words = _quoted(places, sentence, asked)
-        answer = _file_asked_for(places, sentence, asked)
+        answer = _name_asked_for(places, sentence, asked)
         by_words.setdefault(words, Candidate(quote, fit, prompts.opening(words), answer))
     return tuple(by_words.values())[:CANDIDATES]
 
 
-def _file_asked_for(places: Places, sentence: Passage, asked: Asked) -> str:
-    """The file of a line that defines, or calls, what the question asks the file of; "" for other questions."""
-    if asked.of_files and source.file_header(places, sentence) and is_answer_in_code(asked, places.words(sentence)):
-        return places.locate(sentence.char_start, sentence.char_end).path or ""
-    return ""
+def _name_asked_for(places: Places, sentence: Passage, asked: Asked) -> str:
+    """Where the place of a line of code answers, the name asked for: of the file that it is in, or of the function that
+    it is called in; "" for other lines and other questions."""
+    if not (asked.of_files or asked.of_callers) or not is_answer_in_code(asked, places.words(sentence)):
+        return ""
+    if asked.of_callers:
+        outer = source.definition_around(places, sentence)
+        return source.defined(places.words(outer)) if outer else ""
+    return places.locate(sentence.char_start, sentence.char_end).path if source.file_header(places, sentence) else ""
 
 
 def _quoted(places: Places, sentence: Passage, asked: Asked) -> tuple[Passage, str]:

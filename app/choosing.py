@@ -41,6 +41,11 @@ _OF_CODE = frozenset(_WORD.findall("""
     call calls called use uses used invoke invokes invoked files functions classes methods modules
 """))
 """What a question about a definition or a call asks for, not what it is called."""
+_CALLER = re.compile(
+    r"(?i)\b(which|what) (function|method)s? (call|use|invoke)s?\b|\bwho (calls|invokes)\b"
+    r"|\b(called|invoked) (in|by|from)\b|\bin (which|what) (function|method)\b"
+)
+"""How a question asks for the name of what calls something, not for what it calls."""
 _NUMBER = re.compile(
     r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundreds?"
     r"|thousands?|millions?|billions?|half|dozen|twice)\b", re.IGNORECASE,
@@ -61,12 +66,14 @@ def stem(word: str) -> str:
 @dataclass(frozen=True)
 class Asked:
     """What a question asks for: its content words in order, and the kind of thing (empty if its words do not say).
-    of_code: it asks where something is defined or who calls it; of_files: in which file."""
+    of_code: it asks where something is defined or who calls it; of_files: in which file; of_callers: for the name of
+    who does."""
 
     words: tuple[str, ...]
     kind: str
     of_code: bool = False
     of_files: bool = False
+    of_callers: bool = False
 
     @staticmethod
     def of(question: str) -> "Asked":
@@ -76,7 +83,9 @@ class Asked:
         of_code = kind in ("definition", "caller")
         small = _COMMON | _OF_CODE if of_code else _COMMON
         content = tuple(word for word in words if word not in small) or tuple(words)
-        return Asked(content, kind, of_code, of_code and not {"file", "files", "module", "where"}.isdisjoint(words))
+        of_files = of_code and not {"file", "files", "module", "where"}.isdisjoint(words)
+        of_callers = kind == "caller" and not of_files and _CALLER.search(question) is not None
+        return Asked(content, kind, of_code, of_files, of_callers)
 
 
 def has_content(words: str) -> bool:

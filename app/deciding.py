@@ -7,8 +7,8 @@ decides: by how much more it would rather begin its reply with the not-found sen
 next candidate is wrong much more often than others (RESULTS.md), so those behind it are offered beside it.
 
 Where the model has a pointer, and that is sure, the words it points to are the answer, and their sentence the quote;
-where it is not, they are weighed against the answer that is written (`pointing`). Where a file is asked for, it is
-the one that the quote is in.
+where it is not, they are weighed against the answer that is written (`pointing`). Where the file or
+the function is asked for that a line of code is in, the quote says it by its place.
 """
 
 from collections.abc import Sequence

@@ -11,6 +11,8 @@ _DEFINES = re.compile(
     r"^\s*(?:export |pub |public |private |static |async |final )*"
     r"(?:def|class|func|fn|function|struct|enum|trait|interface|module|type|const|let|var) "
 )
+_NAME = re.compile(r"(?:\([^)]*\) *)?(\w+)")
+"""The name behind the word that defines it; Go's methods have their receiver before it."""
 _CALL = re.compile(r"([\w.]*\w)\s*\(")
 SHORT = 300
 """Characters of a definition with a call in it that are quoted whole."""
@@ -19,6 +21,13 @@ SHORT = 300
 def defines(line: str) -> bool:
     """Whether a line defines something: a function, class, type or constant."""
     return _DEFINES.search(line) is not None
+
+
+def defined(line: str) -> str:
+    """The name that a line defines; "" where it defines none."""
+    found = _DEFINES.match(line)
+    name = _NAME.match(line, found.end()) if found else None
+    return name[1] if name else ""
 
 
 def called(line: str) -> Iterator[str]:

@@ -75,9 +75,13 @@ def code(home: Home, tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("question", "answer"),
     [("In which file is weigh defined?", "clerk.py"), ("Which file calls refuse_sack?", "shop.py"),
-     ("Which function calls weigh?", ""), ("How is weigh defined?", ""), ("Where is the sack?", "")],
+     ("Which function calls weigh?", "receive"), ("Who calls refuse_sack?", "sell"),
+     ("In which function is refuse_sack called?", "sell"), ("What function is refuse_sack called in?", "sell"),
+     ("Which function does receive call?", ""), ("How is weigh defined?", ""), ("Where is the sack?", "")],
 )  # fmt: skip
-def test_where_a_file_is_asked_for_it_is_the_one_of_the_line(home: Home, code: str, question: str, answer: str) -> None:
+def test_where_a_name_is_asked_for_it_is_that_of_the_line_s_place(
+    home: Home, code: str, question: str, answer: str
+) -> None:
     assert answers.prepare(home, code, question).candidates[0].answer == answer
 
 

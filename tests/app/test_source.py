@@ -58,3 +58,18 @@ def test_a_line_says_what_it_calls_and_a_definition_calls_nothing() -> None:
 def test_a_files_header_is_named_where_there_are_several() -> None:
     assert source.file_header(places(), line("return take(sack)")) == "# File: clerk.py"
     assert source.file_header(Places(ONE, [Part(0, len(ONE), "clerk.py", None, 1)]), line("return take(sack)")) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("    async def weigh(self, sack):", "weigh"),
+        ("export function openGate(key) {", "openGate"),
+        ("func (c *Clerk) Weigh(sack Sack) int {", "Weigh"),
+        ("pub fn weigh(sack: &Sack) -> u32 {", "weigh"),
+        ("class Clerk:", "Clerk"),
+        ("    return weigh(sack)", ""),
+    ],
+)
+def test_the_name_that_a_line_defines(line: str, name: str) -> None:
+    assert source.defined(line) == name
