@@ -20,6 +20,7 @@ from app.evidence import (
     chosen,
     find,
     in_context,
+    is_for_yes_or_no,
     is_foreign,
     near_words,
     shown,
@@ -168,7 +169,7 @@ def prepare(
     )
     if not found or not home.aids.choose_quotes:
         return prepared
-    candidates = quotable(places, best, Asked.of(look_up))
+    candidates = quotable(places, best, Asked.of(look_up), in_words and not is_for_yes_or_no(question))
     opening = candidates[0].opening
     return replace(
         prepared, ids=(*asked, *home.engine.tokenizer.encode(opening)), opening=opening,
@@ -176,15 +177,15 @@ def prepare(
     )
 
 
-def quotable(places: Places, found: Sequence[Found], asked: Asked) -> tuple[Candidate, ...]:
-    """The sentences of the evidence that fit best, best first, each wording once."""
+def quotable(places: Places, found: Sequence[Found], asked: Asked, named: bool = True) -> tuple[Candidate, ...]:
+    """The sentences of the evidence that fit best, best first, each wording once. named: a name may be the answer."""
     fitting = sorted((one for each in found for one in each.sentences), key=lambda scored: -scored[0])
     if asked.of_code:  # what a line of code does, its form says better than any likelihood
         fitting = [one for one in fitting if is_answer_in_code(asked, places.words(one[1]))] or fitting
     by_words: dict[str, Candidate] = {}
     for fit, sentence in fitting:
         quote, words = _quoted(places, sentence, asked)
-        answer = _name_asked_for(places, sentence, asked)
+        answer = _name_asked_for(places, sentence, asked) if named else ""
         by_words.setdefault(words, Candidate(quote, fit, prompts.opening(words), answer))
     return tuple(by_words.values())[:CANDIDATES]
 
@@ -192,9 +193,9 @@ def quotable(places: Places, found: Sequence[Found], asked: Asked) -> tuple[Cand
 def _name_asked_for(places: Places, sentence: Passage, asked: Asked) -> str:
     """Where the place of a line of code answers, the name asked for: of the file that it is in, or of the function that
     it is called in; "" for other lines and other questions."""
-    if not (asked.of_files or asked.of_callers) or not is_answer_in_code(asked, places.words(sentence)):
+    if not asked.of_names or not is_answer_in_code(asked, places.words(sentence)):
         return ""
-    if asked.of_callers:
+    if not asked.of_files:
         outer = source.definition_around(places, sentence)
         return source.defined(places.words(outer)) if outer else ""
     return places.locate(sentence.char_start, sentence.char_end).path if source.file_header(places, sentence) else ""

@@ -46,6 +46,8 @@ _CALLER = re.compile(
     r"|\b(called|invoked) (in|by|from)\b|\bin (which|what) (function|method)\b"
 )
 """How a question asks for the name of what calls something, not for what it calls."""
+_FILE = re.compile(r"(?i)\b(which|what) (file|module)s?\b|\bwhere\b")
+"""How it asks for the name of a file, not for how many there are."""
 _NUMBER = re.compile(
     r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundreds?"
     r"|thousands?|millions?|billions?|half|dozen|twice)\b", re.IGNORECASE,
@@ -66,14 +68,14 @@ def stem(word: str) -> str:
 @dataclass(frozen=True)
 class Asked:
     """What a question asks for: its content words in order, and the kind of thing (empty if its words do not say).
-    of_code: it asks where something is defined or who calls it; of_files: in which file; of_callers: for the name of
-    who does."""
+    of_code: it asks where something is defined or who calls it; of_files: in which file; of_names: for the name
+    of that file, or of the function that calls."""
 
     words: tuple[str, ...]
     kind: str
     of_code: bool = False
     of_files: bool = False
-    of_callers: bool = False
+    of_names: bool = False
 
     @staticmethod
     def of(question: str) -> "Asked":
@@ -84,8 +86,8 @@ class Asked:
         small = _COMMON | _OF_CODE if of_code else _COMMON
         content = tuple(word for word in words if word not in small) or tuple(words)
         of_files = of_code and not {"file", "files", "module", "where"}.isdisjoint(words)
-        of_callers = kind == "caller" and not of_files and _CALLER.search(question) is not None
-        return Asked(content, kind, of_code, of_files, of_callers)
+        form = _FILE if of_files else _CALLER if kind == "caller" else None
+        return Asked(content, kind, of_code, of_files, form is not None and form.search(question) is not None)
 
 
 def has_content(words: str) -> bool:

@@ -179,7 +179,12 @@ def asks_of_the_whole(question: str) -> bool:
 def asks_for_words(question: str, look_up: str) -> bool:
     """Whether words of a text may answer a question: not one for yes or no, of code, or of the text as a whole.
     look_up: the words that passages are found by."""
-    return not (_YES_OR_NO.match(question) or Asked.of(look_up).of_code or asks_of_the_whole(look_up))
+    return not (is_for_yes_or_no(question) or Asked.of(look_up).of_code or asks_of_the_whole(look_up))
+
+
+def is_for_yes_or_no(question: str) -> bool:
+    """Whether a question is answered by yes or no."""
+    return _YES_OR_NO.match(question) is not None
 
 
 def in_context(question: str, earlier: Sequence[str]) -> str:

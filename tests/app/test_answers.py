@@ -77,12 +77,16 @@ def code(home: Home, tmp_path: Path) -> str:
     [("In which file is weigh defined?", "clerk.py"), ("Which file calls refuse_sack?", "shop.py"),
      ("Which function calls weigh?", "receive"), ("Who calls refuse_sack?", "sell"),
      ("In which function is refuse_sack called?", "sell"), ("What function is refuse_sack called in?", "sell"),
-     ("Which function does receive call?", ""), ("How is weigh defined?", ""), ("Where is the sack?", "")],
+     ("How many files define weigh?", ""), ("Is weigh defined in the file clerk.py?", ""),
+     ("Is the file where weigh is defined clerk.py?", ""), ("Which function does receive call?", ""),
+     ("How is weigh defined?", ""), ("Where is the sack?", "")],
 )  # fmt: skip
 def test_where_a_name_is_asked_for_it_is_that_of_the_line_s_place(
     home: Home, code: str, question: str, answer: str
 ) -> None:
     assert answers.prepare(home, code, question).candidates[0].answer == answer
+    other_form = answers.prepare(home, code, question, in_words=False)  # a report's list, say
+    assert {candidate.answer for candidate in other_form.candidates} == {""}
 
 
 @pytest.mark.parametrize(

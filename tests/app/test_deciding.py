@@ -184,14 +184,20 @@ def test_words_that_the_model_points_to_are_the_whole_reply(pointing: tuple[Home
     assert home.conversations.get(answer.conversation).messages[1].facts["pointed"] is True
 
 
-def test_what_it_points_to_is_what_its_scores_say(pointing: tuple[Home, str]) -> None:
-    home, document = pointing
+def pointed_to(home: Home, document: str) -> tuple[answers.Prepared, spans.Pointed]:
+    """The question, prepared, and what the scores of the pointer say of it."""
     _, state = reading.read_state(home, document)
     prepared = answers.prepare(home, document, QUESTION)
     ids = deciding.ids_to_decide(home, prepared)
     _, _, scores = home.engine.point_at(state, ids, [len(ids)], app_pointing.block(home, prepared))
     found = app_pointing.pointed(home, prepared, scores)
     assert found is not None
+    return prepared, found
+
+
+def test_what_it_points_to_is_what_its_scores_say(pointing: tuple[Home, str]) -> None:
+    home, document = pointing
+    _, found = pointed_to(home, document)
     answer, text = ask(home, document), home.documents.text(document)
     best = found.spans[0].words
     assert answer.answer == " ".join(text[best.char_start : best.char_end].split())
@@ -272,12 +278,7 @@ def test_the_fit_of_their_sentence_counts_for_words(
 ) -> None:
     monkeypatch.setattr(app_pointing, "WEIGHED", 1000)
     home, document = pointing
-    _, state = reading.read_state(home, document)
-    prepared = answers.prepare(home, document, QUESTION)
-    ids = deciding.ids_to_decide(home, prepared)
-    _, _, scores = home.engine.point_at(state, ids, [len(ids)], app_pointing.block(home, prepared))
-    found = app_pointing.pointed(home, prepared, scores)
-    assert found is not None
+    prepared, found = pointed_to(home, document)
     fits = {candidate.sentence: candidate.fit for candidate in prepared.candidates}
     assert {span.fit for span in found.spans if span.sentence in fits} <= set(fits.values())
     best, worst = (pick(found.spans, key=lambda span: span.fit) for pick in (max, min))
