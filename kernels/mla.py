@@ -6,13 +6,14 @@ and the log of its softmax denominator, and `merge` joins two of them exactly, s
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 WEIGHTS = 1 << 20
-"""Weights of keys that each head works on at once: they stay in a processor's cache."""
+"""Weights of keys that are worked on at once, of each head or of a few queries: they stay in a processor's cache."""
 
 ROUND = 64
 """Keys are filled up to a multiple of this: PyTorch prepares a product anew for every size that it has not met of late,
@@ -174,17 +175,50 @@ def extend_latents(
     return extended.view_as(o), total.view_as(lse)
 
 
+def extend_pages(
+    o: Tensor, lse: Tensor, q: Tensor, pages: Sequence[Tensor], rank: int, scale: float
+) -> tuple[Tensor, Tensor]:
+    """`extend_latents` over latents in pieces; few queries meet many pieces of one size at once."""
+    for size, alike in groupby(pages, len):
+        some, most = list(alike), max(1, WEIGHTS // (size * q.shape[0] * q.shape[1]))
+        if most == 1 or size % ROUND or not _by_products(q):
+            most = 1
+        for start in range(0, len(some), most):
+            o, lse = _extend_at_once(o, lse, q, some[start : start + most], rank, scale)
+    return o, lse
+
+
+def _extend_at_once(
+    o: Tensor, lse: Tensor, q: Tensor, pages: Sequence[Tensor], rank: int, scale: float
+) -> tuple[Tensor, Tensor]:
+    """`extend_pages` over pages of one size, a multiple of ROUND, as `_extend_bfloat16` does it, with the steps between
+    the products once for all pages: for one token behind many they took as long as the products."""
+    if len(pages) > 1:
+        flat_o, flat_lse, rows = (x.reshape(-1, *x.shape[2:]) for x in (o, lse, q))
+        reference = flat_lse.to(q.dtype)
+        weights = q.new_empty(len(pages), len(rows), len(pages[0]))
+        outputs = q.new_empty(len(pages), len(rows), rank)
+        less = (-reference[:, None]).expand(-1, len(pages[0]))
+        for page, into in zip(pages, weights, strict=True):
+            torch.addmm(less, rows, page.t(), alpha=scale, out=into)
+        total = _sum(weights.exp_(), lse.dtype).sum(0)
+        if (total < OUTWEIGHS).all():
+            for page, some, into in zip(pages, weights, outputs, strict=True):
+                torch.mm(some, page[:, :rank], out=into)
+            before = torch.exp(flat_lse - reference)
+            total += before
+            new = outputs.sum(0, dtype=o.dtype).addcmul_(flat_o, before[:, None]).div_(total[:, None])
+            return new.view_as(o), (reference + total.log()).view_as(lse)
+    for page in pages:
+        o, lse = extend_latents(o, lse, q, page, rank, scale)
+    return o, lse
+
+
 def attend_pages(q: Tensor, pages: Sequence[Tensor], rank: int, scale: float) -> tuple[Tensor, Tensor]:
     """`attend_latents` over latents in pieces: q [H, T, R+P] -> (o float32 [H, T, R], lse [H, T])."""
-    joined: tuple[Tensor, Tensor] | None = None
-    for page in pages:
-        if joined is None:
-            o, lse = attend_latents(q, page, rank, scale)
-            joined = o.to(lse.dtype), lse
-        else:
-            joined = extend_latents(*joined, q, page, rank, scale)
-    assert joined is not None, "there is nothing to attend to"
-    return joined
+    assert pages, "there is nothing to attend to"
+    o, lse = attend_latents(q, pages[0], rank, scale)
+    return extend_pages(o.to(lse.dtype), lse, q, pages[1:], rank, scale)
 
 
 def attend_batch(
@@ -195,9 +229,7 @@ def attend_batch(
     q [H, B, R+P], own [B, S, R+P], of which row b sees the first seen[b] (at least 1) -> (o [H, B, R], lse [H, B]).
     """
     o, lse = attend_rows(q, own, seen, rank, scale)
-    for page in pages:
-        o, lse = extend_latents(o, lse, q, page, rank, scale)
-    return o, lse
+    return extend_pages(o, lse, q, pages, rank, scale)
 
 
 def attend_rows(q: Tensor, latents: Tensor, seen: Tensor, rank: int, scale: float) -> tuple[Tensor, Tensor]:

@@ -136,3 +136,32 @@ def test_extending_in_bfloat16_is_attention_over_all_keys(
     expected = formula(q, k, v, 0.25, False)
     assert (found[0].double() - expected[0]).norm() < 1e-2 * expected[0].norm()
     torch.testing.assert_close(found[1].double(), expected[1], rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("size", [0.3, 1.0, 6.0])  # with the last the later pages outweigh the first
+@pytest.mark.parametrize("tokens", [1, 5])
+@pytest.mark.parametrize("at_once", [64 * 8, 1 << 20])  # one page, all of them
+def test_pages_in_bfloat16_are_attention_over_all_latents(
+    at_once: int, tokens: int, size: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mla, "WEIGHTS", at_once)
+    monkeypatch.setattr(mla, "_by_products", lambda q: True)
+    heads, rank = 3, 12
+    q, latents = randn(heads, tokens, 16).bfloat16(), randn(5 * 64 + 17, 16, seed=1).bfloat16()
+    latents[64:] *= size
+    found = mla.attend_pages(q, latents.split(64), rank, 0.25)
+    keys = latents.expand(heads, -1, -1)
+    expected = formula(q, keys, keys[..., :rank], 0.25, False)
+    assert (found[0].double() - expected[0]).norm() < 1e-2 * expected[0].norm()
+    torch.testing.assert_close(found[1].double(), expected[1], rtol=1e-3, atol=1e-2)
+
+
+def test_few_queries_meet_pages_together_and_many_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = randn(6 * 64, 16).bfloat16().split(64)
+    met: list[int] = []
+    monkeypatch.setattr(mla, "_by_products", lambda q: True)
+    monkeypatch.setattr(mla, "_extend_at_once", lambda o, lse, q, some, *_: (met.append(len(some)), (o, lse))[1])
+    monkeypatch.setattr(mla, "WEIGHTS", 64 * 2 * 4)  # four pages of one query of two heads
+    for tokens in (1, 4):
+        mla.attend_pages(randn(2, tokens, 16).bfloat16(), pages, 12, 0.25)
+    assert met == [4, 1] + [1] * 5
