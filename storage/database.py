@@ -55,6 +55,10 @@ class Database:
             session.connection()  # a session would take the lock with its first statement only
             yield session
 
+    def clock(self, session: Session) -> float:
+        """The time in seconds since the epoch, by one clock for all who share the library."""
+        return self._kind.clock(session)
+
     def shrink(self) -> None:
         """Give the space of deleted rows back. Where that fails (it takes room itself, and a turn at writing), it is
         used by what is saved next, or given back the next time: what was removed is removed."""

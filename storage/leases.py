@@ -3,7 +3,6 @@
 import os
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,7 +45,7 @@ class Leases:
 
     def _take(self, name: str, owner: str) -> bool:
         with self._database.writing() as session:
-            now = time.time()  # not before: who waited for others to write would take their leases for the future's
+            now = self._database.clock(session)  # not before: who waited to write would take others' for the future's
             row = session.get(LeaseRow, name)
             if row is not None and row.owner != owner and _alive(row, now):
                 return False

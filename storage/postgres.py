@@ -1,7 +1,8 @@
 """The library in a PostgreSQL database, for several machines over one library. Needs the extra `postgres` (psycopg)."""
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session
 
 from storage.errors import StorageError, StorageFull
 
@@ -42,6 +43,10 @@ class Postgres:
         """The engine for transactions that write: one at a time, as with a file. Each statement sees what was committed
         before it, so that whoever waited for the lock sees what the one before has written."""
         return engine.execution_options(writes=True, isolation_level="READ COMMITTED")
+
+    def clock(self, session: Session) -> float:
+        """The server's time: clocks of the machines that share it may differ."""
+        return float(session.scalar(text("SELECT extract(epoch FROM clock_timestamp())")))
 
     def shrink(self, engine: Engine) -> None:
         """Nothing: the server's autovacuum uses the space of deleted rows again."""

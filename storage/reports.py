@@ -154,8 +154,9 @@ class Cells:
         Returns the keys of those claimed; nothing of a cell but who it is is looked at. A cell whose document is gone
         is not claimed.
         """
-        now, claimed = time.time(), []
+        claimed = []
         with self._database.writing() as session:
+            now = self._database.clock(session)
             wanted = {cell.document_id for cell in cells if cell.document_id is not None}
             there = set(session.scalars(select(DocumentRow.id).where(DocumentRow.id.in_(wanted))))
             for cell in cells:
@@ -171,7 +172,7 @@ class Cells:
         """A worker goes on: its claims hold `seconds` from now."""
         with self._database.writing() as session:
             claims = (CellRow.worker == worker) & (CellRow.state == CLAIMED)
-            session.execute(update(CellRow).where(claims).values(lease_until=time.time() + seconds))
+            session.execute(update(CellRow).where(claims).values(lease_until=self._database.clock(session) + seconds))
 
     def release(self, worker: str) -> int:
         """Give back what a worker claimed and has not answered; how many cells that were."""

@@ -2,9 +2,11 @@
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage.errors import DatabaseDamaged, StorageError, StorageFull
@@ -68,6 +70,10 @@ class SQLite:
     def writer(self, engine: Engine) -> Engine:
         """The engine for transactions that write: they take the write lock at their start."""
         return engine.execution_options(begin="IMMEDIATE")
+
+    def clock(self, session: Session) -> float:
+        """This machine's time: a file is shared on one."""
+        return time.time()
 
     def shrink(self, engine: Engine) -> None:
         """Give the space of deleted rows back to the file system, a little at a time."""

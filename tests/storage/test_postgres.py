@@ -158,6 +158,21 @@ def test_a_lease_is_held_by_one(database: Database) -> None:
         assert ours
 
 
+@pytest.mark.parametrize("apart", [-3600.0, 3600.0])
+def test_machines_whose_clocks_differ_share_leases_and_claims(
+    database: Database, apart: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = Documents(database).add("a", "text", "a", [], [], None)
+    cell, here = Cell("1", document.id, "q", "state", "hash", {}, "found"), time.time
+    with Leases(database).hold("a") as ours:
+        assert ours
+        assert Cells(database).claim([cell], "here", 60) == ["1"]
+        monkeypatch.setattr(time, "time", lambda: here() + apart)  # the other machine
+        with Leases(database).hold("a") as theirs:
+            assert not theirs
+        assert Cells(database).claim([cell], "there", 60) == []
+
+
 def test_of_many_workers_at_once_one_gets_each_cell(url: str, database: Database) -> None:
     document = Documents(database).add("a", "text", "a", [], [], None)
     wanted = [Cell(str(n), document.id, "q", "state", "hash", {}, "found") for n in range(20)]
