@@ -13,7 +13,7 @@ from model.training.pools import WRITTEN, Pools
 from model.training.shown import Shown, opening
 from model.training.tasks import PromptForm, Sample, Turn
 
-KINDS = {"shown": 0.46, "single": 0.1, "shown_cloze": 0.16, "several": 0.08, "cloze": 0.09, "needle": 0.04,
+KINDS = {"shown": 0.5, "single": 0.08, "shown_cloze": 0.13, "several": 0.07, "cloze": 0.06, "needle": 0.04,
          "lookup": 0.03, "which_file": 0.02, "shown_code": 0.03, "shown_calls": 0.02, "long": 0.02}
 """How often a sample is of each kind (the names of the builder's methods)."""
 POINTING = {"shown": 0.78, "shown_cloze": 0.16, "shown_code": 0.03, "shown_calls": 0.03}

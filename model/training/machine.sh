@@ -2,9 +2,9 @@
 # One run on a GPU machine that is lent call by call: each step is a call, given what it carries in .carry/.
 #   fill               here: what each of the six calls carries, into build/carry-1 … build/carry-6
 #   take N             there, N = 1 … 6: puts what came with call N in its place and starts what can start
-#   warm               there, as soon as there are samples: compiles for one card what training needs
+#   warm               there, beside the drawing of samples: compiles for one card what training needs, from a few samples
 #   wait SECONDS       there: the log's end after so long, or as soon as the run has ended or broken
-#   bring 1|2          there: the trained folder, in pieces for $OUT (1 also exports it)
+#   bring 1|2          there: the trained folder, in pieces for $OUT (1 also waits for the end and exports it)
 # Questions are written on one card, in a lease of its own or before; `fill` takes what is in build/questions along:
 #   fill_write         here: what each of the five calls carries, into build/carry-written-1 … build/carry-written-5
 #   take_write N       there, N = 1 … 5: puts what came with call N in its place
@@ -32,7 +32,7 @@ fill() { # CORPUS EVAL GGUF
     if compgen -G 'build/questions/qa-written-*' >/dev/null; then cp build/questions/qa-written-* build/carry-1/; fi
     cp "$1"/books-0[01]* "$1"/code-00* "$1"/docs-01* build/carry-2/
     split -b 42000000 -d "$3" build/teacher-; cp "$1"/docs-00* build/teacher-00 build/carry-3/
-    mv build/teacher-0[12] build/carry-4/; rm build/teacher-00; cp "$1"/books-02* build/carry-6/
+    mv build/teacher-0[12] build/carry-4/; rm build/teacher-00; cp "$1"/books-02* build/carry-1/
     tar c -C "$mini" $(cd "$mini" && ls ./*.safetensors) | split -b 56000000 -d - build/mini-
     mv build/mini-00 build/carry-5/; mv build/mini-01 build/carry-6/; du -sm build/carry-[1-6]
 }
@@ -110,7 +110,7 @@ bring_write() { cp /tmp/run/qa-written-* "$OUT/"; }
 tokenise() { step tokenise books-00 books-01 books-02 docs-00 docs-01 code-00; touch /tmp/run/tokenised; }
 
 tasks() {
-    OMP_NUM_THREADS=1 step tasks --workers "$(($(getconf _NPROCESSORS_ONLN) / 2))" --tokens "${TASKS:-250000000}" --seed "${SEED:-200}"
+    OMP_NUM_THREADS=1 step tasks --workers "${DRAWERS:-$(($(getconf _NPROCESSORS_ONLN) / 2))}" --tokens "${TASKS:-250000000}" --seed "${SEED:-200}"
     touch /tmp/run/drawn
 }
 
@@ -128,9 +128,10 @@ training() {
 }
 
 warm() {
-    until [ -e /tmp/run/tokenised ] && [ -e /tmp/run/drawn ] && [ -e /tmp/run/init.pt ]; do sleep 0.5; done
-    mkdir -p /tmp/warm; ln -sf /tmp/run/{init.pt,books-00.npy,tasks-00.npz} /tmp/warm/
-    paths[1]=/tmp/warm; step train --plan "${WARM_PLAN:-model/training/warm.json}"
+    until [ -e /tmp/run/init.pt ] && grep -qs books-00 /tmp/log/tokenise; do sleep 0.5; done
+    mkdir -p /tmp/warm; ln -sf /tmp/run/{init.pt,books-00.npy} /tmp/warm/
+    paths[1]=/tmp/warm; OMP_NUM_THREADS=1 step tasks --tokens 600000 --seed 999
+    step train --plan "${WARM_PLAN:-model/training/warm.json}"
 }
 
 wait_for() {
@@ -141,6 +142,7 @@ wait_for() {
 
 bring() {
     if [ "$1" = 1 ]; then
+        until [ -e /tmp/run/over ]; do sleep 1; done  # or what comes home is an earlier checkpoint
         mkdir -p /tmp/out; step export --out /tmp/out
         tar c -C /tmp/out . | split -b 15000000 -d - /tmp/mini-new-
         cp /tmp/run/log.jsonl "$OUT/"; cp /tmp/mini-new-0[0-3] "$OUT/"
