@@ -180,9 +180,8 @@ def extend_pages(
 ) -> tuple[Tensor, Tensor]:
     """`extend_latents` over latents in pieces; few queries meet many pieces of one size at once."""
     for size, alike in groupby(pages, len):
-        some, most = list(alike), max(1, WEIGHTS // (size * q.shape[0] * q.shape[1]))
-        if most == 1 or size % ROUND or not _by_products(q):
-            most = 1
+        can_join = size % ROUND == 0 and _by_products(q)
+        some, most = list(alike), max(1, WEIGHTS // (size * q[..., 0].numel())) if can_join else 1
         for start in range(0, len(some), most):
             o, lse = _extend_at_once(o, lse, q, some[start : start + most], rank, scale)
     return o, lse
