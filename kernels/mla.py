@@ -100,6 +100,12 @@ def _extend_bfloat16(o: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, sc
         new[:, part] = torch.bmm(weights, v)
     if not (total < OUTWEIGHS).all():
         return merge(o, lse, *attend(q, k[:, :size], v[:, :size], scale, causal=False))
+    return _with_before(new, total, o, lse, reference)
+
+
+def _with_before(new: Tensor, total: Tensor, o: Tensor, lse: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention over new keys and those before. new [..., V]: the sum of new values, weighed by exp(score - reference),
+    and total [...]: of these weights, both overwritten; o [..., V] and lse [...]: of the keys before -> (o, lse)."""
     before = torch.exp(lse - reference)
     total += before
     return new.addcmul_(o, before[..., None]).div_(total[..., None]), reference + total.log()
@@ -178,7 +184,10 @@ def extend_latents(
 def extend_pages(
     o: Tensor, lse: Tensor, q: Tensor, pages: Sequence[Tensor], rank: int, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """`extend_latents` over latents in pieces; few queries meet many pieces of one size at once."""
+    """`extend_latents` over latents in pieces; few queries meet many pieces of one size at once.
+
+    o [H, T, R] and lse [H, T], float32 or wider, q [H, T, R+P], pages [S, R+P] each -> (o, lse).
+    """
     for size, alike in groupby(pages, len):
         can_join = size % ROUND == 0 and _by_products(q)
         some, most = list(alike), max(1, WEIGHTS // (size * q[..., 0].numel())) if can_join else 1
@@ -190,24 +199,23 @@ def extend_pages(
 def _extend_at_once(
     o: Tensor, lse: Tensor, q: Tensor, pages: Sequence[Tensor], rank: int, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """`extend_pages` over pages of one size, a multiple of ROUND, as `_extend_bfloat16` does it, with the steps between
-    the products once for all pages: for one token behind many they took as long as the products."""
+    """`extend_pages` over pages [S, R+P] of one size, as `_extend_bfloat16` does it, with the steps between the
+    products once for all pages (S is a multiple of ROUND then): for one token behind many they took as long as the
+    products."""
     if len(pages) > 1:
-        flat_o, flat_lse, rows = (x.reshape(-1, *x.shape[2:]) for x in (o, lse, q))
+        flat_o, flat_lse, rows = (x.reshape(-1, *x.shape[2:]) for x in (o, lse, q))  # [H T, .]
         reference = flat_lse.to(q.dtype)
         weights = q.new_empty(len(pages), len(rows), len(pages[0]))
-        outputs = q.new_empty(len(pages), len(rows), rank)
         less = (-reference[:, None]).expand(-1, len(pages[0]))
         for page, into in zip(pages, weights, strict=True):
             torch.addmm(less, rows, page.t(), alpha=scale, out=into)
         total = _sum(weights.exp_(), lse.dtype).sum(0)
         if (total < OUTWEIGHS).all():
+            outputs = q.new_empty(len(pages), len(rows), rank)
             for page, some, into in zip(pages, weights, outputs, strict=True):
                 torch.mm(some, page[:, :rank], out=into)
-            before = torch.exp(flat_lse - reference)
-            total += before
-            new = outputs.sum(0, dtype=o.dtype).addcmul_(flat_o, before[:, None]).div_(total[:, None])
-            return new.view_as(o), (reference + total.log()).view_as(lse)
+            new, joined = _with_before(outputs.sum(0, dtype=o.dtype), total, flat_o, flat_lse, reference)
+            return new.view_as(o), joined.view_as(lse)
     for page in pages:
         o, lse = extend_latents(o, lse, q, page, rank, scale)
     return o, lse

@@ -45,7 +45,7 @@ class Postgres:
         return engine.execution_options(writes=True, isolation_level="READ COMMITTED")
 
     def clock(self, session: Session) -> float:
-        """The server's time: clocks of the machines that share it may differ."""
+        """The server's time, in seconds: clocks of the machines that share it may differ."""
         return float(session.scalar(text("SELECT extract(epoch FROM clock_timestamp())")))
 
     def shrink(self, engine: Engine) -> None:

@@ -72,7 +72,7 @@ class SQLite:
         return engine.execution_options(begin="IMMEDIATE")
 
     def clock(self, session: Session) -> float:
-        """This machine's time: a file is shared on one."""
+        """This machine's time, in seconds: a file is shared on one."""
         return time.time()
 
     def shrink(self, engine: Engine) -> None:
