@@ -33,7 +33,7 @@ fill() { # CORPUS EVAL GGUF
     cp "$1"/books-0[01]* "$1"/code-00* "$1"/docs-01* build/carry-2/
     split -b 42000000 -d "$3" build/teacher-; cp "$1"/docs-00* build/teacher-00 build/carry-3/
     mv build/teacher-0[12] build/carry-4/; rm build/teacher-00; cp "$1"/books-02* build/carry-1/
-    tar c -C "$mini" $(cd "$mini" && ls ./*.safetensors) | split -b 56000000 -d - build/mini-
+    tar c -C "$mini" $(cd "$mini" && ls config.json ./*.safetensors) | split -b 56000000 -d - build/mini-
     mv build/mini-00 build/carry-5/; mv build/mini-01 build/carry-6/; du -sm build/carry-[1-6]
 }
 
