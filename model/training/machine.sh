@@ -129,7 +129,7 @@ training() {
 
 warm() {
     until [ -e /tmp/run/init.pt ] && grep -qs books-00 /tmp/log/tokenise; do sleep 0.5; done
-    mkdir -p /tmp/warm; ln -sf /tmp/run/{init.pt,books-00.npy} /tmp/warm/
+    mkdir -p /tmp/warm; ln -sf /tmp/run/{init.pt,config.json,books-00.npy} /tmp/warm/
     paths[1]=/tmp/warm; OMP_NUM_THREADS=1 step tasks --tokens 600000 --seed 999
     step train --plan "${WARM_PLAN:-model/training/warm.json}"
 }

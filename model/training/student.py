@@ -25,7 +25,7 @@ MINI: dict[str, Any] = {
         "full_attn_layers": [4, 8, 12, 16, 20, 24, 28],
         "kda_layers": [n for n in range(1, 29) if n % 4],
     },
-    "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 64, "q_lora_rank": None, "kv_lora_rank": 128,
+    "num_attention_heads": 6, "num_key_value_heads": 6, "head_dim": 64, "q_lora_rank": None, "kv_lora_rank": 128,
     "qk_nope_head_dim": 48, "qk_rope_head_dim": 16, "v_head_dim": 64, "mla_use_nope": True,
     "first_k_dense_replace": 1, "moe_layer_freq": 1, "num_experts": 8, "num_experts_per_token": 4,
     "num_shared_experts": 4, "moe_intermediate_size": 128, "moe_router_activation_func": "sigmoid",
