@@ -6,13 +6,18 @@ from pathlib import Path
 
 from model.errors import ConfigError
 
+FAR = 8_000
+"""Characters, about 2,000 tokens, behind which a document is long: `mini` is sharper there in what it would refuse,
+both where that is right and where it is wrong."""
+
 
 @dataclass(frozen=True)
 class Aids:
     """evidence: passages shown behind the document. choose_quotes: the reply opens with a quote chosen for the model.
     fit: how much a sentence's fit to the question's words counts beside the model's log-probability of it; with None
     the fit alone counts. refuse: the model may refuse if it gives that so many logits more than quoting; None: it may
-    not, where its quote is chosen for it. sure: a quote that leads the next candidate by less, fit and log-probability
+    not, where its quote is chosen for it. refuse_far: the same behind a document of more than FAR characters; None: as
+    elsewhere. sure: a quote that leads the next candidate by less, fit and log-probability
     together, was a close choice, and the next ones are offered beside it; None: never. excerpt: how many characters are
     shown of one place at most; where they are fewer than a passage has, excerpts of several places share its room.
     point: words that the model's pointer gives at least this log-probability are the answer, and none is written; with
@@ -28,11 +33,16 @@ class Aids:
     choose_quotes: bool = False
     fit: float | None = None
     refuse: float | None = None
+    refuse_far: float | None = None
     sure: float | None = None
     excerpt: int = 700
     point: float | None = None
     weigh: float | None = None
     suit: float = 0.0
+
+    def refuses_from(self, chars: int) -> float | None:
+        """The margin that counts behind a document of so many characters."""
+        return self.refuse if self.refuse_far is None or chars <= FAR else self.refuse_far
 
     @staticmethod
     def of(folder: Path) -> "Aids":

@@ -19,7 +19,7 @@ import torch
 
 from app import pointing, prompts
 from app.aids import Aids
-from app.answers import Prepared
+from app.answers import Prepared, places_of
 from app.home import Home
 from app.pointing import pointed
 from app.spans import Pointed
@@ -59,7 +59,8 @@ def begin(home: Home, logits: torch.Tensor, scores: torch.Tensor | None, prepare
     question. scores: its pointer's, see `pointing`."""
     refusal, quote = (home.engine.tokenizer.encode(words)[0] for words in (prompts.NOT_FOUND, prompts.QUOTE_PREFIX))
     asked, found = prepared.ids[: prepared.asked], pointed(home, prepared, scores)
-    if refuses(home.aids, float(logits[refusal] - logits[quote]), found):
+    bound = home.aids.refuses_from(len(places_of(home, prepared.document).text))
+    if refuses(home.aids, bound, float(logits[refusal] - logits[quote]), found):
         if not prepared.insists:
             return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
         prepared = replace(prepared, doubted=True)
@@ -68,10 +69,11 @@ def begin(home: Home, logits: torch.Tensor, scores: torch.Tensor | None, prepare
     return replace(prepared, unsettled=found)
 
 
-def refuses(aids: Aids, margin: float, found: Pointed | None) -> bool:
-    """Whether a question is refused. margin: how many logits more the model gives to that than to quoting. found: what
-    its pointer says, where it has a say: words that it is sure of answer in any case."""
-    return aids.refuse is not None and margin > aids.refuse and not (found and found.is_sure(aids.point))
+def refuses(aids: Aids, bound: float | None, margin: float, found: Pointed | None) -> bool:
+    """Whether a question is refused. margin: how many logits more the model gives to that than to quoting; bound: how
+    many it takes, if it may refuse. found: what its pointer says, where it has a say: words that it is sure of answer
+    in any case."""
+    return bound is not None and margin > bound and not (found and found.is_sure(aids.point))
 
 
 @dataclass(frozen=True)

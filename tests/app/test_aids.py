@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.aids import Aids
+from app.aids import FAR, Aids
 from app.settings import MINI
 from model.errors import ConfigError
 
@@ -17,6 +17,12 @@ def test_a_folder_without_a_word_about_it_gets_the_defaults(tmp_path: Path) -> N
 
 def test_mini_has_its_quotes_chosen() -> None:
     assert Aids.of(MINI).choose_quotes
+
+
+def test_the_margin_of_long_documents_is_the_others_where_none_is_named() -> None:
+    assert [Aids(refuse=1.0).refuses_from(n) for n in (1, FAR + 1)] == [1.0, 1.0]
+    assert [Aids(refuse=1.0, refuse_far=2.0).refuses_from(n) for n in (FAR, FAR + 1)] == [1.0, 2.0]
+    assert Aids().refuses_from(FAR + 1) is None
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"onceread": {"evidense": 1}}', '{"onceread": 3}'])

@@ -243,10 +243,23 @@ def test_the_file_of_a_line_is_the_whole_answer(home: Home, tmp_path: Path) -> N
 def test_refusing_asks_for_the_margin_and_for_what_is_pointed_to() -> None:
     span = spans.Span(Passage(0, 1), Passage(0, 2), -0.5)
     sure, unsure = (spans.Pointed((replace(span, likelihood=n),), -9.0) for n in (-0.5, -4.0))
-    aids = Aids(2, True, fit=1.0, refuse=2.0, point=-1.0)
-    assert [deciding.refuses(aids, margin, None) for margin in (1.9, 2.1)] == [False, True]
-    assert [deciding.refuses(aids, 2.1, found) for found in (sure, unsure)] == [False, True]
-    assert not deciding.refuses(replace(aids, refuse=None), 1e9, unsure)
+    aids = Aids(2, True, fit=1.0, point=-1.0)
+    assert [deciding.refuses(aids, 2.0, margin, None) for margin in (1.9, 2.1)] == [False, True]
+    assert [deciding.refuses(aids, 2.0, 2.1, found) for found in (sure, unsure)] == [False, True]
+    assert not deciding.refuses(aids, None, 1e9, unsure)
+
+
+@pytest.mark.parametrize("far", [-1e9, 1e9])
+def test_behind_a_long_document_another_margin_counts(
+    home: Home, document: str, monkeypatch: pytest.MonkeyPatch, far: float
+) -> None:
+    home.aids = Aids(2, True, fit=1.0, refuse=-far, refuse_far=far)
+    size = len(home.documents.text(document))
+    for limit, refused in ((size, far > 0), (size - 1, far < 0)):
+        monkeypatch.setattr("app.aids.FAR", limit)
+        *_, answer = session.ask(home, document, QUESTION, sampling=SHORT, keep=False)
+        assert isinstance(answer, session.Answer)
+        assert answer.found != refused
 
 
 @pytest.mark.parametrize(("sure", "close", "offered"), [(0.0, 1e9, 1), (0.0, 0.0, 0), (None, 1e9, 0)])
