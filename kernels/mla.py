@@ -22,6 +22,10 @@ which takes a millisecond, and the past grows by a key with each token."""
 OUTWEIGHS = 50.0
 """How much heavier than all keys before new ones may be, for their scores to be rounded against those."""
 
+GROWTH = 4
+"""How many times as many pages as before may be attended to at once. With all at once a fifth of `mini`'s tokens behind
+100,000 found some head's keys to outweigh its first page, and had to take one page after another."""
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
     """Softmax attention over one segment of keys.
@@ -182,17 +186,20 @@ def extend_latents(
 
 
 def extend_pages(
-    o: Tensor, lse: Tensor, q: Tensor, pages: Sequence[Tensor], rank: int, scale: float
+    o: Tensor, lse: Tensor, q: Tensor, pages: Sequence[Tensor], rank: int, scale: float, before: int = 0
 ) -> tuple[Tensor, Tensor]:
     """`extend_latents` over latents in pieces; few queries meet many pieces of one size at once.
 
-    o [H, T, R] and lse [H, T], float32 or wider, q [H, T, R+P], pages [S, R+P] each -> (o, lse).
+    o [H, T, R] and lse [H, T], float32 or wider, q [H, T, R+P], pages [S, R+P] each -> (o, lse). before: how many such
+    pages were attended to already.
     """
     for size, alike in groupby(pages, len):
         can_join = size % ROUND == 0 and _by_products(q)
         some, most = list(alike), max(1, WEIGHTS // (size * q[..., 0].numel())) if can_join else 1
-        for start in range(0, len(some), most):
-            o, lse = _extend_at_once(o, lse, q, some[start : start + most], rank, scale)
+        while some:
+            group = some[: min(most, max(1, GROWTH * before))]
+            o, lse = _extend_at_once(o, lse, q, group, rank, scale)
+            some, before = some[len(group) :], before + len(group)
     return o, lse
 
 
@@ -225,7 +232,7 @@ def attend_pages(q: Tensor, pages: Sequence[Tensor], rank: int, scale: float) ->
     """`attend_latents` over latents in pieces: q [H, T, R+P] -> (o float32 [H, T, R], lse [H, T])."""
     assert pages, "there is nothing to attend to"
     o, lse = attend_latents(q, pages[0], rank, scale)
-    return extend_pages(o.to(lse.dtype), lse, q, pages[1:], rank, scale)
+    return extend_pages(o.to(lse.dtype), lse, q, pages[1:], rank, scale, before=1)
 
 
 def attend_batch(

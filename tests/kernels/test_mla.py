@@ -165,3 +165,13 @@ def test_few_queries_meet_pages_together_and_many_each(monkeypatch: pytest.Monke
     for tokens in (1, 4):
         mla.attend_pages(randn(2, tokens, 16).bfloat16(), pages, 12, 0.25)
     assert met == [4, 1] + [1] * 5
+
+
+def test_together_are_met_only_few_times_as_many_pages_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[int] = []
+    monkeypatch.setattr(mla, "_by_products", lambda q: True)
+    monkeypatch.setattr(mla, "_extend_at_once", lambda o, lse, q, some, *_: (met.append(len(some)), (o, lse))[1])
+    q, pages = randn(2, 1, 16).bfloat16(), randn(40 * 64, 16).bfloat16().split(64)
+    mla.extend_pages(q, q[..., 0], q, pages, 12, 0.25)
+    mla.attend_pages(q, pages, 12, 0.25)
+    assert met == [1, 4, 20, 15, 4, 20, 15]
