@@ -14,7 +14,7 @@ TOLERANCE = 1e-2 if ON_GPU else 1e-5
 
 Shape = tuple[int, int, int]
 PUBLISHED: Shape = (32, 512, 64)
-MINI: Shape = (6, 128, 16)
+MINI: Shape = (2, 128, 16)
 SMALL: Shape = PUBLISHED if ON_GPU else (3, 24, 8)
 
 

@@ -11,7 +11,7 @@ from tests.kernels.device import DEVICE, ON_GPU
 
 Shape = tuple[int, int, int, int, int]
 PUBLISHED: Shape = (32 if ON_GPU else 2, 128, 64, 128, 512)
-MINI: Shape = (6 if ON_GPU else 3, 48, 16, 64, 128)
+MINI: Shape = (2, 48, 16, 64, 128)
 TINY: Shape = (2, 8, 8, 8, 16)
 DTYPES = [torch.bfloat16 if ON_GPU else torch.float32]
 
