@@ -34,6 +34,7 @@ MINI: dict[str, Any] = {
     "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "rope_theta": 10_000.0, "torch_dtype": "bfloat16",
     "pointer": POINTER,
 }
+"""The shape that `convert` makes; `prune` left two of its six attention heads, as the shipped config says."""
 
 
 def recurrent_kda(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, pack: Pack) -> Tensor:
