@@ -28,7 +28,8 @@ LONGEST = 12_000
 
 @torch.no_grad()
 def look(engine: Engine, samples: Iterable[Sequence[int]]) -> list[Tensor]:
-    """What the heads of each MLA layer say, as sums of products over all tokens [H V, H V]. samples: token ids."""
+    """What the H heads of each MLA layer say, of V numbers each, as sums of products over all tokens [H V, H V].
+    samples: token ids."""
     layers = [layer for layer in engine.model.modules() if isinstance(layer, MLA)]
     sums = {layer: torch.zeros(()) for layer in layers}
 
@@ -51,7 +52,7 @@ def look(engine: Engine, samples: Iterable[Sequence[int]]) -> list[Tensor]:
 
 @torch.no_grad()
 def prune(student: Student, products: Sequence[Tensor], heads: int) -> Student:
-    """A student with so many heads in each MLA layer. products: what `look` found, layer by layer."""
+    """A student with so many heads in each MLA layer. products [H V, H V] each: what `look` found, layer by layer."""
     before = student.config["num_attention_heads"]
     smaller = Student(student.config | {"num_attention_heads": heads, "num_key_value_heads": heads})
     state = student.state_dict()
@@ -66,7 +67,8 @@ def prune(student: Student, products: Sequence[Tensor], heads: int) -> Student:
 
 
 def choose(product: Tensor, output: Tensor, heads: int, keep: int) -> tuple[tuple[int, ...], Tensor]:
-    """Which heads to keep, and their output map [C, keep V]. product [H V, H V]: see `look`; output [C, H V]."""
+    """Which `keep` of the heads to keep, and their output map [C, keep V]. product [H V, H V]: see `look`; output
+    [C, H V]: the map of all heads."""
     size = len(product) // heads
     best: tuple[float, tuple[int, ...], Tensor] | None = None
     for kept in combinations(range(heads), keep):

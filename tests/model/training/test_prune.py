@@ -79,8 +79,8 @@ def test_what_heads_say_is_the_same_in_one_piece_and_in_several(monkeypatch: pyt
     layer = next(layer for layer in engine.model.modules() if isinstance(layer, MLA))
     kept, output = prune.choose(whole[0], layer.output.data, layer.heads, layer.heads)
     assert kept == tuple(range(layer.heads))
-    explained = ((output - layer.output) @ whole[0] * (output - layer.output)).sum()
-    assert explained < 1e-3 * (layer.output @ whole[0] * layer.output).sum()
+    unexplained = ((output - layer.output) @ whole[0] * (output - layer.output)).sum()
+    assert unexplained < 1e-3 * (layer.output @ whole[0] * layer.output).sum()
 
 
 def test_a_run_starts_with_the_heads_that_its_folder_has(tmp_path: Path) -> None:
