@@ -23,8 +23,10 @@ LONGEST = 1024
 """Tokens of a lesson in asking."""
 LONGEST_PASSAGE = 2500
 """Characters."""
+NEAR = 0.3
+"""How often a lesson in reading is a question of `pools.NEAR`: as often one that is answered as one that is not."""
 CONTRASTED, MISSED = 0.5, 0.7
-"""How often a lesson in reading is of a contrast, and how often then of the question that is missed."""
+"""How often one of the others is of a contrast, and how often then of the question that is missed."""
 UNANSWERABLE = 0.14
 """How often the others have no answer."""
 
@@ -105,6 +107,8 @@ def reading(pools: Pools, tokenizer: Any, count: int, out: Path) -> int:
 def example(pools: Pools) -> tuple[str, str, int, int] | None:
     """A question, a passage, and where its answer stands in it (-1, -1: nowhere); None where none could be made."""
     source = pools.random
+    if pools.near and source.random() < NEAR:
+        return _near(pools)
     kind = source.random()
     if kind < CONTRASTED:
         return _contrasted(pools)
@@ -125,6 +129,18 @@ def example(pools: Pools) -> tuple[str, str, int, int] | None:
         return (question, other, -1, -1) if other else None
     start = place(passage, question, answer)
     return question, passage, start, start + len(answer)
+
+
+def _near(pools: Pools) -> tuple[str, str, int, int] | None:
+    """An `example` of a question that was written for it."""
+    passage = pools.random.choice(list(pools.near))
+    pair = pools.pair(passage)
+    if pair is None:
+        return None
+    row = pools.random.choice(pair)
+    answer = literal(row)
+    start = place(passage, row["question"], answer) if answer else -1
+    return row["question"], passage, start, start + len(answer) if answer else -1
 
 
 def _contrasted(pools: Pools) -> tuple[str, str, int, int] | None:

@@ -2,8 +2,8 @@
 # One run on a GPU machine that is lent call by call: each step is a call, given what it carries in .carry/.
 #   fill               here: what each of the six calls carries, into build/carry-1 … build/carry-6
 #   take N             there, N = 1 … 6: puts what came with call N in its place and starts what can start
-#   warm               there, beside the drawing of samples: compiles for one card what training needs, from a few samples
-#   wait SECONDS       there: the log's end after so long, or as soon as the run has ended or broken
+#   wait SECONDS       there: the log's end after so long, or as soon as the run has ended or broken; it fails where
+#                      training has not begun LATEST seconds after `take 1`
 #   bring 1|2          there: the trained folder, in pieces for $OUT (1 also waits for the end and exports it)
 # Questions are written on one card, in a lease of its own or before; `fill` takes what is in build/questions along:
 #   fill_write         here: what each of the five calls carries, into build/carry-written-1 … build/carry-written-5
@@ -11,6 +11,7 @@
 #   learn              there: LEARN seconds of learning to ask and to read, side by side
 #   write              there: WRITE seconds of asking; another SEED asks about other texts
 #   bring_write        there: the question files, for $OUT
+# While samples are drawn one card compiles what training needs, from a few of its own (WARM seconds at most).
 # Between two calls a machine is kept for seconds only: send them all at once, and let `wait` last to the end.
 # END: seconds after `take 1` at which training ends. While /tmp/busy exists training does not begin: something else may
 # use the cards until samples are drawn. MINI: the folder with the weights to go on from.
@@ -66,7 +67,7 @@ take() {
     case $1 in
         3) behind tasks ;;
         4) cat /tmp/in/teacher-* >/tmp/teacher.gguf ;;
-        6) behind tokenise; behind training ;;
+        6) behind tokenise; behind warm_up; behind training ;;
     esac
 }
 
@@ -117,7 +118,9 @@ tasks() {
 training() {
     mkdir -p /tmp/mini; cp /tmp/code/model/mini/*.json /tmp/mini/; cat /tmp/in/mini-* | tar x -C /tmp/mini
     step adopt --out /tmp/mini
-    until [ -e /tmp/run/tokenised ] && [ -e /tmp/run/drawn ] && [ ! -e /tmp/busy ]; do sleep 0.5; done
+    until [ -e /tmp/run/tokenised ] && [ -e /tmp/run/drawn ] && [ -e /tmp/run/warmed ] && [ ! -e /tmp/busy ]; do
+        sleep 0.5
+    done
     # Each rank sees one card only, as the first: what was compiled for that one then serves all.
     cd /tmp/code
     OMP_NUM_THREADS=8 "$python" -m torch.distributed.run --nproc-per-node="$gpus" --no-python \
@@ -134,9 +137,21 @@ warm() {
     step train --plan "${WARM_PLAN:-model/training/warm.json}"
 }
 
+warm_up() { # `warm`, or without it: training compiles what is missing
+    timeout "${WARM:-240}" bash "$code/model/training/machine.sh" warm || true
+    touch /tmp/run/warmed
+}
+
 wait_for() {
     local last=$((SECONDS + $1))
-    until [ -e /tmp/run/over ] || [ $SECONDS -ge "$last" ]; do sleep 1; done
+    until [ -e /tmp/run/over ] || [ $SECONDS -ge "$last" ]; do
+        if [ ! -e /tmp/run/log.jsonl ] && [ $(($(date +%s) - $(cat /tmp/begun))) -ge "${LATEST:-480}" ]; then
+            echo "training has not begun: give the machine back" >&2
+            tail -n 4 /tmp/log/*
+            return 1
+        fi
+        sleep 1
+    done
     tail -n 4 /tmp/log/*; tail -n 6 /tmp/run/log.jsonl || true
 }
 
@@ -153,6 +168,8 @@ bring() {
 
 case $1 in
     wait) wait_for "$2" ;;
-    fill | take | bring | fill_write | take_write | learn | write | bring_write | tokenise | tasks | training | warm) "$@" ;;
-    *) sed -n '2,17s/^# //p' "$0"; exit 2 ;;
+    fill | take | bring | fill_write | take_write | learn | write | bring_write | tokenise | tasks | training | warm | warm_up)
+        "$@"
+        ;;
+    *) sed -n '2,18s/^# //p' "$0"; exit 2 ;;
 esac

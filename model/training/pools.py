@@ -24,13 +24,19 @@ KEPT = "qa-fairytale"
 CONTESTED = 0.4
 """How often a passage from there is one that has questions without an answer, too, where there are any."""
 LONGEST_ANSWER = 160
+NEAR = Path(__file__).with_name("near.jsonl.zst")
+"""Questions that were written for this project about passages of the question files, four a passage: half of them it
+answers, half of them nearly. `of` is the id of a row with the passage, `at` where in its text that begins and ends if
+it is not all of it; `answers` are words of the passage, none where it has no answer."""
+NEAR_SHARE = 0.25
+"""How often a passage is one that such questions were written about."""
 
 Row = dict[str, Any]
 
 
 class Pools:
     """The corpus in memory. by_doc: each document's passages, in their order; of_context: a passage's question rows;
-    names: those of a document's passages."""
+    names: those of a document's passages; near: passages with questions of NEAR, and those without an answer."""
 
     def __init__(
         self, folder: Path, source: random.Random, limit: int | None = None, written: Sequence[Path] = (),
@@ -44,6 +50,10 @@ class Pools:
         self.by_doc: dict[str, list[str]] = defaultdict(list)
         self.of_context: dict[str, list[Row]] = {}
         self.contexts: dict[str, list[str]] = {}
+        self.near: dict[str, list[Row]] = defaultdict(list)
+        beside: dict[str, list[Row]] = defaultdict(list)
+        for row in rows(NEAR):
+            beside[row["of"]].append(row)
         placed: dict[str, set[str]] = defaultdict(set)
         for name in list(self.shares):
             found: dict[str, list[Row]] = defaultdict(list)
@@ -55,6 +65,10 @@ class Pools:
                     self.negatives[row["context"]].append(row)
                 elif row["answers"] and len(row["answers"][0]) <= LONGEST_ANSWER and not _poor(row, source):
                     found[row["context"]].append(row)
+                    for more in beside.pop(row["id"], ()):
+                        passage = row["context"][slice(*more.get("at") or (None,))]
+                        written_about = found if more["answers"] else self.near
+                        written_about[passage].append(row | more | {"context": passage})
             self.contexts[name] = list(found)
             if not found:
                 del self.shares[name]  # a writer that found nothing
@@ -72,6 +86,7 @@ class Pools:
         for n, row in enumerate(rows(folder / "qa-negatives.jsonl.zst")):
             if not (limit and n >= limit):
                 self.negatives[row["context"]].append(row)
+        self._near = [passage for passage in self.near if passage in self.of_context]
         self.names = {doc: near_miss.names("\n".join(found[:40])) for doc, found in self.by_doc.items()}
         self.folder, self.limit = folder, limit
 
@@ -95,10 +110,18 @@ class Pools:
 
     def context(self) -> str:
         """A passage of some question file."""
+        if self._near and self.random.random() < NEAR_SHARE:
+            return self.random.choice(self._near)
         name = self.random.choices(list(self.shares), list(self.shares.values()))[0]
         if name == "qa-written" and self.contested and self.random.random() < CONTESTED:
             return self.random.choice(self.contested)
         return self.random.choice(self.contexts[name])
+
+    def pair(self, passage: str) -> tuple[Row, Row] | None:
+        """Of the questions that were written about a passage one that it answers and one that it does not."""
+        answered = [row for row in self.of_context.get(passage, ()) if "of" in row]
+        missed = self.near.get(passage)
+        return (self.random.choice(answered), self.random.choice(missed)) if answered and missed else None
 
     def short(self) -> str:
         """A passage of less than 1600 characters."""

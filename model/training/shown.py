@@ -18,6 +18,9 @@ UNANSWERABLE = 0.28
 """How often the evidence of a cloze lacks the answer."""
 CONTRASTED, ABSENT = 0.5, 0.08
 """How often a row becomes a question beside a near miss, or either of them alone; how often its evidence is wrong."""
+NEAR = 0.5
+"""How often a row whose passage has questions of `pools.NEAR` gives way to one that the passage answers and one that it
+does not, or to either of them."""
 HARD = 0.25
 """How often a row whose passage has questions without an answer gives way to one of them, or comes beside it."""
 MISLED = 0.08
@@ -38,6 +41,8 @@ class Shown:
 
     def of_row(self, row: Row, near: list[str]) -> list[Turn]:
         """One turn or two about a question row. near: the passages of its document."""
+        twin = self.pools.pair(row["context"]) if self.random.random() < NEAR else None
+        row = twin[0] if twin else row
         turn = self.asker.answerable(row)
         if turn is None:
             return []
@@ -47,7 +52,8 @@ class Shown:
         right = window(row["context"], quote, self.random, most)
         wrong = self.misleading(row, near, self.random.choice((1, 2, 2, 3) if short else (0, 0, 1, 2)), most)
         kind = self.random.random()
-        if self.random.random() < HARD and (hard := self.hard(row, most)):
+        known = [twin[1]] if twin else self.pools.negatives.get(row["context"])
+        if (twin or self.random.random() < HARD) and (hard := self.hard(row, known, most)):
             windows = [right, *hard[1]]
             both = [self.showing(hard[0], windows), self.showing(turn, windows)]
             return self.random.sample(both, self.random.choice((1, 2)))
@@ -72,10 +78,9 @@ class Shown:
         both = [self.showing(made[1], windows), self.showing(turn, windows)]
         return self.random.sample(both, self.random.choice((1, 2)))
 
-    def hard(self, row: Row, most: int) -> tuple[Turn, list[str]] | None:
-        """A refusal of a question that a row's passage is known not to answer, and the part of the passage that looks
-        like its answer; None where there is no such question."""
-        known = self.pools.negatives.get(row["context"])
+    def hard(self, row: Row, known: list[Row] | None, most: int) -> tuple[Turn, list[str]] | None:
+        """A refusal of one of the questions that a row's passage is known not to answer, and the part of the passage
+        that looks like its answer; None where there is no such question."""
         if not known:
             return None
         other = self.random.choice(known)
