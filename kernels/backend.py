@@ -6,9 +6,14 @@ Nothing is probed, and a *_triton module is imported where it is first chosen:
 
     if backend.use_triton(x):
         from kernels.norm_triton import rms_norm
+
+A processor's own kernels, for one token at a time, are in *_numba modules; where Numba is not installed, the reference
+takes their place.
 """
 
+import importlib.util
 import os
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -33,3 +38,9 @@ def use_triton(x: Tensor) -> bool:
     if x.is_cpu and SETTING not in os.environ:  # what `form` says too, but a token asks for it six hundred times
         return False
     return form(x.device) == "triton"
+
+
+@cache
+def has_numba() -> bool:
+    """Whether a processor's own kernels can be compiled here; `reference` asks for none."""
+    return os.environ.get(SETTING) != "reference" and importlib.util.find_spec("numba") is not None

@@ -8,12 +8,13 @@ Rows may differ in length; one that has ended is dropped. This is the plain form
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import conv, kda, mla, norm
+from kernels import backend, conv, kda, mla, norm
 from kernels.linear import linear
 from model.errors import device_errors
 from model.kda import KDA
@@ -21,6 +22,9 @@ from model.mla import MLA
 from model.sampling import Next
 from model.state import KDAState, MLAState, ModelState
 from model.transformer import Layer, Transformer, side_by_side
+
+if TYPE_CHECKING:
+    from model.single import Single
 
 
 @dataclass
@@ -51,6 +55,16 @@ class Alone:
 
     def settle(self) -> None:
         """Nothing to do: the state is what it is after every step."""
+
+
+def alone(model: Transformer, state: ModelState) -> "Alone | Single":
+    """One continuation of a state, which is changed, in the fastest form there is for its processor and matrices."""
+    if backend.has_numba():
+        from model import single
+
+        if row := single.of(model, state):
+            return row
+    return Alone(model, state)
 
 
 class Rows:

@@ -177,7 +177,7 @@ class Engine:
         state, logits = self.next_logits(state, ids)
         room = min(sampling.max_tokens, self.config.max_length - state.tokens)
         following = Next.of(logits[None])
-        with self.desk.lend([state]) if self._triton else nullcontext(batch.Alone(self.model, state)) as row:
+        with self.desk.lend([state]) if self._triton else nullcontext(batch.alone(self.model, state)) as row:
             for count in range(room):
                 token = sampler.pick(following, 0)
                 if token in self.stop_ids or should_stop():

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kernels import quant
-from kernels.linear import Weight, can_pack
+from kernels.linear import Weight, can_multiply_stored
 from kernels.quant import Form, Grid, Weights
 from model import memory
 from model.config import KimiConfig
@@ -46,7 +46,7 @@ def load(
     with device_errors():
         model = Transformer.allocate(config, dtype, device, form)
         fill(model, _tensors(shards(folder) if files is None else files, config, device, progress, grids), str(folder))
-    if device.type == "cpu" and can_pack(dtype):
+    if device.type == "cpu" and can_multiply_stored(dtype):
         _keep(model, grids)
     return model.eval()
 

@@ -60,6 +60,12 @@ def test_triton_stays_in_triton_files(path: Path) -> None:
 
 
 @everywhere
+def test_numba_stays_in_numba_files(path: Path) -> None:
+    if not path.stem.endswith("_numba"):
+        assert not {name.split(".")[0] for name in imported(path)} & {"numba", "llvmlite"}
+
+
+@everywhere
 def test_the_oracle_stays_in_its_tests(path: Path) -> None:
     if path.parts[:2] != ("tests", "oracle"):
         words = {node.id for node in ast.walk(tree(path)) if isinstance(node, ast.Name)}

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.linear import EVEN, FEW, MANY, Weight, can_pack, linear
+from kernels import backend
+from kernels.linear import EVEN, FEW, MANY, Weight, can_multiply_stored, linear
 from kernels.quant import Grid
 from model.quantize import quantize
 
@@ -68,55 +69,61 @@ def off_by(found: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> float:
 
 @pytest.mark.parametrize(("dtype", "tokens"), [(dtype, n) for dtype, few in FEW.items() for n in (1, few, few + 1)])
 @pytest.mark.parametrize(("bits", "group"), [(4, 32), (4, 64), (4, 128), (8, 64)])
-def test_a_packed_matrix_multiplies_as_before(tokens: int, dtype: torch.dtype, bits: int, group: int) -> None:
+def test_a_matrix_as_it_is_stored_multiplies_as_before(
+    tokens: int, dtype: torch.dtype, bits: int, group: int
+) -> None:
     weight = kept((0, grid(48, 256, bits, group)), dtype=dtype)
     x = torch.randn(tokens, 256).to(dtype)
     plain, found = x @ weight.t(), linear(x, weight)
     assert found.dtype == dtype
     assert off_by(found, x, weight) < 5e-3
-    assert torch.equal(found, plain) == (tokens > FEW[dtype])
-    assert [packed.rows for packed in weight.packed] == [48]
+    stored = weight.stored
+    assert (stored is not None) == (group == 64)
+    assert torch.equal(found, plain) == (tokens > FEW[dtype] or not stored)
 
 
-def test_nothing_is_packed_in_float64_or_where_the_kernel_is_plain_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert [can_pack(dtype) for dtype in (torch.bfloat16, torch.float32, torch.float64)] == [True, True, False]
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
-    assert not can_pack(torch.float32)
+def test_matrices_are_kept_as_stored_for_numbers_that_the_kernels_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    dtypes = (torch.bfloat16, torch.float32, torch.float64)
+    assert [can_multiply_stored(dtype) for dtype in dtypes] == [True, True, False]
+    monkeypatch.setattr(backend, "has_numba", lambda: False)
+    assert not can_multiply_stored(torch.float32)
 
 
-def test_matrices_that_lie_below_each_other_are_packed_as_one() -> None:
-    weight = kept((0, grid(24, 64, 4, 64)), (24, grid(40, 64, 4, 64)))
+def test_matrices_that_lie_below_each_other_are_one() -> None:
+    weight = kept((0, grid(23, 64, 4, 64)), (23, grid(40, 64, 4, 64)))
     x = torch.randn(1, 64).bfloat16()
-    assert weight.packed[0].rows == 64
     assert off_by(linear(x, weight), x, weight) < 5e-3
+    assert weight.stored is not None
+    assert weight.stored.scale.shape == (63, 1)
 
 
 @pytest.mark.parametrize("after", [torch.randn(9, 64).bfloat16(), (32, grid(9, 64, 8, 64)), (32, grid(9, 64, 4, 32))])
 def test_rows_that_are_not_stored_as_the_first_ones_stay_as_they_are(after: tuple[int, Grid] | torch.Tensor) -> None:
     weight = kept((0, grid(32, 64, 4, 64)), after)
     x = torch.randn(1, 64).bfloat16()
-    assert weight.packed[0].rows == 32
-    assert torch.equal(linear(x, weight)[:, 32:], x @ weight[32:].t())
+    found = linear(x, weight)
+    assert off_by(found, x, weight) < 5e-3
+    assert torch.equal(found[:, 32:], (x.float() @ weight[32:].float().t()).bfloat16())
+    assert weight.stored is not None
+    assert len(weight.stored.scale) == 32
 
 
-def test_a_matrix_whose_first_rows_are_not_on_a_grid_is_not_packed() -> None:
-    weight = kept(torch.randn(8, 64).bfloat16(), (8, grid(32, 64, 4, 64)))
-    assert weight.packed == ()
-    assert kept(torch.randn(8, 64).bfloat16()).packed == ()
+def test_a_matrix_whose_first_rows_are_not_on_a_grid_is_not_kept() -> None:
+    assert kept(torch.randn(8, 64).bfloat16(), (8, grid(32, 64, 4, 64))).stored is None
+    assert kept(torch.randn(8, 64).bfloat16()).stored is None
 
 
-def test_each_expert_has_its_own_packed_matrix() -> None:
-    pieces = [(16 * n, grid(16 + n, 64, 4, 64)) for n in range(1)] + [(16 * n, grid(16, 64, 4, 64)) for n in (1, 2)]
-    weight = kept(*pieces, experts=3)
+def test_each_expert_has_its_own_matrix() -> None:
+    weight = kept(*[(16 * n, grid(16, 64, 4, 64)) for n in range(3)], experts=3)
     x = torch.randn(1, 64).bfloat16()
     for expert in range(3):
         assert off_by(linear(x, weight, expert), x, weight[expert]) < 5e-3
-    assert len(weight.packed) == 3
+    assert weight.stored is not None
+    assert weight.stored.q.shape == (3, 16, 32)
 
 
-def test_experts_are_packed_all_or_none() -> None:
-    assert kept((0, grid(16, 64, 4, 64)), torch.randn(16, 64).bfloat16(), experts=2).packed == ()
+def test_experts_are_kept_all_or_none() -> None:
+    assert kept((0, grid(16, 64, 4, 64)), torch.randn(16, 64).bfloat16(), experts=2).stored is None
 
 
 @pytest.mark.parametrize(("tokens", "dtype"), [(2, torch.float64), (0, torch.float32)])

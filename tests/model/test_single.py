@@ -1,0 +1,114 @@
+"""A token at a time by Numba's kernels, against the plain form, with `mini` itself."""
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+import torch
+
+from app.settings import MINI
+from kernels import backend
+from kernels.numbers_numba import is_compiled
+from model import batch, single
+from model.engine import Engine
+from model.state import PAGE, ModelState
+from model.transformer import Transformer
+from tests.bench.mini import sample_ids
+
+DTYPES = [torch.bfloat16, torch.float32]
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+@cache
+def engine(dtype: torch.dtype) -> Engine:
+    """`mini`, loaded once."""
+    return Engine.load(MINI, dtype=dtype)
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+def row(model: Transformer, state: ModelState) -> single.Single:
+    """The row that a processor gets, which is one of these."""
+    found = batch.alone(model, state)
+    assert isinstance(found, single.Single)
+    return found
+
+
+@dtypes
+def test_a_step_is_the_plain_forms(dtype: torch.dtype) -> None:
+    own = engine(dtype)
+    ids = sample_ids(own, 130)
+    state = own.read(own.empty(), ids[:100])
+    plain, fast = state.fork(), state.fork()
+    slow, quick = batch.Alone(own.model, plain), row(own.model, fast)
+    for id in ids[100:]:
+        expected, found = slow.step([id]).logits[0].log_softmax(-1), quick.step([id]).logits[0].log_softmax(-1)
+        kl = float((expected.exp() * (expected - found)).sum())
+        assert kl < (0.05 if dtype == torch.bfloat16 else 1e-4)
+    quick.settle()
+    assert fast.tokens == plain.tokens == 130
+    for name, tensor in fast.to_tensors().items():
+        other = plain.to_tensors()[name]
+        assert (tensor.dtype, tensor.shape) == (other.dtype, other.shape)
+        off = float((tensor.float() - other.float()).norm() / other.float().norm())
+        assert off < (0.1 if dtype == torch.bfloat16 else 1e-3), name
+
+
+@dtypes
+def test_a_settled_state_goes_on_to_the_bit_and_the_one_before_is_as_it_was(dtype: torch.dtype) -> None:
+    own = engine(dtype)
+    ids = sample_ids(own, 60)
+    before = own.read(own.empty(), ids[:40])
+    kept = {name: tensor.clone() for name, tensor in before.to_tensors().items()}
+    embedding = own.model.embedding[ids[40:]].clone()
+    straight, first = before.fork(), before.fork()
+    one, two = row(own.model, straight), row(own.model, first)
+    for id in ids[40:50]:
+        one.step([id])
+        two.step([id])
+    two.settle()
+    saved = own.restore(first.tokens, {name: tensor.clone() for name, tensor in first.to_tensors().items()})
+    again = row(own.model, saved)
+    for id in ids[50:]:
+        assert torch.equal(one.step([id]).logits, again.step([id]).logits)
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in before.to_tensors().items())
+    assert torch.equal(own.model.embedding[ids[40:]], embedding)
+
+
+def test_far_into_a_document_two_threads_find_what_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = engine(torch.bfloat16)
+    monkeypatch.setattr(single, "MANY", 2)
+    state = own.read(own.empty(), sample_ids(own, PAGE - 2))
+    plain = batch.Alone(own.model, state.fork())
+    found = []
+    threads = torch.get_num_threads()
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        try:
+            some = row(own.model, state.fork())
+            found.append([some.step([id]).logits for id in (5, 7, 11, 13)])  # across the border of a page
+        finally:
+            torch.set_num_threads(threads)
+    for one, two, id in zip(*found, (5, 7, 11, 13), strict=True):
+        assert torch.equal(one, two)
+        expected = plain.step([id]).logits.log_softmax(-1)
+        assert float((expected.exp() * (expected - one.log_softmax(-1))).sum()) < 0.05
+
+
+def test_without_numba_or_stored_matrices_a_row_takes_the_plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = engine(torch.bfloat16)
+    plain = Transformer.allocate(own.config, torch.bfloat16, torch.device("cpu"))
+    assert isinstance(batch.alone(plain, own.empty()), batch.Alone)
+    assert isinstance(batch.alone(own.model, own.empty()), single.Single)
+    monkeypatch.setattr(backend, "has_numba", lambda: False)
+    assert isinstance(batch.alone(own.model, own.empty()), batch.Alone)
+
+
+def test_the_kernels_can_be_compiled_beforehand(capsys: pytest.CaptureFixture[str]) -> None:
+    single.main()
+    assert capsys.readouterr().out == ""
+    assert is_compiled()
