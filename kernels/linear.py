@@ -42,6 +42,11 @@ class Weight(nn.Parameter):
         self._grids = (*self._grids, (row, grid))
 
     @property
+    def is_stored(self) -> bool:
+        """Whether any of it is held as it was stored."""
+        return bool(self._grids or self._stored)
+
+    @property
     def stored(self) -> "Stored | None":
         """The first rows of the matrix, or all rows of all experts, for `linear_numba`; None where there are none that
         it multiplies."""

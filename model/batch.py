@@ -8,6 +8,7 @@ Rows may differ in length; one that has ended is dropped. This is the plain form
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels import backend, conv, kda, mla, norm
-from kernels.linear import linear
+from kernels.linear import Weight, linear
 from model.errors import device_errors
 from model.kda import KDA
 from model.mla import MLA
@@ -65,6 +66,13 @@ def alone(model: Transformer, state: ModelState) -> "Alone | Single":
         if row := single.of(model, state):
             return row
     return Alone(model, state)
+
+
+def warm(model: Transformer, state: ModelState) -> None:
+    """Have what `alone` needs be there when it is asked for, in a thread of its own, by a step from a state that nobody
+    needs: Numba takes half a second to come and to bring its kernels."""
+    if isinstance(model.head, Weight) and model.head.is_stored:
+        Thread(target=lambda: alone(model, state).step([0]), name="warm").start()
 
 
 class Rows:

@@ -70,10 +70,12 @@ class Engine:
         keep_freed_memory()
         with torch.no_grad():
             model = weights.load(folder, config, dtype, place, form, progress=progress)
-        return Engine(
+        engine = Engine(
             config, model, tokenizer, chat, place, dtype,
             fingerprint(folder, dtype, place, form), frozenset(config.stop_ids) | ends, Desk(model),
         )
+        batch.warm(model, engine.empty())
+        return engine
 
     @property
     def chunk(self) -> int:

@@ -23,11 +23,12 @@ from kernels.linear_numba import Stored, given, rms_norm, times
 from kernels.mla_decode_numba import MLAWeights
 from kernels.moe_numba import DenseWeights, MoEWeights
 from kernels.numbers_numba import is_compiled
+from model import state as layout
 from model.kda import KDA
 from model.mla import LATENT_EPS, MLA
 from model.moe import MoE, SwiGLU
 from model.sampling import Next
-from model.state import PAGE, KDAState, MLAState, ModelState
+from model.state import KDAState, MLAState, ModelState
 from model.transformer import Layer, Transformer
 
 MANY = 4
@@ -102,9 +103,9 @@ class Single:
         state, pages = self._state.layers[n], self._pages[n]
         assert isinstance(state, MLAState)
         pages += map(_bits, state.make_room()[len(pages) :])
-        q = mla_decode_numba.begin(x, weights, pages[-1][state.tokens % PAGE])
+        q = mla_decode_numba.begin(x, weights, pages[-1][state.tokens % layout.PAGE])
         state.count(1)
-        filled = [page[: state.tokens - number * PAGE] for number, page in enumerate(pages)]
+        filled = [page[: state.tokens - number * layout.PAGE] for number, page in enumerate(pages)]
         half, rank = len(filled) // 2 if len(filled) >= MANY else 0, weights.up.shape[2]
         beside = _BESIDE.submit(_attended, q, filled[:half], rank) if half and torch.get_num_threads() > 1 else None
         found = _attended(q, filled[half:], rank)

@@ -1,7 +1,9 @@
 """A token at a time by Numba's kernels, against the plain form, with `mini` itself."""
 
+import threading
 from collections.abc import Iterator
 from functools import cache
+from weakref import WeakKeyDictionary
 
 import pytest
 import torch
@@ -106,6 +108,17 @@ def test_without_numba_or_stored_matrices_a_row_takes_the_plain_form(monkeypatch
     assert isinstance(batch.alone(own.model, own.empty()), single.Single)
     monkeypatch.setattr(backend, "has_numba", lambda: False)
     assert isinstance(batch.alone(own.model, own.empty()), batch.Alone)
+
+
+def test_they_are_there_before_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, plain = engine(torch.bfloat16), Transformer.on_meta(engine(torch.bfloat16).config)
+    monkeypatch.setattr(single, "_ARRAYS", WeakKeyDictionary())
+    for model in (own.model, plain):
+        batch.warm(model, own.empty())
+    for thread in threading.enumerate():
+        if thread.name == "warm":
+            thread.join()
+    assert list(single._ARRAYS) == [own.model]
 
 
 def test_the_kernels_can_be_compiled_beforehand(capsys: pytest.CaptureFixture[str]) -> None:
