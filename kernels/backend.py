@@ -40,7 +40,11 @@ def use_triton(x: Tensor) -> bool:
     return form(x.device) == "triton"
 
 
-@cache
 def has_numba() -> bool:
-    """Whether a processor's own kernels can be compiled here; `reference` asks for none."""
-    return os.environ.get(SETTING) != "reference" and importlib.util.find_spec("numba") is not None
+    """Whether a processor's own kernels can be compiled here; who chooses a form for every device wants none."""
+    return SETTING not in os.environ and _is_installed("numba")
+
+
+@cache
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None

@@ -10,9 +10,12 @@ from kernels.quant import Form
 from model.errors import ModelError
 from model.weights import shards
 
-ARITHMETIC = {"reference": "reference/5", "triton": "triton/6"}
+ARITHMETIC = {"reference": "reference/6", "triton": "triton/6"}
 """Names the arithmetic of each form of `kernels/` and the layers: raise a number when a change can alter a single bit
 of a state."""
+
+NUMBA = "numba/1"
+"""The same for a processor's own kernels, where they can be compiled: a last token that is read alone is theirs."""
 
 EXPERTS = {("triton", "fp8"): "fp8/2"}
 """The same for experts of one form alone, where their arithmetic is no longer its first."""
@@ -26,7 +29,8 @@ WHOLE = 2 << 30
 
 def arithmetic(device: torch.device) -> str:
     """The name of the arithmetic in use on a device. Raises ModelError where the setting of the kernels is wrong."""
-    return ARITHMETIC[form_of_kernels(device)]
+    name = ARITHMETIC[form_of_kernels(device)]
+    return f"{name} {NUMBA}" if device.type == "cpu" and backend.has_numba() else name
 
 
 def form_of_kernels(device: torch.device) -> str:

@@ -33,6 +33,16 @@ def test_a_setting_goes_before_the_device(monkeypatch: pytest.MonkeyPatch) -> No
     assert backend.use_triton(torch.empty(1))
 
 
+def test_a_processors_own_kernels_are_there_unless_somebody_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert backend.has_numba()
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "_is_installed", lambda package: package != "numba")
+        assert not backend.has_numba()
+    for chosen in backend.FORMS:
+        monkeypatch.setenv("ONCEREAD_KERNELS", chosen)
+        assert not backend.has_numba()
+
+
 def test_what_cannot_be_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setenv("ONCEREAD_KERNELS", "triton")

@@ -59,12 +59,15 @@ def test_dtype_device_form_and_arithmetic_change_it(folder: Path, monkeypatch: p
     seen = {take(folder), fingerprint(folder, torch.bfloat16, CPU)}
     seen.add(fingerprint(folder, torch.float32, torch.device("cuda")))
     seen |= {fingerprint(folder, torch.float32, CPU, form) for form in ("bf16", "fp8", "int4")}
+    with monkeypatch.context() as patch:
+        patch.setattr(module.backend, "has_numba", lambda: False)
+        seen.add(take(folder))
     monkeypatch.setitem(module.ARITHMETIC, "reference", "another")
     seen.add(take(folder))
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setenv("ONCEREAD_KERNELS", "triton")
     seen.add(take(folder))
-    assert len(seen) == 7
+    assert len(seen) == 8
     monkeypatch.setenv("ONCEREAD_KERNELS", "slow")
     with pytest.raises(ModelError, match="set it to reference or triton"):
         take(folder)
