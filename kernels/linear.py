@@ -19,10 +19,8 @@ FEW_ON_GPU = 8
 FEW_PAIRS_ON_GPU = 64
 """Up to this many tokens two narrow matrices on a GPU are one launch: it takes as long as a launch takes."""
 
-FEW = {torch.bfloat16: 1, torch.float32: 4}
-"""Up to this many tokens a matrix is multiplied as it is stored, one after another. 1856 x 576 takes a core of a Xeon
-69 us a token so (2026-11-28). All its numbers, in bfloat16, took 94 to 113 with one to four tokens on a core of Zen 4,
-and in float32 (1152 x 576) 355 to 490 with one to eight on two cores with AVX2 (2026-11-26)."""
+STORED = frozenset((torch.bfloat16, torch.float32))
+"""Numbers that a token by itself has where a matrix is multiplied as it was stored (`linear_numba`)."""
 
 EVEN = 8
 """Rows of a matrix come in this many to MKL's liking."""
@@ -49,7 +47,7 @@ class Weight(nn.Parameter):
     @property
     def stored(self) -> "Stored | None":
         """The first rows of the matrix, or all rows of all experts, for `linear_numba`; None where there are none that
-        it multiplies."""
+        it multiplies. It brings Numba."""
         if self._grids:
             from kernels import linear_numba
 
@@ -73,16 +71,12 @@ class Weight(nn.Parameter):
 
 
 def can_multiply_stored(dtype: torch.dtype) -> bool:
-    """Whether a few tokens of such numbers meet matrices as they are stored: what multiplies those is there."""
-    return dtype in FEW and backend.has_numba()
+    """Whether a token of such numbers meets matrices as they are stored: what multiplies those is there."""
+    return dtype in STORED and backend.has_numba()
 
 
 def linear(x: Tensor, weight: Tensor, expert: int | None = None) -> Tensor:
     """x [T, D], weight [O, D] -> [T, O]; with `expert`, weight is [E, O, D] and its matrix of that number is meant."""
-    if isinstance(weight, Weight) and 0 < x.shape[0] <= FEW.get(x.dtype, 0) and (stored := weight.stored):
-        from kernels import linear_numba
-
-        return linear_numba.linear(x, stored, weight, expert)
     matrix = weight if expert is None else weight[expert]
     if 0 < x.shape[0] <= FEW_ON_GPU and x.dtype != torch.float64 and backend.use_triton(x):
         from kernels import linear_triton

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from kernels.numbers_numba import high, kernel, low, prefetch
 from kernels.quant import GROUP, Grid
@@ -44,19 +43,6 @@ def stored(grids: Sequence[Grid], stack: Sequence[int] = ()) -> Stored:
     parts = [torch.cat([getattr(grid, part) for grid in grids]) for part in ("q", "scale", "zero")]
     q, scale, zero = (part.unflatten(0, (*stack, -1)) if stack else part for part in parts)
     return Stored(q.numpy(), scale.float().numpy(), zero.float().numpy())
-
-
-def linear(x: Tensor, matrix: Stored, weight: Tensor, expert: int | None = None) -> Tensor:
-    """x [T, D] times the matrix [O, D] (an expert's of [E, O, D]), of which `matrix` has the first rows -> [T, O]."""
-    own, whole = (matrix, weight) if expert is None else (Stored(*(part[expert] for part in matrix)), weight[expert])
-    rows = own.scale.shape[0]
-    products = np.empty((len(x), rows), np.float32)
-    for token, out in zip(x.float().numpy(), products, strict=True):
-        times(own, given(token), out)
-    product = torch.from_numpy(products).to(x.dtype)
-    if rows == len(whole):
-        return product
-    return torch.cat([product, (x.float() @ whole[rows:].float().t()).to(x.dtype)], -1)
 
 
 @kernel

@@ -1,7 +1,7 @@
 """The engine: reads tokens into a state and generates from one. States are values: what is passed in is not changed."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,12 +70,14 @@ class Engine:
         keep_freed_memory()
         with torch.no_grad():
             model = weights.load(folder, config, dtype, place, form, progress=progress)
-        engine = Engine(
+        return Engine(
             config, model, tokenizer, chat, place, dtype,
             fingerprint(folder, dtype, place, form), frozenset(config.stop_ids) | ends, Desk(model),
         )
-        batch.warm(model, engine.empty())
-        return engine
+
+    def warm(self) -> None:
+        """Begin to bring what writing needs; see `batch.warm`."""
+        batch.warm(self.model, self.empty())
 
     @property
     def chunk(self) -> int:
@@ -165,10 +167,7 @@ class Engine:
 
     @torch.no_grad()
     def generate(
-        self,
-        state: ModelState,
-        ids: Sequence[int],
-        sampling: Sampling,
+        self, state: ModelState, ids: Sequence[int], sampling: Sampling,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Generator[int, None, ModelState]:
         """Read `ids` after `state`, then yield token after token, until a stop token, the limit, or `should_stop`.
@@ -179,23 +178,27 @@ class Engine:
         state, logits = self.next_logits(state, ids)
         room = min(sampling.max_tokens, self.config.max_length - state.tokens)
         following = Next.of(logits[None])
-        with self.desk.lend([state]) if self._triton else nullcontext(batch.alone(self.model, state)) as row:
+        row = None  # what writes is asked for once there is a first token: on a processor it may take a while to come
+        with ExitStack() as lent:
             for count in range(room):
                 token = sampler.pick(following, 0)
                 if token in self.stop_ids or should_stop():
                     break
                 yield token
                 if count + 1 < room:
+                    row = row or lent.enter_context(self._alone(state))
                     following = row.step([token])
-            row.settle()
+            if row:
+                row.settle()
         return state
+
+    def _alone(self, state: ModelState) -> AbstractContextManager["batch.Alone | batch.Single | Slots"]:
+        """A state, which is changed, as one row."""
+        return self.desk.lend([state]) if self._triton else nullcontext(batch.alone(self.model, state))
 
     @torch.no_grad()
     def read_many(
-        self,
-        shared: ModelState,
-        bases: Sequence[ModelState],
-        questions: Sequence[Sequence[int]],
+        self, shared: ModelState, bases: Sequence[ModelState], questions: Sequence[Sequence[int]],
         should_stop: Callable[[], bool] = lambda: False,
         places: Sequence[Sequence[int]] | None = None,
     ) -> Generator[Brought, None, list[tuple[ModelState, torch.Tensor]]]:
@@ -269,19 +272,15 @@ class Engine:
 
     def side_by_side(
         self, shared: ModelState, states: Sequence[ModelState], room: int
-    ) -> AbstractContextManager[batch.Rows | Slots]:
+    ) -> AbstractContextManager[batch.Rows | batch.Singles | Slots]:
         """`states`, which went on from `shared` and are changed, as rows that take up to `room` tokens each."""
         if self._triton:
             return self.desk.lend(states)
-        return nullcontext(batch.Rows(self.model, shared, states, room))
+        return nullcontext(batch.several(self.model, shared, states, room))
 
     def _write(
-        self,
-        rows: batch.Rows | Slots,
-        following: Next,
-        samplings: Sequence[Sampling],
-        limits: Sequence[int],
-        should_stop: Callable[[], bool],
+        self, rows: batch.Rows | batch.Singles | Slots, following: Next, samplings: Sequence[Sampling],
+        limits: Sequence[int], should_stop: Callable[[], bool],
     ) -> Iterator[Brought]:
         """What `generate_many` yields once all questions are read."""
         samplers, written = [Sampler(sampling) for sampling in samplings], [0] * len(samplings)

@@ -14,8 +14,8 @@ ARITHMETIC = {"reference": "reference/6", "triton": "triton/6"}
 """Names the arithmetic of each form of `kernels/` and the layers: raise a number when a change can alter a single bit
 of a state."""
 
-NUMBA = "numba/1"
-"""The same for a processor's own kernels, where they can be compiled: a last token that is read alone is theirs."""
+NUMBA = "numba/2"
+"""The same for a processor's own kernels, where they can be compiled: what a reply adds to a state is theirs."""
 
 EXPERTS = {("triton", "fp8"): "fp8/2"}
 """The same for experts of one form alone, where their arithmetic is no longer its first."""

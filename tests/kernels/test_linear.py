@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import backend
-from kernels.linear import EVEN, FEW, MANY, Weight, can_multiply_stored, linear
+from kernels.linear import EVEN, MANY, Weight, can_multiply_stored, linear
 from kernels.quant import Grid
 from model.quantize import quantize
 
@@ -67,19 +67,12 @@ def off_by(found: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> float:
     return float((found.double() - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize(("dtype", "tokens"), [(dtype, n) for dtype, few in FEW.items() for n in (1, few, few + 1)])
-@pytest.mark.parametrize(("bits", "group"), [(4, 32), (4, 64), (4, 128), (8, 64)])
-def test_a_matrix_as_it_is_stored_multiplies_as_before(
-    tokens: int, dtype: torch.dtype, bits: int, group: int
-) -> None:
-    weight = kept((0, grid(48, 256, bits, group)), dtype=dtype)
-    x = torch.randn(tokens, 256).to(dtype)
-    plain, found = x @ weight.t(), linear(x, weight)
-    assert found.dtype == dtype
-    assert off_by(found, x, weight) < 5e-3
-    stored = weight.stored
-    assert (stored is not None) == (group == 64)
-    assert torch.equal(found, plain) == (tokens > FEW[dtype] or not stored)
+@pytest.mark.parametrize(("bits", "group", "there"), [(4, 32, False), (4, 64, True), (4, 128, False), (8, 64, True)])
+def test_a_matrix_on_a_grid_of_the_kernels_form_is_also_there_as_stored(bits: int, group: int, there: bool) -> None:
+    weight = kept((0, grid(48, 256, bits, group)))
+    x = torch.randn(1, 256).bfloat16()
+    assert torch.equal(linear(x, weight), x @ weight.t())
+    assert (weight.stored is not None) == there == weight.is_stored
 
 
 def test_matrices_are_kept_as_stored_for_numbers_that_the_kernels_take(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,19 +84,13 @@ def test_matrices_are_kept_as_stored_for_numbers_that_the_kernels_take(monkeypat
 
 def test_matrices_that_lie_below_each_other_are_one() -> None:
     weight = kept((0, grid(23, 64, 4, 64)), (23, grid(40, 64, 4, 64)))
-    x = torch.randn(1, 64).bfloat16()
-    assert off_by(linear(x, weight), x, weight) < 5e-3
     assert weight.stored is not None
     assert weight.stored.scale.shape == (63, 1)
 
 
 @pytest.mark.parametrize("after", [torch.randn(9, 64).bfloat16(), (32, grid(9, 64, 8, 64)), (32, grid(9, 64, 4, 32))])
-def test_rows_that_are_not_stored_as_the_first_ones_stay_as_they_are(after: tuple[int, Grid] | torch.Tensor) -> None:
+def test_rows_that_are_not_stored_as_the_first_ones_are_not_among_them(after: tuple[int, Grid] | torch.Tensor) -> None:
     weight = kept((0, grid(32, 64, 4, 64)), after)
-    x = torch.randn(1, 64).bfloat16()
-    found = linear(x, weight)
-    assert off_by(found, x, weight) < 5e-3
-    assert torch.equal(found[:, 32:], (x.float() @ weight[32:].float().t()).bfloat16())
     assert weight.stored is not None
     assert len(weight.stored.scale) == 32
 
@@ -117,7 +104,7 @@ def test_each_expert_has_its_own_matrix() -> None:
     weight = kept(*[(16 * n, grid(16, 64, 4, 64)) for n in range(3)], experts=3)
     x = torch.randn(1, 64).bfloat16()
     for expert in range(3):
-        assert off_by(linear(x, weight, expert), x, weight[expert]) < 5e-3
+        assert torch.equal(linear(x, weight, expert), x @ weight[expert].t())
     assert weight.stored is not None
     assert weight.stored.q.shape == (3, 16, 32)
 
