@@ -27,7 +27,7 @@ PARTS_WITH_BUTTONS = (
 
 def build(site: Site) -> gr.Blocks:
     """The page over an open library and its background reader. Loads the model (its name and size are on the page)."""
-    site.home.engine.warm()
+    assert site.home.engine
     with gr.Blocks(title="Onceread", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
         _wire(page, Events(site), _layout())
     page.queue(default_concurrency_limit=16, api_open=False)

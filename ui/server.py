@@ -44,6 +44,7 @@ def serve(home: Home, host: str, port: int, sign_in: bool = False) -> None:
     site = Site(home, Worker(home), doors)
     page = build(site)
     speed(home)  # before anything else uses the processor, or every estimate would be too long
+    home.engine.warm()
     site.start()
     try:
         launch(page, site, host, port)

@@ -27,6 +27,20 @@ ROOT = Path(__file__).parents[2]
 SENTENCE = "On day {n} the keeper wrote {n} lines in her book about the wind, the bees and the light.\n"
 
 
+def test_what_writes_is_brought_once_the_speed_is_measured(tmp_path: Path, long_checkpoint: Path, port: int) -> None:
+    served = (
+        "from pathlib import Path; from app.home import open_home; from app.settings import Settings\n"
+        "from model.engine import Engine; from ui import server\n"
+        "server.speed = lambda home: print('speed')\n"
+        "Engine.warm = lambda engine: print('warm')\n"
+        "server._wait_for_signal = lambda: print('open')\n"
+        f"home = open_home(Settings(Path({str(tmp_path)!r}), Path({str(long_checkpoint)!r}), 'cpu'))\n"
+        f"server.serve(home, '127.0.0.1', {port})"
+    )
+    said = subprocess.run([sys.executable, "-c", served], cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    assert [line for line in said.splitlines() if line in ("speed", "warm", "open")] == ["speed", "warm", "open"]
+
+
 @contextmanager
 def serving(home: Path, model: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     """`onceread serve` in a process of its own, ended with Ctrl-C's signal; it must end by itself, without an error."""
