@@ -76,9 +76,13 @@ class Events:
         yield from self._told(lambda: self._follow(pages, asked, request))
 
     def stop(self, query: str, request: gr.Request) -> None:
-        """End the answer under way; what has come so far is kept."""
-        pages = self._pages(request)
-        pages.site.asking.stop(pages.person, Address.parse(query))
+        """End the answer under way; what has come so far is kept.
+
+        The button may be there, and clicked, an instant before the tab has the address of the page that it is on."""
+        pages, here = self._pages(request), Address.parse(query)
+        if not pages.site.asking.under_way(pages.person, here):
+            here = Address.parse(self._at(request, query))
+        pages.site.asking.stop(pages.person, here)
 
     def _act(
         self, query: str, action: str, item: str, fields: dict[str, str], request: gr.Request

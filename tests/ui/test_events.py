@@ -12,6 +12,8 @@ from app.home import Home
 from app.worker import Worker
 from storage.errors import StorageError
 from ui import main
+from ui.address import Address
+from ui.ask import Asking
 from ui.events import Events
 from ui.shared import Site
 from ui.view import Pages
@@ -35,6 +37,23 @@ def test_time_changes_nothing_on_a_page_that_is_gone(home: Home, worker: Worker,
     assert events.tick(lamp, tab) == {}
     assert "bees" in events.tick(bees, tab)["document"]
     assert "lamp" in events.tick(lamp, request("another tab"))["document"]
+
+
+def test_stop_means_the_page_that_is_shown_though_the_tab_has_the_address_of_the_one_before(
+    home: Home, worker: Worker, documents: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, tab = Events(Site(home, worker)), request("tab")
+    lamp, bees = (Address(id) for id in documents)
+    click(events, tab, bees.query, "open", lamp.document)
+    under_way: list[Address] = []
+    stopped: list[Address] = []
+    monkeypatch.setattr(Asking, "under_way", lambda asking, person, address: address in under_way or None)
+    monkeypatch.setattr(Asking, "stop", lambda asking, person, address: stopped.append(address))
+    under_way.append(lamp)
+    events.stop(bees.query, tab)
+    under_way.append(bees)
+    events.stop(bees.query, tab)
+    assert stopped == [lamp, bees]
 
 
 def test_a_page_that_cannot_be_shown_leaves_the_tab_where_it_is(
