@@ -2,7 +2,8 @@
 
 Every matrix meets the tokens of all rows at once, and the pages of the state they share are read once a step for all of
 them. A row's own are its KDA states, which a step takes for so many more heads, and the latents of its own tokens.
-Rows may differ in length; one that has ended is dropped. This is the plain form; `decode` has that of Triton's kernels.
+Rows may differ in length; one that has ended is dropped. This is the plain form; a few rows are faster as `Singles`,
+each by itself, where a processor has kernels of its own, and `decode` has the form of Triton's kernels.
 """
 
 from collections.abc import Sequence
@@ -104,11 +105,9 @@ def _logits(row: "Alone | Single", token: int) -> Tensor:
     return row.step([token]).logits
 
 
-def several(
-    model: Transformer, shared: ModelState, states: Sequence[ModelState], room: int
-) -> "Rows | Singles":
-    """Continuations of `states`, which went on from `shared`, as `Rows` of it, or each by itself where these are few
-    enough for that to be faster."""
+def several(model: Transformer, shared: ModelState, states: Sequence[ModelState], room: int) -> "Rows | Singles":
+    """Continuations of `states`, which went on from `shared` and may take `room` tokens more each, as `Rows` of it, or
+    each by itself where these are few enough for that to be faster."""
     if len(states) <= FEW:
         rows = [alone(model, state) for state in states]
         if not any(isinstance(row, Alone) for row in rows):

@@ -44,11 +44,9 @@ def test_rows_that_lie_apart_in_memory() -> None:
     torch.testing.assert_close(linear(x, weight), x @ weight.t())
 
 
-def kept(
-    *pieces: tuple[int, Grid] | torch.Tensor, experts: int | None = None, dtype: torch.dtype = torch.bfloat16
-) -> Weight:
+def kept(*pieces: tuple[int, Grid] | torch.Tensor, experts: int | None = None) -> Weight:
     """A matrix put together from grids and plain rows, which knows its grids."""
-    values = torch.cat([piece if isinstance(piece, torch.Tensor) else piece[1].values(dtype) for piece in pieces])
+    values = torch.cat([piece if isinstance(piece, torch.Tensor) else piece[1].values() for piece in pieces])
     weight = Weight(values if experts is None else values.unflatten(0, (experts, -1)), requires_grad=False)
     for piece in pieces:
         if not isinstance(piece, torch.Tensor):
@@ -59,12 +57,6 @@ def kept(
 def grid(rows: int, columns: int, bits: int, group: int) -> Grid:
     """A random matrix on a grid."""
     return quantize(torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows)) * 0.1, bits, group)
-
-
-def off_by(found: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> float:
-    """The error of a product, in parts of it."""
-    expected = x.double() @ weight.double().t()
-    return float((found.double() - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize(("bits", "group", "there"), [(4, 32, False), (4, 64, True), (4, 128, False), (8, 64, True)])
