@@ -206,8 +206,9 @@ class Events:
 
     def _shown(self, pages: Pages, query: str, request: gr.Request) -> Iterator[Changes]:
         """The page of an address, and the answer under way there as it grows."""
-        before = self._at(request, query)
+        before, under_way = self._at(request, query), partial(pages.site.asking.under_way, pages.person)
         self._note(request, query)
+        asked = under_way(Address.parse(query))  # first: it may end while the page is made
         try:
             changes = self._page(pages, query)
         except EXPLAINED:
@@ -216,7 +217,7 @@ class Events:
         if self._at(request, query) != query:
             return  # something else was clicked meanwhile
         self._note(request, changes["address"])
-        asked = pages.site.asking.under_way(pages.person, Address.parse(changes["address"]))
+        asked = asked or under_way(Address.parse(changes["address"]))
         if asked is None:
             yield changes
         else:

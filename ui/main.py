@@ -102,10 +102,10 @@ def _shown(parts: dict[str, Any], handler: Callable[..., Any]) -> Callable[..., 
 
     @wraps(handler)
     def many(*args: Any) -> Iterator[dict[Any, Any]]:
-        changes = None
         for changes in handler(*args):
             yield named(changes)
-        if changes is None:  # Gradio empties every part where an event says nothing at all
-            yield gr.skip()
+        # Gradio sends an event's last word again when it ends, perhaps long after and over another page, and empties
+        # every part where there was none.
+        yield gr.skip()
 
     return many if isgeneratorfunction(handler) else once

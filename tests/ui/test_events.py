@@ -13,7 +13,7 @@ from app.worker import Worker
 from storage.errors import StorageError
 from ui import main
 from ui.address import Address
-from ui.ask import Asking
+from ui.ask import Asked, Asking
 from ui.events import Events
 from ui.shared import Site
 from ui.view import Pages
@@ -124,6 +124,33 @@ def test_what_is_taken_in_shows_itself_only_to_a_person_who_waits(
     assert "bees" in left["document"]
     assert "wick" in left["library"]
     assert "address" not in left
+
+
+def test_an_answer_that_ends_while_its_page_is_made_is_shown(
+    home: Home, worker: Worker, documents: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, tab = Events(Site(home, worker)), request("tab")
+    asked = Asked("", Address(documents[0]), "Of what?", raw="Answer: a lamp", error="the lamp went out")
+    under_way, everything = [asked], Pages.everything
+
+    def made(pages: Pages, query: str | None) -> dict[str, Any]:
+        under_way.clear()
+        asked.finished.set()
+        return everything(pages, query)
+
+    monkeypatch.setattr(Asking, "under_way", lambda asking, person, address: next(iter(under_way), None))
+    monkeypatch.setattr(Pages, "everything", made)
+    shown = last(events.click("", pressed("open", documents[0]), tab))
+    assert (shown["question"], "the lamp went out" in shown["notice"].lower()) == ("Of what?", True)
+
+
+def test_the_last_word_of_an_event_changes_nothing(home: Home, worker: Worker, documents: list[str]) -> None:
+    events = Events(Site(home, worker))
+    parts: dict[str, Any] = {name: gr.HTML() for name in events._page(events._pages(request("tab")), "")}
+    opened = main._shown(parts, events.click)("", pressed("open", documents[0]), request("tab"))
+    *said, word = opened  # which Gradio says again when the event has ended
+    assert "lamp" in said[-1][parts["document"]]
+    assert word == gr.skip()
 
 
 def test_an_event_that_says_nothing_leaves_every_part(home: Home, worker: Worker) -> None:
