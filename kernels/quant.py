@@ -48,8 +48,9 @@ class Int4:
 
 @dataclass(frozen=True)
 class Grid:
-    """A matrix [O, I] as `mini` is stored: q uint8 [O, I * bits / 8], of 4 bits two levels a byte, the low one first;
-    scale and zero bfloat16 [O, I/group]. A value is level * scale + zero."""
+    """A matrix [O, I] as `mini` is stored: q uint8 [O, I * bits / 8]; scale and zero bfloat16 [O, I/group]. A value is
+    level * scale + zero. Of 4 bits a byte has two levels, the low one first; of 6 bits three bytes have four, a level
+    each, and in their upper two bits the fourth's, the low ones first."""
 
     q: Tensor
     scale: Tensor
@@ -59,7 +60,15 @@ class Grid:
     @property
     def levels(self) -> Tensor:
         """uint8 [O, I]."""
+        if self.bits == 6:
+            three = self.q.unflatten(1, (-1, 3))
+            low, middle, high = (three >> 6).unbind(-1)
+            return torch.cat((three & 63, (low | (middle << 2) | (high << 4))[..., None]), -1).flatten(1)
         return self.q if self.bits == 8 else torch.stack((self.q & 15, self.q >> 4), -1).flatten(1)
+
+    def in_bytes(self) -> "Grid":
+        """The same with a byte for each level if it has 6 bits, of which the kernels know nothing."""
+        return Grid(self.levels, self.scale, self.zero, 8) if self.bits == 6 else self
 
     def rows(self, start: int, end: int) -> "Grid":
         """The rows from `start` to `end`."""
@@ -131,7 +140,7 @@ def affine_grid(weight: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor, 
 
     The value is level * scale + zero. Raises ValueError when I is no multiple of `group`.
     """
-    if weight.shape[-1] % group or bits not in (4, 8):
+    if weight.shape[-1] % group or bits not in (4, 6, 8):
         raise ValueError(f"cannot quantise {tuple(weight.shape)} to {bits} bits in groups of {group}")
     grouped = weight.float().unflatten(-1, (-1, group))
     low, high = grouped.aminmax(dim=-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""4- and 8-bit groups: how `mini`'s weights are stored. A matrix [out, in] becomes the three tensors of a `Grid`."""
+"""4-, 6- and 8-bit groups: how `mini`'s weights are stored. A matrix [out, in] becomes a `Grid`'s three tensors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ def quantize(weight: Tensor, bits: int, group: int = 64) -> Grid:
     q = levels.flatten(1).to(torch.uint8)
     if bits == 4:
         q = q[:, 0::2] | (q[:, 1::2] << 4)
+    elif bits == 6:
+        four = q.unflatten(1, (-1, 4))
+        fourth = four[..., 3:]
+        q = (four[..., :3] | torch.cat((fourth << 6, (fourth >> 2) << 6, (fourth >> 4) << 6), -1)).flatten(1)
     return Grid(q.contiguous(), scale[..., 0].contiguous(), zero[..., 0].contiguous(), bits)
 
 

@@ -164,7 +164,7 @@ def _tensors(
                         weight = name.removesuffix(".q")
                         names = {part: f"{weight}.{part}" for part in ("q", "scale", "zero")}
                         parts = {part: shard.get_tensor(full).to(device) for part, full in names.items()}
-                        grids[weight] = Grid(**parts, bits=_how(weight, config)["bits"])
+                        grids[weight] = Grid(**parts, bits=_how(weight, config)["bits"]).in_bytes()
                         yield weight, grids[weight].values()
                     else:
                         parts = {name: shard.get_tensor(name).to(device)}
@@ -186,7 +186,7 @@ def _headers(files: Iterable[Path], config: KimiConfig) -> Iterator[tuple[str, T
                     weight = name.removesuffix(".q")
                     shape = shard.get_slice(name).get_shape()
                     if weight != name:
-                        shape[-1] *= 8 // _how(weight, config)["bits"]
+                        shape[-1] = shape[-1] * 8 // _how(weight, config)["bits"]
                     yield weight, torch.empty(shape, device="meta")
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} cannot be read ({error}): download it again") from error

@@ -1,4 +1,4 @@
-"""4- and 8-bit groups: the error stays within half a step, the packing is exact, and bad shapes are named."""
+"""4-, 6- and 8-bit groups: the error stays within half a step, the packing is exact, and bad shapes are named."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from model.quantize import quantize, round_trip
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", [4, 6, 8])
 def test_error_is_at_most_about_half_a_step(bits: int) -> None:
     weight = torch.randn(24, 128, generator=torch.Generator().manual_seed(bits))
     back = quantize(weight, bits, 64).values(torch.float32)
@@ -17,7 +17,7 @@ def test_error_is_at_most_about_half_a_step(bits: int) -> None:
     assert ((weight - back).unflatten(1, (-1, 64)).abs().amax(-1) <= allowed).all()
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", [4, 6, 8])
 def test_round_trip_is_what_storing_does(bits: int) -> None:
     weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(1))
     assert torch.equal(round_trip(weight, bits), quantize(weight, bits).values(torch.float32))
@@ -30,6 +30,19 @@ def test_two_values_a_byte_low_nibble_first() -> None:
     assert packed.q.shape == (2, 32)
     assert packed.q[0, 0] == 0 + (1 << 4)
     assert torch.equal(packed.values(torch.float32), weight)
+
+
+def test_four_levels_of_six_bits_in_three_bytes() -> None:
+    weight = torch.arange(128.0).remainder(64).view(2, 64)
+    packed = quantize(weight, 6, 64)
+    assert packed.q.shape == (2, 48)
+    assert packed.q[0, -3:].tolist() == [60 | (3 << 6), 61 | (3 << 6), 62 | (3 << 6)]  # and 63 above them
+    assert torch.equal(packed.values(torch.float32), weight)
+    wide = packed.in_bytes()
+    assert wide.bits == 8
+    assert torch.equal(wide.q.float(), weight)
+    assert torch.equal(wide.values(torch.float32), weight)
+    assert quantize(weight, 4, 64).in_bytes().bits == 4
 
 
 def test_a_constant_group_survives() -> None:

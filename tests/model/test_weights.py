@@ -163,11 +163,13 @@ def test_weights_without_an_index_are_found(folder: Path) -> None:
 
 def test_quantised_weights_are_restored(folder: Path) -> None:
     tensors = checkpoints.weights(CONFIG)
-    bits = {GATE: 4, EXPERT: 8}
+    embedding = "model.embed_tokens.weight"
+    bits = {GATE: 4, EXPERT: 8, embedding: 6}
     packed = {name: quantize(tensors.pop(name), n, 16) for name, n in bits.items()}
     stored = {f"{name}.{part}": getattr(grid, part) for name, grid in packed.items() for part in ("q", "scale", "zero")}
-    how = {"bits": 4, "group": 16, "tensors": {EXPERT: {"bits": 8}}}
+    how = {"bits": 4, "group": 16, "tensors": {EXPERT: {"bits": 8}, embedding: {"bits": 6}}}
     rewrite(folder, tensors | stored, CONFIG | {"quantization": how})
+    assert weights.inspect(folder, KimiConfig.from_folder(folder)) == len(checkpoints.shapes(CONFIG))
     places = weights.destinations(load(folder))
     for name, grid in packed.items():
         assert torch.equal(places[name], grid.values().float())
