@@ -23,7 +23,8 @@ class Aids:
     point: words that the model's pointer gives at least this log-probability are the answer, and none is written; with
     None, or without a pointer, never. weigh: with less, those answer whose log-probability and so many times their
     likeness to the answer that is then written are largest together; with None the written one stays. suit: how much
-    the fit of their sentence to the question's words counts in that.
+    the fit of their sentence to the question's words counts in that. odds: how many logits of the margin a nat counts
+    by which no answer is likelier than the best words, to what points to them.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
@@ -39,6 +40,7 @@ class Aids:
     point: float | None = None
     weigh: float | None = None
     suit: float = 0.0
+    odds: float = 0.0
 
     def refuses_from(self, chars: int) -> float | None:
         """The margin that counts behind a document of so many characters."""

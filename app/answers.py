@@ -59,7 +59,8 @@ class Prepared:
     the sentences that fit the question best, whether shown or not. rivals: where the quote was a close choice, the
     candidates behind it. insists: an answer is wanted also where the model would rather refuse; doubted: it would have.
     points: words of the evidence may answer; unsettled: those that are still to be weighed against what is written;
-    pointed: those that do, as the model pointed to them (`pointing`), or the name of where its quote is.
+    pointed: those that do, as the model pointed to them (`pointing`), or the name of where its quote is. looked_up: the
+    question with what it leans on in earlier ones.
     """
 
     document: str
@@ -79,6 +80,7 @@ class Prepared:
     points: bool = False
     unsettled: Pointed | None = None
     pointed: str = ""
+    looked_up: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ def prepare(
     prepared = Prepared(
         document_id, question, asked, len(asked), evidence=passages, nearest=nearest, sampling=sampling,
         insists=insists and asks_of_the_whole(look_up), points=in_words and asks_for_words(question, look_up),
+        looked_up=look_up,
     )
     if not found or not home.aids.choose_quotes:
         return prepared

@@ -71,9 +71,11 @@ def begin(home: Home, logits: torch.Tensor, scores: torch.Tensor | None, prepare
 
 def refuses(aids: Aids, bound: float | None, margin: float, found: Pointed | None) -> bool:
     """Whether a question is refused. margin: how many logits more the model gives to that than to quoting; bound: how
-    many it takes, if it may refuse. found: what its pointer says, where it has a say: words that it is sure of answer
+    many it takes, if it may refuse. found: what points has a say, where there is one: words that it is sure of answer
     in any case."""
-    return bound is not None and margin > bound and not (found and found.is_sure(aids.point))
+    if bound is None or (found and found.is_sure(aids.point)):
+        return False
+    return margin + (aids.odds * found.odds if found and found.spans else 0.0) > bound
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from model.devices import choose_device, choose_dtype
 from model.engine import Engine
 from model.errors import ModelError
 from model.fingerprint import fingerprint
+from model.reader import Reader
 from storage.composed import ComposedAnswers
 from storage.conversations import Conversations
 from storage.database import Database
@@ -71,6 +72,11 @@ class Home:
     def aids(self) -> Aids:
         """What helps the model in use to answer. Raises ModelError."""
         return Aids.of(self.settings.model)
+
+    @cached_property
+    def reader(self) -> Reader | None:
+        """The reader beside the model, if it has one. Raises ModelError."""
+        return Reader.beside(self.settings.model, self.engine.dtype, self.engine.device)
 
     def of(self, person: str) -> "Home":
         """The same home as one person sees it: others' documents, conversations and jobs are not there.

@@ -47,19 +47,35 @@ class _Token:
 
 
 def block(home: Home, prepared: Prepared) -> Block | None:
-    """Where the pointer is to look, if there is one, it may answer, and the question asks for words."""
-    if home.engine.model.pointer is None or home.aids.point is None or not prepared.points:
+    """Where the pointer is to look, if there is one and no reader in its place, and words may answer."""
+    if home.engine.model.pointer is None or home.reader is not None or not _may_answer(home, prepared):
         return None
     return _laid_out(home, prepared)[0]
 
 
 def pointed(home: Home, prepared: Prepared, scores: torch.Tensor | None) -> Pointed | None:
-    """What the scores of a question's `block` say; nothing if there are none."""
+    """What the reader says of a question, or where there is none the pointer's scores of its `block`; nothing if words
+    may not answer, or there is nobody to say which."""
+    if home.reader is not None and _may_answer(home, prepared):
+        places = places_of(home, prepared.document)
+        found = home.reader.read(prepared.looked_up, shown(places, prepared.evidence))
+        stretches = _stretches(places, prepared.evidence, 0)
+        return _pointed(home, prepared, found.values, [_token(stretches, *each) for each in found.offsets])
     if scores is None:
         return None
     at, tokens = _laid_out(home, prepared)
+    own = (scores[at.first - at.begin : at.last - at.begin], scores[-1:])
+    return _pointed(home, prepared, torch.cat(own), tokens)
+
+
+def _may_answer(home: Home, prepared: Prepared) -> bool:
+    return home.aids.point is not None and prepared.points and bool(prepared.evidence)
+
+
+def _pointed(home: Home, prepared: Prepared, scores: torch.Tensor, tokens: "Sequence[_Token | None]") -> Pointed | None:
+    """The likeliest spans by the scores of the evidence's tokens, and of no answer behind them [T + 1, 2]."""
     places, logs = places_of(home, prepared.document), scores.cpu().log_softmax(0)
-    first, last = logs[at.first - at.begin : at.last - at.begin].unbind(-1)
+    first, last = logs[:-1].unbind(-1)
     allowed = torch.ones(len(first), len(first), dtype=torch.bool).triu().tril(LONGEST - 1)
     totals = (first[:, None] + last).masked_fill(~allowed, -math.inf).flatten()
     likely, best = totals.topk(min(LOOKED_AT, int(allowed.sum())))
@@ -113,14 +129,20 @@ def _laid_out(home: Home, prepared: Prepared) -> tuple[Block, list[_Token | None
     offsets = home.engine.tokenizer.offsets(words)
     at = len(words) - len(again) - len(evidence)
     inside = [n for n, (a, b) in enumerate(offsets) if a < at + len(evidence) and b > at]
-    stretches: list[tuple[int, Passage]] = []
-    for header, passage in laid_out(places, prepared.evidence):
-        at += len(header)
-        stretches += [(at + part.char_start - passage.char_start, part) for part in _by_file(places, passage)]
-        at += passage.length + len(GAP)
+    stretches = _stretches(places, prepared.evidence, at)
     first = end - len(offsets)
     found = Block(begin, first + inside[0], first + inside[-1] + 1, prepared.asked)
     return found, [_token(stretches, *offsets[n]) for n in inside]
+
+
+def _stretches(places: Places, evidence: Sequence[Passage], at: int) -> list[tuple[int, Passage]]:
+    """The stretches that are shown, each in one file, and where each begins, the first header at `at`."""
+    stretches: list[tuple[int, Passage]] = []
+    for header, passage in laid_out(places, evidence):
+        at += len(header)
+        stretches += [(at + part.char_start - passage.char_start, part) for part in _by_file(places, passage)]
+        at += passage.length + len(GAP)
+    return stretches
 
 
 def _by_file(places: Places, passage: Passage) -> list[Passage]:

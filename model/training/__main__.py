@@ -8,7 +8,8 @@ graft     a run's checkpoint, where the pointer alone was trained, and the shipp
 borrow    another encoder's layers, fitted to what the shipped weights see -> the pointer that `adopt` begins with
 prune     an exported folder -> one with fewer attention heads, to go on from
 adopt     an exported folder -> the student that a run starts from, to train on where the shipped weights stand
-writer    a copy of the teacher learns to ask, and    reader  an encoder learns to read: both for `write`
+writer    a copy of the teacher learns to ask           reader  an encoder learns to read, from a mentor if there is one
+mentor    a larger encoder learns to read              ship    the reader that has learned -> model/mini/reader
 write     the writer asks about texts, the reader judges -> question files in the run's folder, which `tasks` takes too
 """
 
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -33,15 +33,12 @@ from model.training import (
     data,
     evaluate,
     export,
-    lessons,
-    passages,
+    learning,
     prune,
     ranks,
     reader,
     tasks,
     teacher,
-    tuning,
-    writing,
 )
 from model.training import convert as conversion
 from model.training.drawing import KINDS, POINTING, Builder
@@ -50,7 +47,6 @@ from model.training.loss import compile_rows
 from model.training.packing import make_pack
 from model.training.pointer import POINTER
 from model.training.pools import WRITTEN as WRITTEN_SHARE
-from model.training.pools import Pools
 from model.training.start import load_student, save_start, trained_student
 from model.training.student import Student
 
@@ -89,62 +85,6 @@ def make_tasks(args: argparse.Namespace) -> None:
         jobs = [pool.submit(draw_tasks, args, form, n) for n in range(args.workers)]
         for job in jobs:
             print(job.result(), flush=True)
-
-
-def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
-    """One worker's file of lessons of a kind; a finished file is kept."""
-    file = args.folder / f"lessons-{kind}-{worker:02d}.npz"
-    if file.exists():
-        return 0
-    pools = Pools(args.corpus, random.Random(args.seed + worker))
-    if kind == "writer":
-        return lessons.asking(pools, data.plain_tokenizer(args.tokenizer), args.tokens // args.workers, file)
-    return lessons.reading(pools, reader.read_tokenizer(args.reader / "tokenizer.json"), args.lessons // args.workers,
-                           file)
-
-
-def learn(args: argparse.Namespace) -> None:
-    """The writer's or the reader's lessons, drawn by several workers, and then what has learned from them, into the
-    run's folder; the reader with its scores on held-out questions."""
-    torch._dynamo.config.recompile_limit = 64
-    kind, device, dtype = args.step, *place()
-    with ProcessPoolExecutor(args.workers) as pool:
-        found = list(pool.map(draw_lessons, *zip(*[(args, kind, n) for n in range(args.workers)], strict=True)))
-    print(json.dumps({"lessons": kind, "count": sum(found)}), flush=True)
-    files = sorted(args.folder.glob(f"lessons-{kind}-*.npz"))
-    learned: torch.nn.Module
-    if kind == "writer":
-        learned = tuning.writer(teacher.load(args.gguf, device, dtype), files, args.seconds, args.step_tokens,
-                                args.passes)
-    else:
-        start = reader.load(args.reader / "model.safetensors", dtype, device)
-        learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.passes, args.rate)
-        for name in ("reading-squad1", "reading-squad2"):
-            rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: args.every]
-            words = reader.read_tokenizer(args.reader / "tokenizer.json")
-            print(json.dumps({"set": name, **tuning.read_scores(learned, rows, words)}), flush=True)
-    torch.save(learned.state_dict(), args.folder / f"{kind}.pt")
-
-
-def write_questions(args: argparse.Namespace) -> None:
-    """What `writer` and `reader` have learned -> questions on the corpus's texts, as question files in the folder."""
-    with ProcessPoolExecutor(args.workers) as pool:
-        texts = passages.runs(args.corpus, args.seed)
-        pool.submit(int).result()  # its processes begin before this one takes the GPU
-        device, dtype = place()
-        writer, judge = teacher.Teacher().to(device, dtype), reader.Reader().to(device, dtype).eval()
-        for kind, model in {"writer": writer, "reader": judge}.items():
-            model.load_state_dict(torch.load(args.folder / f"{kind}.pt", weights_only=True, map_location=device))
-        if device == "cuda":
-            writer.compile_layers()
-        files = writing.Words(args.tokenizer, args.reader / "tokenizer.json")
-        found = writing.write(writer, judge, texts, files, pool, args.seed, args.seconds, args.batch)
-        print(json.dumps(writing.save(writing.named(found, args.seed), args.folder, args.seed)), flush=True)
-
-
-def place() -> tuple[str, torch.dtype]:
-    """Where models are at work here, and in which type."""
-    return ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
 
 
 def sample_ids(args: argparse.Namespace, count: int = 6, length: int = 1024) -> torch.Tensor:
@@ -296,7 +236,8 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
              "measure": measure, "answer": answer, "adopt": adopt, "graft": graft, "borrow": borrow_layers,
-             "prune": fewer_heads, "writer": learn, "reader": learn, "write": write_questions}
+             "prune": fewer_heads, "writer": learning.learn, "mentor": learning.learn, "reader": learning.learn,
+             "ship": learning.ship, "write": learning.write_questions}
     parser.add_argument("step", choices=steps)
     parser.add_argument("names", nargs="*", default=[], help="corpus or evaluation files, without their ending")
     parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
@@ -312,18 +253,19 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=60_000_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rows", type=int, default=200, help="rows of each reading set to answer")
-    parser.add_argument("--seconds", type=float, default=180, help="writer, reader: to learn; write: to ask")
-    parser.add_argument("--lessons", type=int, default=300_000, help="reader: how many to learn from")
-    parser.add_argument("--passes", type=float, default=1, help="writer, reader: through their lessons, at most")
-    parser.add_argument("--rate", type=float, default=2e-4, help="reader: the highest learning rate")
+    parser.add_argument("--seconds", type=float, default=180, help="writer, mentor, reader: to learn; write: to ask")
+    parser.add_argument("--lessons", type=int, default=300_000, help="mentor, reader: how many to learn from")
+    parser.add_argument("--passes", type=float, default=1, help="of writer, mentor, reader: through lessons, at most")
+    parser.add_argument("--rate", type=float, default=2e-4, help="mentor, reader: the highest learning rate")
     parser.add_argument("--reader", type=Path, default=Path("build/minilm"), help="the encoder's weights and tokenizer")
+    parser.add_argument("--mentor", type=Path, default=Path("build/mpnet"), help="the larger encoder's weights")
     parser.add_argument("--batch", type=int, default=1024, help="write: questions asked side by side")
-    parser.add_argument("--step-tokens", type=int, default=32_768, help="writer, reader: tokens of a step")
+    parser.add_argument("--step-tokens", type=int, default=32_768, help="writer, mentor, reader: tokens of a step")
     parser.add_argument("--written", type=float, default=WRITTEN_SHARE, help="tasks: share of passages from `write`")
     parser.add_argument("--pointing", action="store_true", help="tasks: only what the pointer learns from")
     parser.add_argument("--until", type=float, default=time.time() + 3600,
                         help="train: when phases end that take a part of the time (a Unix time; default: in an hour)")
-    parser.add_argument("--every", type=int, default=2, help="reader: it is scored on every so many held-out rows")
+    parser.add_argument("--every", type=int, default=2, help="mentor, reader: scored on every so many held-out rows")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     if args.step in WITH_TEACHER:

@@ -7,7 +7,7 @@ each token to begin and to end the answer; an answer that begins and ends at [CL
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class Reader(nn.Module):
 
     def twin(self) -> Reader:
         """A copy of the weights, nothing compiled."""
-        other = Reader(*self.sizes).to(self.embed.device, self.embed.dtype)
+        other = type(self)(*self.sizes).to(self.embed.device, self.embed.dtype)
         other.load_state_dict(self.state_dict())
         return other
 
@@ -77,13 +77,16 @@ class Reader(nn.Module):
         x = F.embedding(ids, self.embed) + F.embedding(pack.position, self.places) + F.embedding(kinds, self.kinds)
         return F.dropout(self.norm(x), DROPOUT, self.training)
 
+    def mixer(self, pack: Pack) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """How the layers mix q, k and v, each [T, H, D], inside each sequence: attention [T, H, D]."""
+        return lambda q, k, v: attend(q, k, v, pack, q.shape[-1] ** -0.5, causal=False)
+
     def forward(self, ids: Tensor, kinds: Tensor, pack: Pack) -> Tensor:
         """ids and kinds (0 in the question, 1 in the passage) [T] -> scores to begin and to end [T, 2], float32;
         `NEVER` in the question and at [SEP]."""
-        x = self.enter(ids, kinds, pack)
+        x, mix = self.enter(ids, kinds, pack), self.mixer(pack)
         for layer in self.layers:
-            q, k, v = layer.project(x)
-            x = layer.finish(x, attend(q, k, v, pack, q.shape[-1] ** -0.5, causal=False))
+            x = layer.finish(x, mix(*layer.project(x)))
         outside = (kinds == 0) & (pack.position > 0)
         outside[pack.borders[1:] - 1] = True
         return self.score(x).float().masked_fill(outside[:, None], NEVER)
@@ -203,11 +206,28 @@ def best_spans(scores: Tensor, pack: Pack) -> tuple[Tensor, Tensor, Tensor]:
 def loss(scores: Tensor, pack: Pack, first: Tensor, last: Tensor) -> Tensor:
     """Mean cross-entropy of the true first and last tokens [N] (places in the row; a sequence's own start: no answer),
     over each sequence's tokens; those of sequences below 0 do not count."""
-    row = torch.repeat_interleave(torch.arange(len(first), device=first.device), pack.borders.diff(),
-                                  output_size=len(scores))  # given, so that nothing waits for it
-    wanted, total = (first >= 0).float(), scores.new_zeros(())
-    for score, true in zip(scores.unbind(-1), (first, last), strict=True):
-        top = score.new_full((len(first),), 3 * NEVER).scatter_reduce(0, row, score.detach(), "amax")
-        sums = score.new_zeros(len(first)).index_add(0, row, (score - top[row]).exp())
-        total = total + ((sums.log() + top - score[true.clamp_min(0)]) * wanted).sum()
-    return total / (2 * wanted.sum().clamp_min(1))
+    logs, wanted = log_softmax(scores, pack), (first >= 0).float()
+    true = torch.stack((first, last), 1).clamp_min(0)
+    return -(logs.gather(0, true) * wanted[:, None]).sum() / (2 * wanted.sum().clamp_min(1))
+
+
+def soft_loss(scores: Tensor, theirs: Tensor, pack: Pack, first: Tensor) -> Tensor:
+    """Mean cross-entropy of what a mentor's scores say, over the same sequences."""
+    wanted = (first >= 0).float()[_sequence(pack, len(scores))]
+    log, target = log_softmax(scores, pack), log_softmax(theirs, pack).exp()
+    return -(target * log * wanted[:, None]).sum() / (2 * (first >= 0).sum().clamp_min(1))
+
+
+def log_softmax(scores: Tensor, pack: Pack) -> Tensor:
+    """Scores [T, 2] -> log-probabilities over each sequence's tokens [T, 2]."""
+    row, count = _sequence(pack, len(scores)), len(pack.borders) - 1
+    both = row[:, None].expand(-1, 2)
+    top = scores.new_full((count, 2), 3 * NEVER).scatter_reduce(0, both, scores.detach(), "amax")[row]
+    sums = scores.new_zeros(count, 2).index_add(0, row, (scores - top).exp())
+    return scores - top - sums.log()[row]
+
+
+def _sequence(pack: Pack, tokens: int) -> Tensor:
+    """Which sequence each token belongs to [T]."""
+    numbers = torch.arange(len(pack.borders) - 1, device=pack.borders.device)
+    return torch.repeat_interleave(numbers, pack.borders.diff(), output_size=tokens)  # given: nothing waits for it

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,12 @@ from model.training.optimizer import Optimizer
 from model.training.packing import Pack, make_pack
 from model.training.pools import Row
 from model.training.teacher import Teacher
+
+Learned = TypeVar("Learned", bound=reading.Reader)
+OWN = 0.3
+"""What counts of the right answers where a mentor says its own."""
+ALIKE = 8192
+"""Lessons among which those of like lengths come into one row."""
 
 
 def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: int, passes: float,
@@ -43,10 +49,10 @@ def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: in
     return written
 
 
-def reader(start: reading.Reader, lessons: Sequence[Path], seconds: float, tokens: int, passes: float,
-           lr: float) -> reading.Reader:
+def reader(start: Learned, lessons: Sequence[Path], seconds: float, tokens: int, passes: float, lr: float,
+           mentor: reading.Reader | None = None) -> Learned:
     """The encoder, after it has learned to read for some seconds (one step at least), or so many passes through its
-    lessons. tokens: of a step."""
+    lessons; with a mentor more from what that says of each than from what is right. tokens: of a step."""
     training = start.train()
     if training.embed.is_cuda:
         training.compile_layers()
@@ -55,10 +61,16 @@ def reader(start: reading.Reader, lessons: Sequence[Path], seconds: float, token
 
     def learn(step: int) -> Tensor:
         ids, kinds, pack, first, last = batches.step(step)
-        return reading.loss(training(ids, kinds, pack), pack, first, last)
+        scores = training(ids, kinds, pack)
+        own = reading.loss(scores, pack, first, last)
+        if mentor is None:
+            return own
+        with torch.no_grad():
+            theirs = mentor(ids, kinds, pack)
+        return OWN * own + (1 - OWN) * reading.soft_loss(scores, theirs, pack, first)
 
     _run("reader", learn, optimizer, seconds, lr, passes, len(batches.rows))
-    return start.twin().eval()
+    return cast(Learned, start.twin().eval())
 
 
 def _run(name: str, learn: Any, optimizer: Optimizer, seconds: float, lr: float, passes: float, steps: int) -> None:
@@ -83,7 +95,8 @@ def _run(name: str, learn: Any, optimizer: Optimizer, seconds: float, lr: float,
 
 
 class Examples:
-    """Lessons in reading, in one seeded order, packed into rows of `tokens`. What fills a row up counts for nothing."""
+    """Lessons in reading, in one seeded order, packed into rows of `tokens`, those of like lengths together: a mentor
+    pads them. What fills a row up counts for nothing."""
 
     def __init__(self, files: Sequence[Path], tokens: int, device: torch.device, seed: int = 0) -> None:
         loaded = [np.load(file) for file in files]
@@ -94,12 +107,16 @@ class Examples:
         self.tokens, self.device = tokens, device
         self.rows: list[list[int]] = [[]]
         room = tokens
-        for n in np.random.default_rng(seed).permutation(len(self.lengths)).tolist():
-            if self.lengths[n] > room:
-                self.rows.append([])
-                room = tokens
-            self.rows[-1].append(n)
-            room -= int(self.lengths[n])
+        shuffled = np.random.default_rng(seed)
+        order = shuffled.permutation(len(self.lengths))
+        for some in (order[n : n + ALIKE] for n in range(0, len(order), ALIKE)):
+            for n in some[np.argsort(self.lengths[some], kind="stable")].tolist():
+                if self.lengths[n] > room:
+                    self.rows.append([])
+                    room = tokens
+                self.rows[-1].append(n)
+                room -= int(self.lengths[n])
+        shuffled.shuffle(self.rows)
 
     def step(self, index: int) -> tuple[Tensor, Tensor, Pack, Tensor, Tensor]:
         """ids and kinds [T], their pack, and the first and last token of each answer as places in the row [N]; -1 for

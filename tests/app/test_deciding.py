@@ -247,6 +247,11 @@ def test_refusing_asks_for_the_margin_and_for_what_is_pointed_to() -> None:
     assert [deciding.refuses(aids, 2.0, margin, None) for margin in (1.9, 2.1)] == [False, True]
     assert [deciding.refuses(aids, 2.0, 2.1, found) for found in (sure, unsure)] == [False, True]
     assert not deciding.refuses(aids, None, 1e9, unsure)
+    for odds, refused in ((0.2, True), (0.3, False)):  # no answer is five nats less likely than the words
+        counted = replace(aids, odds=odds)
+        assert deciding.refuses(counted, 2.0, 3.2, unsure) is refused
+        assert deciding.refuses(counted, 2.0, 3.2, None)
+        assert deciding.refuses(counted, 2.0, 3.2, spans.Pointed((), -0.1))
 
 
 @pytest.mark.parametrize("far", [-1e9, 1e9])

@@ -1,8 +1,10 @@
 """From the pointer's scores to words of the document: where they stand, in whole words, in one stretch of the text."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from app.home import Home
 from app.passages import Passage
 from app.spans import likeness
 from model.pointer import NEVER
+from model.reader import Reader, Scores
 
 TEXT = (
     "The mill was built by Anna Reed, a miller from Leeds, in 1823. It burned down in the winter of 1871.\n\n"
@@ -214,3 +217,64 @@ def test_what_is_pointed_to_is_weighed_against_what_is_written(
     home.aids = replace(home.aids, weigh=None)
     unweighed = replace(prepared, unsettled=found)
     assert pointing.settled(home, unweighed, written, tokens) is unweighed
+
+
+class Says:
+    """In a reader's place: points to some words, as strongly as it says."""
+
+    def __init__(self, **spans: float) -> None:
+        self.spans, self.asked = spans, list[tuple[str, str]]()
+
+    def read(self, question: str, passage: str) -> Scores:
+        """Scores of words."""
+        self.asked.append((question, passage))
+        offsets = tuple(match.span() for match in re.finditer(r"\w+|\S", passage))
+        values = torch.full((len(offsets) + 1, 2), NEVER)
+        values[-1] = 0.0
+        for words, score in self.spans.items():
+            start = passage.index(words.replace("_", " "))
+            inside = [n for n, (a, b) in enumerate(offsets) if a < start + len(words) and b > start]
+            values[inside[0], 0] = values[inside[-1], 1] = score
+        return Scores(values, offsets)
+
+
+def given(home: Home, **spans: float) -> Says:
+    """A reader beside the model that says this."""
+    says = Says(**spans)
+    home.__dict__["reader"] = cast(Reader, says)
+    return says
+
+
+def test_a_reader_is_asked_in_the_pointer_s_place(home: Home, tmp_path: Path) -> None:
+    prepared = prepare(home, tmp_path)
+    before = scored(home, prepared, ("1871", 9.0))
+    says = given(home, Anna_Reed=3.0)
+    assert pointing.block(home, prepared) is None
+    for scores in (None, before):
+        assert said(home, prepared, scores) == [
+            ("Anna Reed", "The mill was built by Anna Reed, a miller from Leeds, in 1823.")
+        ]
+    evidence = shown(answers.places_of(home, prepared.document), prepared.evidence)
+    assert says.asked == [(QUESTION, evidence)] * 2
+    found = pointing.pointed(home, prepared, None)
+    assert found is not None
+    assert found.odds == pytest.approx(-6.0, abs=1e-4)
+    unasked = answers.prepare(home, prepared.document, QUESTION, in_words=False)
+    assert pointing.pointed(home, unasked, None) is None
+
+
+def test_what_a_reader_says_stands_in_its_file(home: Home, tmp_path: Path) -> None:
+    prepared = prepare(home, tmp_path, {"a.txt": "Anna built the mill.", "b.txt": "The bridge is old."})
+    given(home, bridge=9.0)
+    assert said(home, prepared, None) == [("bridge", "The bridge is old.")]
+    given(home, txt=9.0)  # of a header
+    assert said(home, prepared, None) == []
+
+
+def test_a_reader_is_told_what_a_question_leans_on(home: Home, tmp_path: Path) -> None:
+    prepared = prepare(home, tmp_path)
+    earlier = (dialogue.Exchange(QUESTION, "Anna Reed"),)
+    later = answers.prepare(home, prepared.document, "Which miller was it, and when did it burn?", earlier)
+    says = given(home, Anna_Reed=3.0)
+    pointing.pointed(home, later, None)
+    assert [QUESTION in question for question, _ in says.asked] == [True]

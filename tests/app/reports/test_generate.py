@@ -13,7 +13,9 @@ from app.home import Home
 from app.reports import generate as module
 from app.reports.generate import generate
 from model.engine import Engine
+from model.reader import Reader
 from model.sampling import Sampling
+from tests import readers
 from tests.app.test_turns import asker
 
 SHORT = Sampling(max_tokens=6)
@@ -49,11 +51,16 @@ def test_replies_are_those_that_asking_gives(home: Home, document: str, aids: Ai
 
 
 @pytest.mark.parametrize(("point", "weigh"), [(-1e9, None), (-9.0, None), (0.0, None), (-9.0, 5.0), (0.0, 5.0)])
+@pytest.mark.parametrize("has_reader", [False, True])
 def test_words_are_pointed_to_as_asking_does(
-    pointing_home: Home, pointing_checkpoint: Path, book: Path, point: float, weigh: float | None
+    pointing_home: Home, pointing_checkpoint: Path, book: Path, tmp_path: Path, point: float, weigh: float | None,
+    has_reader: bool,
 ) -> None:
     home = pointing_home
     home._engine = Engine.load(pointing_checkpoint, dtype=torch.float32)
+    if has_reader:
+        folder = readers.write(tmp_path)
+        home.__dict__["reader"] = Reader.load(folder, torch.float32, torch.device("cpu"))
     home.aids = Aids(2, True, fit=1.0, sure=0.0, point=point, weigh=weigh)
     document = library.add(home, [book]).id
     read, state = reading.read_state(home, document)

@@ -1,0 +1,209 @@
+"""The reader: an encoder beside the model that finds the words of a passage that answer a question, or that none do.
+
+An optional part of a checkpoint, in its folder `reader`: a BERT with two scores for each token, to begin and to end the
+answer; those of [CLS] are no answer's (Devlin et al., 2019, arXiv 1810.04805, as for SQuAD 2.0). A decoder reads from
+left to right, so what it knows of a word knows nothing of the words behind it; an encoder of a tenth of its size tells
+better which words answer, and whether any do. Names of tensors and keys of config.json are those of transformers'
+`BertForQuestionAnswering`; matrices are stored as `model.quantize` does. `model/training/reader.py` teaches it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from kernels.quant import Grid
+from model.config import PointerConfig
+from model.errors import CheckpointError, ConfigError, TokenizerError
+from model.pointer import NEVER, PointerLayer
+
+FOLDER = "reader"
+OVERLAP = 128
+"""Tokens of a passage too long for one window that the next one reads again."""
+MOST_ASKED = 128
+"""Tokens of a question that are read."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of a passage's T tokens, and of no answer behind them: float32 [T + 1, 2] to begin and to end the answer; and the
+    characters each token stands for."""
+
+    values: Tensor
+    offsets: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A reader's sizes; places: tokens of a window at most."""
+
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    vocab: int
+    places: int
+    eps: float
+    quantization: dict[str, Any]
+
+    @staticmethod
+    def of(path: Path) -> "Shape":
+        """What a config.json says. Raises ConfigError."""
+        keys = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size",
+                "max_position_embeddings")
+        try:
+            said = json.loads(path.read_text("utf-8"))
+            layers, hidden, inner, heads, vocab, places = (int(said[key]) for key in keys)
+            shape = Shape(layers, hidden, inner, heads, vocab, places, float(said["layer_norm_eps"]),
+                          said.get("quantization") or {})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{path} cannot be used ({error!r}): download the checkpoint again") from error
+        if min(layers, heads, vocab) < 1 or hidden % heads or places < MOST_ASKED + 2 * OVERLAP:
+            raise ConfigError(f"{path} has sizes that no reader has: download the checkpoint again")
+        return shape
+
+
+class Reader(nn.Module):
+    """A BERT that scores a passage's tokens; see `read`."""
+
+    words: Grid | Tensor
+    """The embedding of each word piece [V, C], as it is stored: few of its rows are ever looked at."""
+
+    def __init__(self, shape: Shape, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.shape, self.tokenizer = shape, tokenizer
+        self.places, self.kinds = (nn.Parameter(torch.empty(n, shape.hidden)) for n in (shape.places, 2))
+        self.norm = nn.LayerNorm(shape.hidden, shape.eps)
+        sizes = PointerConfig((), shape.layers, shape.hidden, shape.inner, shape.hidden // shape.heads)
+        self.layers = nn.ModuleList(PointerLayer(sizes) for _ in range(shape.layers))
+        self.score = nn.Linear(shape.hidden, 2)
+        self.cls, self.sep = (_special(tokenizer, name) for name in ("[CLS]", "[SEP]"))
+
+    @staticmethod
+    def beside(checkpoint: Path, dtype: torch.dtype, device: torch.device) -> "Reader | None":
+        """The reader of a checkpoint folder, if it has one. Raises as `load` does."""
+        folder = checkpoint / FOLDER
+        return Reader.load(folder, dtype, device) if folder.is_dir() else None
+
+    @staticmethod
+    def load(folder: Path, dtype: torch.dtype, device: torch.device) -> "Reader":
+        """The reader of a folder. Raises ConfigError, TokenizerError, CheckpointError."""
+        shape = Shape.of(folder / "config.json")
+        try:
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # what `tokenizers` raises is a bare Exception
+            raise TokenizerError(f"{folder / 'tokenizer.json'} cannot be read ({error})") from error
+        size = tokenizer.get_vocab_size()
+        if size > shape.vocab:
+            counts = f"{size:,} pieces, the reader {shape.vocab:,}"
+            raise TokenizerError(f"the tokenizer in {folder} has {counts}: they do not belong together")
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        with torch.device(device):
+            reader = Reader(shape, tokenizer).to(dtype)
+        with torch.no_grad():
+            reader._fill(folder, dict(_stored(folder / "model.safetensors", shape.quantization, device)))
+        return reader.eval().requires_grad_(False)
+
+    def _fill(self, folder: Path, stored: dict[str, Grid | Tensor]) -> None:
+        wanted = self.destinations()
+        if stored.keys() != wanted.keys() | {WORDS}:
+            odd = sorted(stored.keys() ^ (wanted.keys() | {WORDS}))
+            raise CheckpointError(f"{folder} lacks, or has beyond its config.json, {', '.join(odd[:8])}: load it again")
+        self.words = stored.pop(WORDS)
+        rows = self.words if isinstance(self.words, Tensor) else self.words.scale
+        if len(rows) != self.shape.vocab:
+            raise CheckpointError(f"{WORDS} in {folder} has {len(rows)} rows, not {self.shape.vocab}")
+        for name, one in stored.items():
+            place, value = wanted[name], one.values(torch.float32) if isinstance(one, Grid) else one
+            if value.shape != place.shape:
+                raise CheckpointError(f"{name} in {folder} has shape {list(value.shape)}, not {list(place.shape)}")
+            place.copy_(value)
+
+    def destinations(self) -> dict[str, Tensor]:
+        """The name of each tensor in the checkpoint, but for WORDS, and the tensor or slice that it fills."""
+        found: dict[str, Tensor] = {"bert.embeddings.position_embeddings.weight": self.places.data,
+                                    "bert.embeddings.token_type_embeddings.weight": self.kinds.data}
+        parts: dict[str, Any] = {"bert.embeddings.LayerNorm": self.norm, "qa_outputs": self.score}
+        for n, layer in enumerate(self.layers):
+            start = f"bert.encoder.layer.{n}."
+            for name, theirs in _NAMES.items():
+                parts[start + theirs] = getattr(layer, name)
+            for part in ("weight", "bias"):
+                three = getattr(layer.qkv, part).data.chunk(3)
+                for name, slice_ in zip(("query", "key", "value"), three, strict=True):
+                    found[f"{start}attention.self.{name}.{part}"] = slice_
+        for name, module in parts.items():
+            found |= {f"{name}.weight": module.weight.data, f"{name}.bias": module.bias.data}
+        return found
+
+    @torch.no_grad()
+    def read(self, question: str, passage: str) -> Scores:
+        """The scores of a passage's tokens for a question. A passage too long for one window is read in several that
+        overlap: each token has the best of its scores, no answer its worst."""
+        encoded = self.tokenizer.encode(passage, add_special_tokens=False)
+        asked = self.tokenizer.encode(question, add_special_tokens=False).ids[:MOST_ASKED]
+        device = self.places.device
+        values = torch.full((len(encoded.ids) + 1, 2), NEVER, device=device)
+        none: list[Tensor] = []
+        room = self.shape.places - len(asked) - 3
+        for start in range(0, max(len(encoded.ids) - OVERLAP, 1), room - OVERLAP):
+            window = encoded.ids[start : start + room]
+            scores = self(self._tensor([self.cls, *asked, self.sep, *window, self.sep]), len(asked) + 2)
+            inside = slice(start, start + len(window))
+            values[inside] = torch.maximum(values[inside], scores[len(asked) + 2 : -1])
+            none.append(scores[0])
+        values[-1] = min(none, key=lambda one: float(one.sum()))
+        return Scores(values, tuple(encoded.offsets))
+
+    def forward(self, ids: Tensor, first: int) -> Tensor:
+        """ids [T], the passage's from number `first` on -> scores to begin and to end [T, 2], float32."""
+        kinds = (torch.arange(len(ids), device=ids.device) >= first).long()
+        x = self._rows(ids) + self.places[: len(ids)] + self.kinds[kinds]
+        x = self.norm(x)
+        for layer in self.layers:
+            x = layer(x)
+        scores: Tensor = self.score(x).float()
+        return scores
+
+    def _rows(self, ids: Tensor) -> Tensor:
+        if isinstance(self.words, Tensor):
+            return self.words[ids].to(self.places.dtype)
+        words = self.words
+        return Grid(words.q[ids], words.scale[ids], words.zero[ids], words.bits).values(self.places.dtype)
+
+    def _tensor(self, ids: Sequence[int]) -> Tensor:
+        return torch.tensor(ids, dtype=torch.int64, device=self.places.device)
+
+
+WORDS = "bert.embeddings.word_embeddings.weight"
+_NAMES = {"out": "attention.output.dense", "mixed_norm": "attention.output.LayerNorm", "up": "intermediate.dense",
+          "down": "output.dense", "norm": "output.LayerNorm"}
+
+
+def _special(tokenizer: Tokenizer, name: str) -> int:
+    id = tokenizer.token_to_id(name)
+    if id is None:
+        raise TokenizerError(f"the reader's tokenizer has no {name}: download the checkpoint again")
+    return int(id)
+
+
+def _stored(file: Path, quantization: dict[str, Any], device: torch.device) -> Iterator[tuple[str, Grid | Tensor]]:
+    """Every tensor of a file, quantised ones as the grids they are. Raises CheckpointError."""
+    try:
+        with safe_open(file, framework="pt") as shard:
+            for name in shard.keys():  # noqa: SIM118 - a shard is no dict
+                if name.endswith(".q"):
+                    weight = name.removesuffix(".q")
+                    parts = {part: shard.get_tensor(f"{weight}.{part}").to(device) for part in ("q", "scale", "zero")}
+                    yield weight, Grid(**parts, bits=int(quantization["bits"]))
+                elif not name.endswith((".scale", ".zero")):
+                    yield name, shard.get_tensor(name).to(device)
+    except (SafetensorError, OSError, KeyError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}): download it again") from error

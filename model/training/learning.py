@@ -1,0 +1,83 @@
+"""The command line's steps in which readers and the writer of questions learn, and what is then done with them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+
+from model.reader import FOLDER
+from model.training import data, evaluate, lessons, mentor, passages, reader, shipping, teacher, tuning, writing
+from model.training.pools import Pools
+
+
+def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
+    """One worker's file of lessons of a kind; a finished file is kept."""
+    file = args.folder / f"lessons-{kind}-{worker:02d}.npz"
+    if file.exists():
+        return 0
+    pools = Pools(args.corpus, random.Random(args.seed + worker))
+    if kind == "writer":
+        return lessons.asking(pools, data.plain_tokenizer(args.tokenizer), args.tokens // args.workers, file)
+    return lessons.reading(pools, reader.read_tokenizer(args.reader / "tokenizer.json"), args.lessons // args.workers,
+                           file)
+
+
+def learn(args: argparse.Namespace) -> None:
+    """The lessons of the writer, or of the mentor and the reader, drawn by several workers, and then what has learned
+    from them, into the run's folder; a reader with its scores on held-out questions. Where there is a mentor already,
+    the reader learns from what that says, too."""
+    torch._dynamo.config.recompile_limit = 64
+    kind, device, dtype = args.step, *place()
+    lesson = "writer" if kind == "writer" else "reader"
+    with ProcessPoolExecutor(args.workers) as pool:
+        found = list(pool.map(draw_lessons, *zip(*[(args, lesson, n) for n in range(args.workers)], strict=True)))
+    print(json.dumps({"lessons": lesson, "count": sum(found)}), flush=True)
+    files = sorted(args.folder.glob(f"lessons-{lesson}-*.npz"))
+    learned: torch.nn.Module
+    if kind == "writer":
+        learned = tuning.writer(teacher.load(args.gguf, device, dtype), files, args.seconds, args.step_tokens,
+                                args.passes)
+    else:
+        start = (mentor.load(args.mentor / "model.safetensors", dtype, device) if kind == "mentor" else
+                 reader.load(args.reader / "model.safetensors", dtype, device))
+        known = args.folder / "mentor.pt"
+        above = mentor.trained(known, dtype, device) if kind == "reader" and known.exists() else None
+        learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.passes, args.rate, above)
+        for name in ("reading-squad1", "reading-squad2"):
+            rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: args.every]
+            words = reader.read_tokenizer(args.reader / "tokenizer.json")
+            print(json.dumps({"set": name, **tuning.read_scores(learned, rows, words)}), flush=True)
+    torch.save(learned.state_dict(), args.folder / f"{kind}.pt")
+
+
+def ship(args: argparse.Namespace) -> None:
+    """The reader that has learned, as a checkpoint's: in the folder `reader` beside the model's weights."""
+    learned, words = reader.Reader(), args.reader / "tokenizer.json"
+    learned.load_state_dict(torch.load(args.folder / "reader.pt", weights_only=True, map_location="cpu"))
+    used = shipping.used(sorted(args.folder.glob("lessons-reader-*.npz")), json.loads(words.read_text("utf-8")))
+    shipping.ship(learned, words, used, args.out / FOLDER)
+
+
+def write_questions(args: argparse.Namespace) -> None:
+    """What `writer` and `reader` have learned -> questions on the corpus's texts, as question files in the folder."""
+    with ProcessPoolExecutor(args.workers) as pool:
+        texts = passages.runs(args.corpus, args.seed)
+        pool.submit(int).result()  # its processes begin before this one takes the GPU
+        device, dtype = place()
+        writer, judge = teacher.Teacher().to(device, dtype), reader.Reader().to(device, dtype).eval()
+        for kind, model in {"writer": writer, "reader": judge}.items():
+            model.load_state_dict(torch.load(args.folder / f"{kind}.pt", weights_only=True, map_location=device))
+        if device == "cuda":
+            writer.compile_layers()
+        files = writing.Words(args.tokenizer, args.reader / "tokenizer.json")
+        found = writing.write(writer, judge, texts, files, pool, args.seed, args.seconds, args.batch)
+        print(json.dumps(writing.save(writing.named(found, args.seed), args.folder, args.seed)), flush=True)
+
+
+def place() -> tuple[str, torch.dtype]:
+    """Where models are at work here, and in which type."""
+    return ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)

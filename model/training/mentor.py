@@ -1,0 +1,98 @@
+"""A larger reader for the one that is shipped to learn from: MPNet (Song et al., 2020, arXiv 2004.09297).
+
+The base model as sentence-transformers ship it (110 M parameters, Apache-2.0; on PyPI in five packages): BERT's layers,
+and a bias on attention for how far a token stands from another (T5's buckets; Raffel et al., 2020, arXiv 1910.10683).
+Its word pieces are BERT's under other numbers, so both read the same lessons, token for token, and what the mentor
+thinks of each can be learned (Hinton et al., 2015, arXiv 1503.02531; `tuning.reader`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.training.packing import Pack
+from model.training.reader import HEADS, PLACES, Reader
+
+BUCKETS, FARTHEST = 32, 128
+SPECIAL = {0: 1, 100: 104, 101: 0, 102: 2}
+"""BERT's [PAD], [UNK], [CLS] and [SEP] by MPNet's numbers; any other piece has its own number and four."""
+_NAMES = {"out": "attention.attn.o", "mixed_norm": "attention.LayerNorm", "up": "intermediate.dense",
+          "down": "output.dense", "norm": "output.LayerNorm"}
+
+
+class Mentor(Reader):
+    """MPNet with a reader's two scores; it takes BERT's ids."""
+
+    def __init__(self, layers: int = 12, vocab: int = 30_527, hidden: int = 768, inner: int = 3072) -> None:
+        super().__init__(layers, vocab, hidden, inner)
+        self.bias = nn.Parameter(torch.empty(BUCKETS, HEADS), requires_grad=False)  # as it came: it need not learn
+
+    def enter(self, ids: Tensor, kinds: Tensor, pack: Pack) -> Tensor:
+        """What the layers begin with [T, C]."""
+        own = ids + 4
+        for theirs, mine in SPECIAL.items():
+            own = own.masked_fill(ids == theirs, mine)
+        return super().enter(own, kinds, pack)
+
+    def mixer(self, pack: Pack) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Attention inside each sequence, with the bias. All sequences are padded to the longest."""
+        longest = -(-pack.longest // 8) * 8
+        place = torch.arange(longest, device=pack.borders.device)
+        lengths = pack.borders.diff()
+        there = place < lengths[:, None]  # [N, L]
+        gather = (pack.borders[:-1, None] + place).clamp_max(int(pack.borders_cpu[-1]) - 1)
+        bias = self.bias[bucket(place - place[:, None])].permute(2, 0, 1)  # [H, L, L]
+        added = bias.masked_fill(~there[:, None, None], -math.inf)  # [N, H, L, L]
+
+        def mix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            q, k, v = (part[gather].transpose(1, 2) for part in (q, k, v))
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=added).transpose(1, 2)[there]
+
+        return mix
+
+
+def bucket(distance: Tensor) -> Tensor:
+    """The bucket of each distance, from a token to one so many places further on."""
+    half = BUCKETS // 2
+    exact = half // 2
+    away = distance.abs()
+    far = exact + (torch.log(away.clamp_min(1).float() / exact) / math.log(FARTHEST / exact) * (half - exact)).long()
+    return torch.where(away < exact, away, far.clamp_max(half - 1)) + half * (distance > 0)
+
+
+def load(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Mentor:
+    """The encoder of sentence-transformers' `model.safetensors`, with scores that are yet to be learned."""
+    from safetensors.torch import load_file
+
+    found, model = load_file(str(file)), Mentor()
+    own = model.state_dict()
+    nn.init.normal_(model.score.weight, std=0.02)
+    nn.init.zeros_(model.score.bias)
+    own["kinds"].zero_()  # MPNet has none
+    own["embed"].copy_(found["embeddings.word_embeddings.weight"])
+    own["places"].copy_(found["embeddings.position_embeddings.weight"][2 : 2 + PLACES])
+    own["bias"].copy_(found["encoder.relative_attention_bias.weight"])
+    for part in ("weight", "bias"):
+        own[f"norm.{part}"].copy_(found[f"embeddings.LayerNorm.{part}"])
+        for n in range(len(model.layers)):
+            theirs = f"encoder.layer.{n}"
+            three = [found[f"{theirs}.attention.attn.{name}.{part}"] for name in "qkv"]
+            own[f"layers.{n}.qkv.{part}"].copy_(torch.cat(three))
+            for mine, name in _NAMES.items():
+                own[f"layers.{n}.{mine}.{part}"].copy_(found[f"{theirs}.{name}.{part}"])
+    return model.to(device, dtype)
+
+
+def trained(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Mentor:
+    """A mentor that has learned, from the state that was saved of it."""
+    state = torch.load(file, weights_only=True, map_location="cpu")
+    layers, (vocab, hidden) = sum(name.endswith("qkv.bias") for name in state), state["embed"].shape
+    model = Mentor(layers, vocab, hidden, len(state["layers.0.up.bias"]))
+    model.load_state_dict(state)
+    return model.to(device, dtype).eval()

@@ -1,0 +1,99 @@
+"""The reader as it is shipped: under transformers' names, in 4-bit groups, with the word pieces that are ever used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.quantize import quantize, round_trip
+from model.reader import WORDS
+from model.training.export import GROUP
+from model.training.reader import EPS, HEADS, PLACES, Reader
+
+BITS = 4
+_NAMES = {"out": "attention.output.dense", "mixed_norm": "attention.output.LayerNorm", "up": "intermediate.dense",
+          "down": "output.dense", "norm": "output.LayerNorm"}
+
+
+def tensors(reader: Reader) -> dict[str, Tensor]:
+    """Every tensor under the name that transformers' `BertForQuestionAnswering` has for it."""
+    own, start = reader.state_dict(), "bert.embeddings"
+    found = {WORDS: own["embed"], f"{start}.position_embeddings.weight": own["places"],
+             f"{start}.token_type_embeddings.weight": own["kinds"]}
+    for part in ("weight", "bias"):
+        found |= {f"{start}.LayerNorm.{part}": own[f"norm.{part}"], f"qa_outputs.{part}": own[f"score.{part}"]}
+        for n in range(reader.sizes[0]):
+            layer = f"bert.encoder.layer.{n}"
+            three = own[f"layers.{n}.qkv.{part}"].chunk(3)
+            found |= {f"{layer}.attention.self.{name}.{part}": one
+                      for name, one in zip(("query", "key", "value"), three, strict=True)}
+            found |= {f"{layer}.{theirs}.{part}": own[f"layers.{n}.{mine}.{part}"] for mine, theirs in _NAMES.items()}
+    return {name: one.detach().cpu().contiguous() for name, one in found.items()}
+
+
+def is_on_grid(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor is stored in groups: matrices are, what is small is not."""
+    return tensor.dim() == 2 and tensor.shape[-1] % GROUP == 0 and len(tensor) > 2
+
+
+def rounded(reader: Reader) -> Reader:
+    """The reader as it will be read back."""
+    twin = reader.twin().float()
+    state = twin.state_dict()
+    for name, one in state.items():
+        one.copy_(round_trip(one, BITS, GROUP) if is_on_grid(name, one) else one.bfloat16())
+    return twin.eval()
+
+
+def used(lessons: Sequence[Path], tokenizer: dict[str, Any]) -> list[int]:
+    """The word pieces to keep: those that lessons have, special ones, and single characters, which spell the others."""
+    vocab = tokenizer["model"]["vocab"]
+    seen = np.zeros(len(vocab), dtype=bool)
+    for file in lessons:
+        seen[np.unique(np.load(file)["ids"])] = True
+    seen[[added["id"] for added in tokenizer["added_tokens"] if added["content"] != "[MASK]"]] = True
+    seen[[id for piece, id in vocab.items() if len(piece.removeprefix("##")) == 1]] = True
+    return [int(id) for id in np.flatnonzero(seen)]
+
+
+def ship(reader: Reader, tokenizer: Path, kept: Sequence[int], folder: Path) -> None:
+    """Write config.json, tokenizer.json and model.safetensors of a reader. kept: word pieces, ascending."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    stored: dict[str, Tensor] = {}
+    for name, one in tensors(reader).items():
+        one = one[torch.tensor(kept)] if name == WORDS else one
+        if is_on_grid(name, one):
+            grid = quantize(one.float(), BITS, GROUP)
+            stored |= {f"{name}.q": grid.q, f"{name}.scale": grid.scale, f"{name}.zero": grid.zero}
+        else:
+            stored[name] = one.bfloat16()
+    save_file(stored, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    layers, _, hidden, inner = reader.sizes
+    config = {
+        "architectures": ["BertForQuestionAnswering"], "model_type": "bert", "vocab_size": len(kept),
+        "num_hidden_layers": layers, "hidden_size": hidden, "intermediate_size": inner, "num_attention_heads": HEADS,
+        "max_position_embeddings": PLACES, "type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": EPS,
+        "quantization": {"bits": BITS, "group": GROUP},
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    words = fewer(json.loads(tokenizer.read_text("utf-8")), kept)
+    (folder / "tokenizer.json").write_text(json.dumps(words, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def fewer(tokenizer: dict[str, Any], kept: Sequence[int]) -> dict[str, Any]:
+    """A WordPiece tokenizer.json with these pieces alone, numbered anew in their order."""
+    new = {old: n for n, old in enumerate(kept)}
+    vocab = {piece: new[id] for piece, id in tokenizer["model"]["vocab"].items() if id in new}
+    added = [each | {"id": new[each["id"]]} for each in tokenizer["added_tokens"] if each["id"] in new]
+    return tokenizer | {
+        "truncation": None, "padding": None, "added_tokens": added, "post_processor": None,
+        "model": tokenizer["model"] | {"vocab": dict(sorted(vocab.items(), key=lambda one: one[1]))},
+    }

@@ -1,0 +1,140 @@
+"""The reader is the library's BERT for questions, over passages of any length; a damaged one says so in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from model.errors import CheckpointError, ConfigError, ModelError, TokenizerError
+from model.pointer import NEVER
+from model.reader import Reader
+from model.training import shipping
+from tests import readers
+
+CPU = torch.device("cpu")
+PASSAGE = "The mill was built in 1821 by Anne Reed. It burned down in the winter."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reader as a checkpoint has it."""
+    return readers.write(tmp_path_factory.mktemp("reader"))
+
+
+@pytest.fixture(scope="module")
+def reader(folder: Path) -> Reader:
+    """That one, in float32."""
+    return Reader.load(folder, torch.float32, CPU)
+
+
+def test_it_is_the_library_s_bert(reader: Reader) -> None:
+    from transformers import BertConfig, BertForQuestionAnswering
+
+    shape = reader.shape
+    config = BertConfig(vocab_size=shape.vocab, hidden_size=shape.hidden, num_hidden_layers=shape.layers,
+                        num_attention_heads=shape.heads, intermediate_size=shape.inner, layer_norm_eps=shape.eps)
+    oracle = BertForQuestionAnswering(config).eval()
+    stored = shipping.tensors(shipping.rounded(readers.small()))
+    assert not oracle.load_state_dict(stored, strict=False).unexpected_keys
+    ids = [reader.cls, 9, 8, 7, reader.sep, *range(20, 60), reader.sep]
+    kinds = torch.tensor([[0] * 5 + [1] * 41])
+    with torch.no_grad():
+        found = oracle(torch.tensor([ids]), token_type_ids=kinds)
+        scores = reader(torch.tensor(ids), 5)
+    theirs = torch.stack((found.start_logits[0], found.end_logits[0]), -1)
+    torch.testing.assert_close(scores, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_what_it_says_of_a_passage(reader: Reader) -> None:
+    found = reader.read("Who built the mill?", PASSAGE)
+    assert len(found.values) == len(found.offsets) + 1
+    words = [PASSAGE[a:b] for a, b in found.offsets]
+    assert "".join(words) == PASSAGE.replace(" ", "")
+    assert (found.values > NEVER).all()
+    again = reader.read("Who built the mill?", PASSAGE)
+    assert torch.equal(found.values, again.values)
+    other = reader.read("Who built the river?", PASSAGE)
+    assert not torch.equal(found.values, other.values)
+
+
+def test_a_long_passage_is_read_in_windows(reader: Reader) -> None:
+    question, long = "Who built the mill?", PASSAGE * 12
+    found = reader.read(question, long)
+    tokens = len(found.offsets)
+    assert tokens > reader.shape.places
+    asked = reader.tokenizer.encode(question).ids
+    ids = reader.tokenizer.encode(long).ids
+    room = reader.shape.places - len(asked) - 3
+    starts = [*range(0, tokens - 128, room - 128)]
+    assert len(starts) > 1
+    expected, none = torch.full((tokens, 2), NEVER), []
+    for start in starts:
+        window = ids[start : start + room]
+        scores = reader(torch.tensor([reader.cls, *asked, reader.sep, *window, reader.sep]), len(asked) + 2)
+        inside = slice(start, start + len(window))
+        expected[inside] = expected[inside].maximum(scores[len(asked) + 2 : -1])
+        none.append(scores[0])
+    torch.testing.assert_close(found.values[:-1], expected)
+    assert float(found.values[-1].sum()) == pytest.approx(min(float(one.sum()) for one in none), abs=1e-5)
+
+
+@pytest.mark.parametrize(("question", "passage"), [
+    ("", PASSAGE), ("Who?", ""), ("Who built it? " * 200, PASSAGE), ("\x00", "\u2603"),
+])  # fmt: skip
+def test_any_words_can_be_read(reader: Reader, question: str, passage: str) -> None:
+    found = reader.read(question, passage)
+    assert found.values.isfinite().all()
+    assert len(found.values) == len(found.offsets) + 1
+
+
+def test_half_precision_says_nearly_the_same(folder: Path, reader: Reader) -> None:
+    half = Reader.load(folder, torch.bfloat16, CPU)
+    one, other = (r.read("Who built the mill?", PASSAGE).values for r in (reader, half))
+    torch.testing.assert_close(other, one, rtol=0.1, atol=0.3)
+
+
+def test_a_checkpoint_without_one_has_none(tmp_path: Path) -> None:
+    assert Reader.beside(tmp_path, torch.float32, CPU) is None
+
+
+def _lacking(folder: Path) -> None:
+    stored = load_file(folder / "model.safetensors")
+    del stored["qa_outputs.bias"]
+    save_file(stored, folder / "model.safetensors")
+
+
+def _misshapen(folder: Path) -> None:
+    stored = load_file(folder / "model.safetensors")
+    save_file(stored | {"qa_outputs.bias": torch.zeros(3)}, folder / "model.safetensors")
+
+
+def _other_words(folder: Path) -> None:
+    words = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    words["model"]["vocab"] |= {"more": len(readers.PIECES)}
+    (folder / "tokenizer.json").write_text(json.dumps(words), "utf-8")
+
+
+def _odd_heads(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"num_attention_heads": 5}), "utf-8")
+
+
+@pytest.mark.parametrize(("damage", "error", "words"), [
+    (_lacking, CheckpointError, "qa_outputs.bias"),
+    (_misshapen, CheckpointError, "qa_outputs.bias"),
+    (lambda folder: (folder / "model.safetensors").write_bytes(b"{}"), CheckpointError, "cannot be read"),
+    (lambda folder: (folder / "model.safetensors").unlink(), CheckpointError, "cannot be read"),
+    (lambda folder: (folder / "config.json").unlink(), ConfigError, "config.json"),
+    (lambda folder: (folder / "config.json").write_text("[]"), ConfigError, "config.json"),
+    (_odd_heads, ConfigError, "sizes"),
+    (lambda folder: (folder / "tokenizer.json").write_text("{}"), TokenizerError, "tokenizer.json"),
+    (_other_words, TokenizerError, "do not belong together"),
+])  # fmt: skip
+def test_a_damaged_one_says_what_is_wrong(tmp_path: Path, damage: object, error: type[ModelError], words: str) -> None:
+    folder = readers.write(tmp_path)
+    damage(folder)  # type: ignore[operator]
+    with pytest.raises(error, match=words) as raised:
+        Reader.load(folder, torch.float32, CPU)
+    assert str(raised.value).count("\n") == 0

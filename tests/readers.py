@@ -1,0 +1,42 @@
+"""Small readers with random weights, as a checkpoint has them."""
+
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from model.training import shipping
+from model.training.reader import Reader
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz0123456789.,?'-():#",
+          *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789"), "the", "mill", "built", "##ing", "river", "who"]
+
+
+def tokenizer(folder: Path) -> Path:
+    """A WordPiece tokenizer of few pieces, in the file that sentence-transformers would give it."""
+    made = Tokenizer(models.WordPiece({piece: n for n, piece in enumerate(PIECES)}, unk_token="[UNK]"))
+    made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    made.add_special_tokens(PIECES[:5])
+    made.enable_truncation(8)
+    made.save(str(folder / "wordpiece.json"))
+    return folder / "wordpiece.json"
+
+
+def small(hidden: int = 192, layers: int = 2) -> Reader:
+    """Small layers with random weights: 12 heads, as every reader here has."""
+    torch.manual_seed(5)
+    model = Reader(layers, len(PIECES), hidden, inner=128)
+    for name, p in model.named_parameters():
+        p.data.normal_(1.0 if name.endswith("norm.weight") else 0.0, 0.2)
+    return model.eval()
+
+
+def write(checkpoint: Path, reader: Reader | None = None) -> Path:
+    """A reader beside a checkpoint's weights; returns its folder."""
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    file = tokenizer(checkpoint)
+    used = range(len(json.loads(file.read_text("utf-8"))["model"]["vocab"]))
+    shipping.ship(reader or small(), file, [*used], checkpoint / "reader")
+    file.unlink()
+    return checkpoint / "reader"
