@@ -24,7 +24,8 @@ class Aids:
     None, or without a pointer, never. weigh: with less, those answer whose log-probability and so many times their
     likeness to the answer that is then written are largest together; with None the written one stays. suit: how much
     the fit of their sentence to the question's words counts in that. odds: how many logits of the margin a nat counts
-    by which no answer is likelier than the best words, to what points to them.
+    by which no answer is likelier than the best words, to what points to them, where words may answer; refuse_pointed:
+    how much both together must be there. Behind more than FAR characters neither counts, if those have their own.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
@@ -41,10 +42,18 @@ class Aids:
     weigh: float | None = None
     suit: float = 0.0
     odds: float = 0.0
+    refuse_pointed: float | None = None
 
-    def refuses_from(self, chars: int) -> float | None:
-        """The margin that counts behind a document of so many characters."""
-        return self.refuse if self.refuse_far is None or chars <= FAR else self.refuse_far
+    def refuses_from(self, chars: int, odds: float | None) -> tuple[float, float] | None:
+        """What counts behind a document of so many characters, if the model may refuse: a bound, and how much of it
+        the odds of no answer make up. odds: None where words may not answer."""
+        if self.refuse is None:
+            return None
+        if self.refuse_far is not None and chars > FAR:
+            return self.refuse_far, 0.0
+        if odds is None or self.refuse_pointed is None:
+            return self.refuse, 0.0
+        return self.refuse_pointed, self.odds * odds
 
     @staticmethod
     def of(folder: Path) -> "Aids":

@@ -20,6 +20,7 @@ import torch
 from app import pointing, prompts
 from app.aids import Aids
 from app.answers import Prepared, places_of
+from app.evidence import is_open
 from app.home import Home
 from app.pointing import pointed
 from app.spans import Pointed
@@ -59,8 +60,8 @@ def begin(home: Home, logits: torch.Tensor, scores: torch.Tensor | None, prepare
     question. scores: its pointer's, see `pointing`."""
     refusal, quote = (home.engine.tokenizer.encode(words)[0] for words in (prompts.NOT_FOUND, prompts.QUOTE_PREFIX))
     asked, found = prepared.ids[: prepared.asked], pointed(home, prepared, scores)
-    bound = home.aids.refuses_from(len(places_of(home, prepared.document).text))
-    if refuses(home.aids, bound, float(logits[refusal] - logits[quote]), found):
+    margin = float(logits[refusal] - logits[quote])
+    if refuses(home.aids, prepared.question, len(places_of(home, prepared.document).text), margin, found):
         if not prepared.insists:
             return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
         prepared = replace(prepared, doubted=True)
@@ -69,13 +70,16 @@ def begin(home: Home, logits: torch.Tensor, scores: torch.Tensor | None, prepare
     return replace(prepared, unsettled=found)
 
 
-def refuses(aids: Aids, bound: float | None, margin: float, found: Pointed | None) -> bool:
-    """Whether a question is refused. margin: how many logits more the model gives to that than to quoting; bound: how
-    many it takes, if it may refuse. found: what points has a say, where there is one: words that it is sure of answer
-    in any case."""
-    if bound is None or (found and found.is_sure(aids.point)):
+def refuses(aids: Aids, question: str, chars: int, margin: float, found: Pointed | None) -> bool:
+    """Whether a question about a document of so many characters is refused. margin: how many logits more the model
+    gives to that than to quoting. found: what points has a say, where there is one: words that it is sure of answer in
+    any case, and where words may answer at all, its odds of no answer count beside the margin."""
+    may_answer = found is not None and bool(found.spans) and not is_open(question)
+    counts = aids.refuses_from(chars, found.odds if found and may_answer else None)
+    if counts is None or (found and found.is_sure(aids.point)):
         return False
-    return margin + (aids.odds * found.odds if found and found.spans else 0.0) > bound
+    bound, odds = counts
+    return margin + odds > bound
 
 
 @dataclass(frozen=True)

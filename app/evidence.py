@@ -45,6 +45,12 @@ _YES_OR_NO = re.compile(
     r"\W*(is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must)(n't)?\b",
     re.IGNORECASE,
 )
+_OPEN = re.compile(
+    r"""\W*(why\b|what\s+happen|
+    how\b(?!\s+(many|much|long|old|often|far|tall|big|large|high|deep|fast|wide|heavy|late|early|soon|close)\b)|
+    what\s+(did|does|do|will|would|should|could|can|has|had|is|was|are|were)\b.*\b(do|done|doing|feel|think|happen)\b)""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
 _LEANS = re.compile(
     r"^(and|but|so|then|why)\b|\b(he|him|his|she|hers?|it|its|they|them|their|this|that|these|those|there|then)\b",
     re.IGNORECASE,
@@ -185,6 +191,12 @@ def asks_for_words(question: str, look_up: str) -> bool:
 def is_for_yes_or_no(question: str) -> bool:
     """Whether a question is answered by yes or no."""
     return _YES_OR_NO.match(question) is not None
+
+
+def is_open(question: str) -> bool:
+    """Whether a question asks for reasons, for a way, or for what happens or somebody does: what answers it is often
+    said in more words than could be pointed to, or in none."""
+    return _OPEN.match(question) is not None
 
 
 def in_context(question: str, earlier: Sequence[str]) -> str:

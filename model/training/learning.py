@@ -46,6 +46,8 @@ def learn(args: argparse.Namespace) -> None:
                  reader.load(args.reader / "model.safetensors", dtype, device))
         known = args.folder / "mentor.pt"
         above = mentor.trained(known, dtype, device) if kind == "reader" and known.exists() else None
+        if above is not None and device == "cuda":
+            above.compile_layers()
         learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.passes, args.rate, above)
         for name in ("reading-squad1", "reading-squad2"):
             rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: args.every]

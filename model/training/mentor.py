@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.training.packing import Pack
-from model.training.reader import HEADS, PLACES, Reader
+from model.training.reader import HEADS, PLACES, Reader, sequence
 
 BUCKETS, FARTHEST = 32, 128
 SPECIAL = {0: 1, 100: 104, 101: 0, 102: 2}
@@ -46,13 +46,15 @@ class Mentor(Reader):
         place = torch.arange(longest, device=pack.borders.device)
         lengths = pack.borders.diff()
         there = place < lengths[:, None]  # [N, L]
-        gather = (pack.borders[:-1, None] + place).clamp_max(int(pack.borders_cpu[-1]) - 1)
+        tokens = int(pack.borders_cpu[-1])
+        gather = (pack.borders[:-1, None] + place).clamp_max(tokens - 1)
+        back = sequence(pack, tokens) * longest + pack.position
         bias = self.bias[bucket(place - place[:, None])].permute(2, 0, 1)  # [H, L, L]
         added = bias.masked_fill(~there[:, None, None], -math.inf)  # [N, H, L, L]
 
         def mix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             q, k, v = (part[gather].transpose(1, 2) for part in (q, k, v))
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=added).transpose(1, 2)[there]
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=added).transpose(1, 2).flatten(0, 1)[back]
 
         return mix
 

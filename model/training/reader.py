@@ -213,21 +213,21 @@ def loss(scores: Tensor, pack: Pack, first: Tensor, last: Tensor) -> Tensor:
 
 def soft_loss(scores: Tensor, theirs: Tensor, pack: Pack, first: Tensor) -> Tensor:
     """Mean cross-entropy of what a mentor's scores say, over the same sequences."""
-    wanted = (first >= 0).float()[_sequence(pack, len(scores))]
+    wanted = (first >= 0).float()[sequence(pack, len(scores))]
     log, target = log_softmax(scores, pack), log_softmax(theirs, pack).exp()
     return -(target * log * wanted[:, None]).sum() / (2 * (first >= 0).sum().clamp_min(1))
 
 
 def log_softmax(scores: Tensor, pack: Pack) -> Tensor:
     """Scores [T, 2] -> log-probabilities over each sequence's tokens [T, 2]."""
-    row, count = _sequence(pack, len(scores)), len(pack.borders) - 1
+    row, count = sequence(pack, len(scores)), len(pack.borders) - 1
     both = row[:, None].expand(-1, 2)
     top = scores.new_full((count, 2), 3 * NEVER).scatter_reduce(0, both, scores.detach(), "amax")[row]
     sums = scores.new_zeros(count, 2).index_add(0, row, (scores - top).exp())
     return scores - top - sums.log()[row]
 
 
-def _sequence(pack: Pack, tokens: int) -> Tensor:
+def sequence(pack: Pack, tokens: int) -> Tensor:
     """Which sequence each token belongs to [T]."""
     numbers = torch.arange(len(pack.borders) - 1, device=pack.borders.device)
     return torch.repeat_interleave(numbers, pack.borders.diff(), output_size=tokens)  # given: nothing waits for it

@@ -7,7 +7,7 @@ import pytest
 
 from app import answers, deciding, library, prompts, reading, session, spans
 from app import pointing as app_pointing
-from app.aids import Aids
+from app.aids import FAR, Aids
 from app.home import Home
 from app.passages import Passage
 from app.reports.generate import generate
@@ -243,15 +243,23 @@ def test_the_file_of_a_line_is_the_whole_answer(home: Home, tmp_path: Path) -> N
 def test_refusing_asks_for_the_margin_and_for_what_is_pointed_to() -> None:
     span = spans.Span(Passage(0, 1), Passage(0, 2), -0.5)
     sure, unsure = (spans.Pointed((replace(span, likelihood=n),), -9.0) for n in (-0.5, -4.0))
-    aids = Aids(2, True, fit=1.0, point=-1.0)
-    assert [deciding.refuses(aids, 2.0, margin, None) for margin in (1.9, 2.1)] == [False, True]
-    assert [deciding.refuses(aids, 2.0, 2.1, found) for found in (sure, unsure)] == [False, True]
-    assert not deciding.refuses(aids, None, 1e9, unsure)
-    for odds, refused in ((0.2, True), (0.3, False)):  # no answer is five nats less likely than the words
-        counted = replace(aids, odds=odds)
-        assert deciding.refuses(counted, 2.0, 3.2, unsure) is refused
-        assert deciding.refuses(counted, 2.0, 3.2, None)
-        assert deciding.refuses(counted, 2.0, 3.2, spans.Pointed((), -0.1))
+    aids = Aids(2, True, fit=1.0, refuse=2.0, point=-1.0)
+    assert [deciding.refuses(aids, QUESTION, 9, margin, None) for margin in (1.9, 2.1)] == [False, True]
+    assert [deciding.refuses(aids, QUESTION, 9, 2.1, found) for found in (sure, unsure)] == [False, True]
+    assert not deciding.refuses(replace(aids, refuse=None), QUESTION, 9, 1e9, unsure)
+
+
+def test_the_odds_of_no_answer_count_where_words_may_answer() -> None:
+    span = spans.Span(Passage(0, 1), Passage(0, 2), -4.0)
+    unsure = spans.Pointed((span,), -9.0)  # no answer is five nats less likely
+    for bound, refused in ((2.1, True), (2.3, False)):
+        aids = Aids(2, True, fit=1.0, refuse=3.0, refuse_far=3.1, point=-1.0, odds=0.2, refuse_pointed=bound)
+        assert deciding.refuses(aids, "Who was it?", FAR, 3.2, unsure) is refused
+        assert deciding.refuses(aids, "Why was it so?", FAR, 3.2, unsure)
+        assert deciding.refuses(aids, "Who was it?", FAR + 1, 3.2, unsure)
+        assert not deciding.refuses(aids, "Who was it?", FAR + 1, 3.05, unsure)
+        assert deciding.refuses(aids, "Who was it?", FAR, 3.05, None)
+        assert not deciding.refuses(aids, "Who was it?", FAR, 2.9, spans.Pointed((), -0.1))
 
 
 @pytest.mark.parametrize("far", [-1e9, 1e9])

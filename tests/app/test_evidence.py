@@ -6,7 +6,7 @@ import pytest
 
 from app import library
 from app.answers import places_of
-from app.evidence import SHORT, SIZE, chosen, find, in_context, is_foreign, shown
+from app.evidence import SHORT, SIZE, chosen, find, in_context, is_foreign, is_open, shown
 from app.excerpts import share
 from app.home import Home
 from app.passages import Passage
@@ -180,3 +180,13 @@ def test_what_follows_in_the_text_is_shown_as_it_stands_there(home: Home, docume
     words = shown(places, [far, two, one])
     assert places.text[one.char_start : two.char_end] + "\n\n" + places.words(far) in words
     assert words.count("# File:") == 1  # once for all that is of one file
+
+
+@pytest.mark.parametrize(("question", "is_so"), [
+    ("Why did the king leave?", True), ("How did he cross the river?", True), ("What happened to the mill?", True),
+    ("What will the girl do in the wood?", True), ("What did the boy feel?", True), ("what  happens then?", True),
+    ("How many brothers were there?", False), ("How long did it take?", False), ("Who was the miller?", False),
+    ("What did the king give her?", False), ("What was the river called?", False), ("When did that happen?", False),
+])  # fmt: skip
+def test_what_asks_for_reasons_ways_and_deeds_is_open(question: str, is_so: bool) -> None:
+    assert is_open(question) is is_so
