@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app import dialogue, library, reading
-from app.home import open_home
+from app import dialogue, library, reading, session
+from app.home import Home, open_home
 from app.settings import MINI, Settings
 from model.engine import Engine
 from model.sampling import Sampling
@@ -48,6 +48,8 @@ def run() -> list[str]:
         (f"decode at {total:,}", f"{ours['decode_far']:.1f} tokens/s", "≥ 15 at 100k"),
         ("peak memory of all that", f"{ours['peak'] / 1e9:.2f} GB", "≤ 1.5 GB"),
         (f"a question after {total:,} tokens, resumed in a new process: first token", f"{first:.2f} s", "≤ 1 s"),
+        ("… in the process that read it", f"{ours['again']:.2f} s", ""),
+        ("peak memory of that process with three answers", f"{ours['asked'] / 1e9:.2f} GB", ""),
     ]
     table = ["| mini | measured | target |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
     return [f"mini in {ours['dtype']}, reading through the app, which saves as it goes", "", *table, "", *_teacher()]
@@ -103,8 +105,18 @@ def _measure_ours(tokens: int, folder: str) -> dict[str, Any]:
     started = seen[0][1]  # no token is read yet: the text was tokenised
     facts["read"] = [(done, seconds - started) for done, seconds in seen[1:]]
     facts["decode_short"], facts["decode_far"] = decode_speed(engine, short), decode_speed(engine, far)
+    facts["peak"] = _peak()
+    del short, far
+    facts["again"] = min(_first_token(home, document) for _ in range(3))
     home.close()
-    return facts | {"document": document, "peak": _peak()}
+    return facts | {"document": document, "asked": _peak()}
+
+
+def _first_token(home: Home, document: str) -> float:
+    """Seconds to the first token of an answer, from the saved state."""
+    *_, answer = session.ask(home, document, QUESTION, keep=False)
+    assert isinstance(answer, session.Answer)
+    return answer.seconds_to_first_token
 
 
 def sample_ids(engine: Engine, tokens: int) -> list[int]:
