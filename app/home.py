@@ -81,9 +81,9 @@ class Home:
     def of(self, person: str) -> "Home":
         """The same home as one person sees it: others' documents, conversations and jobs are not there.
 
-        Loads the model, so that there is one.
+        Loads the model and its reader, so that there is one of each.
         """
-        self._engine = self.engine
+        self._engine, _ = self.engine, self.reader
         theirs = copy.copy(self)
         theirs._own(person)
         return theirs

@@ -1,5 +1,6 @@
 """Opening the data folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from app.home import Home, open_home
 from app.settings import Settings
 from model.errors import ConfigError
 from storage.errors import DatabaseDamaged
+from tests import checkpoints, readers
 
 
 def test_the_model_is_loaded_when_first_needed(settings: Settings) -> None:
@@ -33,3 +35,26 @@ def test_what_stands_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "onceread.sqlite").write_bytes(b"this is no database, only some words" * 100)
     with pytest.raises(DatabaseDamaged):
         Home(Settings(tmp_path, tmp_path, "cpu"))
+
+
+def test_all_people_share_the_model_and_the_reader_beside_it(settings: Settings, tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path / "checkpoint")
+    for reader in (False, True):
+        if reader:
+            readers.write(folder)
+        home = open_home(replace(settings, model=folder))
+        one, other = home.of("ann"), home.of("ben")
+        assert one.engine is other.engine is home.engine
+        assert one.reader is other.reader is home.reader
+        assert (home.reader is not None) is reader
+        home.close()
+
+
+def test_a_damaged_reader_is_named_and_the_library_stays_usable(settings: Settings, tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path / "checkpoint")
+    (readers.write(folder) / "config.json").unlink()
+    home = open_home(replace(settings, model=folder))
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        _ = home.reader
+    assert home.documents.list() == []
+    home.close()
