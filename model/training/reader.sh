@@ -34,7 +34,7 @@ take() {
 
 step() { # a step of `model.training` over what was taken
     (cd "$code" && "$python" -m model.training "$@" --folder /tmp/run --corpus /tmp/in --eval /tmp/in \
-        --reader /tmp/encoder --mentor /tmp/larger --step-tokens "${TOKENS:-32768}")
+        --reader /tmp/encoder --mentor /tmp/larger --step-tokens "${TOKENS:-32768}" --every "${EVERY:-2}")
 }
 
 learn() {
