@@ -72,7 +72,7 @@ def _may_answer(home: Home, prepared: Prepared) -> bool:
     return home.aids.point is not None and prepared.points and bool(prepared.evidence)
 
 
-def _pointed(home: Home, prepared: Prepared, scores: torch.Tensor, tokens: "Sequence[_Token | None]") -> Pointed | None:
+def _pointed(home: Home, prepared: Prepared, scores: torch.Tensor, tokens: Sequence[_Token | None]) -> Pointed | None:
     """The likeliest spans by the scores of the evidence's tokens, and of no answer behind them [T + 1, 2]."""
     places, logs = places_of(home, prepared.document), scores.cpu().log_softmax(0)
     first, last = logs[:-1].unbind(-1)

@@ -133,7 +133,7 @@ class Reader(nn.Module):
         parts: dict[str, Any] = {"bert.embeddings.LayerNorm": self.norm, "qa_outputs": self.score}
         for n, layer in enumerate(self.layers):
             start = f"bert.encoder.layer.{n}."
-            for name, theirs in _NAMES.items():
+            for name, theirs in NAMES.items():
                 parts[start + theirs] = getattr(layer, name)
             for part in ("weight", "bias"):
                 three = getattr(layer.qkv, part).data.chunk(3)
@@ -183,8 +183,9 @@ class Reader(nn.Module):
 
 
 WORDS = "bert.embeddings.word_embeddings.weight"
-_NAMES = {"out": "attention.output.dense", "mixed_norm": "attention.output.LayerNorm", "up": "intermediate.dense",
-          "down": "output.dense", "norm": "output.LayerNorm"}
+NAMES = {"out": "attention.output.dense", "mixed_norm": "attention.output.LayerNorm", "up": "intermediate.dense",
+         "down": "output.dense", "norm": "output.LayerNorm"}
+"""A layer's parts by our names and by the library's, but for its queries, keys and values."""
 
 
 def _special(tokenizer: Tokenizer, name: str) -> int:

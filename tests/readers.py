@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
+from model.quantize import round_trip
 from model.training import shipping
 from model.training.reader import Reader
 
@@ -30,6 +31,15 @@ def small(hidden: int = 192, layers: int = 2) -> Reader:
     for name, p in model.named_parameters():
         p.data.normal_(1.0 if name.endswith("norm.weight") else 0.0, 0.2)
     return model.eval()
+
+
+def rounded(reader: Reader) -> Reader:
+    """A reader as it is read back from its folder, in float32."""
+    twin = reader.twin().float()
+    for name, one in twin.state_dict().items():
+        on_grid = shipping.is_on_grid(name, one)
+        one.copy_(round_trip(one, shipping.BITS, shipping.GROUP) if on_grid else one.bfloat16())
+    return twin.eval()
 
 
 def write(checkpoint: Path, reader: Reader | None = None) -> Path:

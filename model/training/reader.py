@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.reader import NAMES
 from model.training.packing import Pack, attend, make_pack
 
 HEADS, EPS, PLACES = 12, 1e-12, 512
@@ -24,8 +25,6 @@ DROPOUT = 0.1
 LONGEST_ANSWER = 24
 """Tokens."""
 NEVER = -1e4
-_NAMES = {"out": "attention.output.dense", "mixed_norm": "attention.output.LayerNorm", "up": "intermediate.dense",
-          "down": "output.dense", "norm": "output.LayerNorm"}
 
 
 class ReaderLayer(nn.Module):
@@ -108,7 +107,7 @@ def load(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") ->
             old, new = f"encoder.layer.{n}", f"layers.{n}"
             three = [found[f"{old}.attention.self.{name}.{part}"] for name in ("query", "key", "value")]
             state[f"{new}.qkv.{part}"] = torch.cat(three)
-            for mine, theirs in _NAMES.items():
+            for mine, theirs in NAMES.items():
                 state[f"{new}.{mine}.{part}"] = found[f"{old}.{theirs}.{part}"]
     nn.init.normal_(model.score.weight, std=0.02)
     nn.init.zeros_(model.score.bias)

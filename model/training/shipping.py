@@ -11,14 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.quantize import quantize, round_trip
-from model.reader import WORDS
+from model.quantize import quantize
+from model.reader import NAMES, WORDS
 from model.training.export import GROUP
 from model.training.reader import EPS, HEADS, PLACES, Reader
 
 BITS = 4
-_NAMES = {"out": "attention.output.dense", "mixed_norm": "attention.output.LayerNorm", "up": "intermediate.dense",
-          "down": "output.dense", "norm": "output.LayerNorm"}
 
 
 def tensors(reader: Reader) -> dict[str, Tensor]:
@@ -33,22 +31,13 @@ def tensors(reader: Reader) -> dict[str, Tensor]:
             three = own[f"layers.{n}.qkv.{part}"].chunk(3)
             found |= {f"{layer}.attention.self.{name}.{part}": one
                       for name, one in zip(("query", "key", "value"), three, strict=True)}
-            found |= {f"{layer}.{theirs}.{part}": own[f"layers.{n}.{mine}.{part}"] for mine, theirs in _NAMES.items()}
+            found |= {f"{layer}.{theirs}.{part}": own[f"layers.{n}.{mine}.{part}"] for mine, theirs in NAMES.items()}
     return {name: one.detach().cpu().contiguous() for name, one in found.items()}
 
 
 def is_on_grid(name: str, tensor: Tensor) -> bool:
     """Whether a tensor is stored in groups: matrices are, what is small is not."""
     return tensor.dim() == 2 and tensor.shape[-1] % GROUP == 0 and len(tensor) > 2
-
-
-def rounded(reader: Reader) -> Reader:
-    """The reader as it will be read back."""
-    twin = reader.twin().float()
-    state = twin.state_dict()
-    for name, one in state.items():
-        one.copy_(round_trip(one, BITS, GROUP) if is_on_grid(name, one) else one.bfloat16())
-    return twin.eval()
 
 
 def used(lessons: Sequence[Path], tokenizer: dict[str, Any]) -> list[int]:

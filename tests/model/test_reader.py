@@ -36,7 +36,7 @@ def test_it_is_the_library_s_bert(reader: Reader) -> None:
     config = BertConfig(vocab_size=shape.vocab, hidden_size=shape.hidden, num_hidden_layers=shape.layers,
                         num_attention_heads=shape.heads, intermediate_size=shape.inner, layer_norm_eps=shape.eps)
     oracle = BertForQuestionAnswering(config).eval()
-    stored = shipping.tensors(shipping.rounded(readers.small()))
+    stored = shipping.tensors(readers.rounded(readers.small()))
     assert not oracle.load_state_dict(stored, strict=False).unexpected_keys
     ids = [reader.cls, 9, 8, 7, reader.sep, *range(20, 60), reader.sep]
     kinds = torch.tensor([[0] * 5 + [1] * 41])

@@ -34,7 +34,7 @@ def test_what_is_shipped_reads_as_it_did(tmp_path: Path) -> None:
     ids = torch.tensor([kept[n] for n in [shipped.cls, *asked.ids, shipped.sep, *read.ids, shipped.sep]])
     kinds = (torch.arange(len(ids)) > len(asked.ids) + 1).long()
     with torch.no_grad():
-        expected = shipping.rounded(model)(ids, kinds, make_pack([len(ids)]))
+        expected = readers.rounded(model)(ids, kinds, make_pack([len(ids)]))
     found = shipped.read(question, passage).values
     torch.testing.assert_close(found[:-1], expected[len(asked.ids) + 2 : -1], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found[-1], expected[0], rtol=1e-4, atol=1e-4)
