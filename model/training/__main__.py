@@ -34,6 +34,7 @@ from model.training import (
     evaluate,
     export,
     learning,
+    lessons,
     prune,
     ranks,
     reader,
@@ -255,6 +256,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200, help="rows of each reading set to answer")
     parser.add_argument("--seconds", type=float, default=180, help="writer, mentor, reader: to learn; write: to ask")
     parser.add_argument("--lessons", type=int, default=300_000, help="mentor, reader: how many to learn from")
+    parser.add_argument("--near", type=float, default=lessons.NEAR, help="mentor, reader: share of written questions")
     parser.add_argument("--passes", type=float, default=1, help="of writer, mentor, reader: through lessons, at most")
     parser.add_argument("--rate", type=float, default=2e-4, help="mentor, reader: the highest learning rate")
     parser.add_argument("--reader", type=Path, default=Path("build/minilm"), help="the encoder's weights and tokenizer")

@@ -23,13 +23,13 @@ def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
     if kind == "writer":
         return lessons.asking(pools, data.plain_tokenizer(args.tokenizer), args.tokens // args.workers, file)
     return lessons.reading(pools, reader.read_tokenizer(args.reader / "tokenizer.json"), args.lessons // args.workers,
-                           file)
+                           file, args.near)
 
 
 def learn(args: argparse.Namespace) -> None:
     """The lessons of the writer, or of the mentor and the reader, drawn by several workers, and then what has learned
-    from them, into the run's folder; a reader with its scores on held-out questions. Where there is a mentor already,
-    the reader learns from what that says, too."""
+    from them, into the run's folder; a reader with its scores on held-out questions. Where there are mentors already
+    (mentor*.pt), the reader learns from what they say, too."""
     torch._dynamo.config.recompile_limit = 64
     kind, device, dtype = args.step, *place()
     lesson = "writer" if kind == "writer" else "reader"
@@ -44,11 +44,12 @@ def learn(args: argparse.Namespace) -> None:
     else:
         start = (mentor.load(args.mentor / "model.safetensors", dtype, device) if kind == "mentor" else
                  reader.load(args.reader / "model.safetensors", dtype, device))
-        known = args.folder / "mentor.pt"
-        above = mentor.trained(known, dtype, device) if kind == "reader" and known.exists() else None
-        if above is not None and device == "cuda":
-            above.compile_layers()
-        learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.passes, args.rate, above)
+        known = sorted(args.folder.glob("mentor*.pt")) if kind == "reader" else []
+        above = [mentor.trained(each, dtype, device) for each in known]
+        for each in above if device == "cuda" else []:
+            each.compile_layers()
+        learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.passes, args.rate, above,
+                                shipping.bits_of if kind == "reader" else None)
         for name in ("reading-squad1", "reading-squad2"):
             rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: args.every]
             words = reader.read_tokenizer(args.reader / "tokenizer.json")

@@ -84,10 +84,10 @@ def plain(text: str, tokenizer: Any) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def reading(pools: Pools, tokenizer: Any, count: int, out: Path) -> int:
+def reading(pools: Pools, tokenizer: Any, count: int, out: Path, near: float = NEAR) -> int:
     """Write about `count` lessons in reading to an .npz: ids, kinds, lengths, and the first and last token of each
-    answer (0: none); returns how many have an answer. tokenizer: the reader's."""
-    found = [each for _ in range(count) if (each := example(pools))]
+    answer (0: none); returns how many have an answer. tokenizer: the reader's; near: see NEAR."""
+    found = [each for _ in range(count) if (each := example(pools, near))]
     ids, kinds, lengths, spans = [], [], [], []
     for (_, _, start, end), pair in zip(found, tokenizer.encode_batch([f[:2] for f in found]), strict=True):
         of_pair, kind_of = pair.ids, pair.type_ids
@@ -104,10 +104,10 @@ def reading(pools: Pools, tokenizer: Any, count: int, out: Path) -> int:
     return int((first > 0).sum())
 
 
-def example(pools: Pools) -> tuple[str, str, int, int] | None:
+def example(pools: Pools, near: float = NEAR) -> tuple[str, str, int, int] | None:
     """A question, a passage, and where its answer stands in it (-1, -1: nowhere); None where none could be made."""
     source = pools.random
-    if pools.near and source.random() < NEAR:
+    if pools.near and source.random() < near:
         return _near(pools)
     kind = source.random()
     if kind < CONTRASTED:

@@ -8,6 +8,7 @@ training sees what will be shipped (the gradient passes straight through).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,16 +36,18 @@ def orthogonal(update: Tensor, steps: int = 5) -> Tensor:
 
 
 class Optimizer:
-    """Steps what of a student learns. `lr` is given at each step; `embed_scale` multiplies it for the embedding."""
+    """Steps what of a student learns. `lr` is given at each step; `embed_scale` multiplies it for the embedding; `bits`
+    says in how many bits a parameter is stored (None: plainly)."""
 
-    def __init__(self, student: nn.Module, muon: bool, embed_scale: float = 0.3, grid: bool = False) -> None:
+    def __init__(self, student: nn.Module, muon: bool, embed_scale: float = 0.3, grid: bool = False,
+                 bits: Callable[[str], int | None] = bits_of) -> None:
         self.params = {name: p for name, p in student.named_parameters() if p.requires_grad}
         self.masters = {name: p.detach().float().clone() for name, p in self.params.items()}
         self.muon = [n for n in self.params if muon and not any(w in n for w in ADAM_NAMES)]
         self.adam = [n for n in self.params if n not in set(self.muon)]
         self.first = {n: torch.zeros_like(m) for n, m in self.masters.items()}
         self.second = {n: torch.zeros_like(self.masters[n]) for n in self.adam}
-        self.embed_scale, self.grid, self.steps = embed_scale, grid, 0
+        self.embed_scale, self.grid, self.bits, self.steps = embed_scale, grid, bits, 0
         self.round_trip: Any = round_trip
         if next(iter(self.params.values())).is_cuda:
             self.round_trip = torch.compile(round_trip, dynamic=False)
@@ -91,7 +94,7 @@ class Optimizer:
     def publish(self) -> None:
         """Copy the masters into the student, on the stored grid when asked."""
         for n, p in self.params.items():
-            bits = bits_of(n) if self.grid else None
+            bits = self.bits(n) if self.grid else None
             p.copy_(self.masters[n] if bits is None else self.round_trip(self.masters[n], bits, GROUP))
 
     def state(self) -> dict[str, Any]:

@@ -210,10 +210,10 @@ def loss(scores: Tensor, pack: Pack, first: Tensor, last: Tensor) -> Tensor:
     return -(logs.gather(0, true) * wanted[:, None]).sum() / (2 * wanted.sum().clamp_min(1))
 
 
-def soft_loss(scores: Tensor, theirs: Tensor, pack: Pack, first: Tensor) -> Tensor:
-    """Mean cross-entropy of what a mentor's scores say, over the same sequences."""
+def soft_loss(scores: Tensor, theirs: Sequence[Tensor], pack: Pack, first: Tensor) -> Tensor:
+    """Mean cross-entropy of what mentors' scores say on average, over the same sequences."""
     wanted = (first >= 0).float()[sequence(pack, len(scores))]
-    log, target = log_softmax(scores, pack), log_softmax(theirs, pack).exp()
+    log, target = log_softmax(scores, pack), torch.stack([log_softmax(one, pack).exp() for one in theirs]).mean(0)
     return -(target * log * wanted[:, None]).sum() / (2 * (first >= 0).sum().clamp_min(1))
 
 

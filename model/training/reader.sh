@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# The shipped reader learns on one lent GPU, from a larger one that learns before it; each step is a call.
+# The shipped reader learns on lent GPUs, from larger ones that learn before it; each step is a call.
 #   fill CORPUS EVAL MINILM MPNET   here: what each of the six calls carries, into build/carry-reader-1 … -6; MINILM and
 #                                   MPNET: folders with a model.safetensors, and MINILM with its tokenizer.json
-#   take N      there, N = 1 … 6: puts what came with call N, in .carry, in its place
-#   learn       there: MENTOR seconds for the larger one, then READER seconds for the one that is shipped
-#   bring       there: that one as a checkpoint has it, and its state in pieces, for $OUT
+#   take N      there, N = 1 … 6: puts what came with call N, in .carry, in its place; the last begins what follows:
+#               on each card a larger one learns for MENTOR seconds, then from all of them one to ship, until END seconds
+#               after the first call
+#   wait SECONDS   there: until all have learned, or so many seconds
+#   bring N     there: what card N taught, as a checkpoint has it, and its state in pieces, for $OUT
 set -euo pipefail
 python=${PYTHON:-python3}
 code=${CODE:-$PWD}
+nears=(${NEARS:-0.3 0.5}) rates=(${RATES:-2e-4 4e-4})
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTHONPATH=$code:/tmp/site
 
 fill() {
@@ -23,34 +26,65 @@ fill() {
 }
 
 take() {
+    [ -e /tmp/begun ] || date +%s > /tmp/begun
     mkdir -p /tmp/parts; mv .carry/reader-part-* /tmp/parts/
+    [ "$(ls /tmp/parts | wc -l)" = "$1" ] || { touch /tmp/failed; echo "a part before $1 is missing"; return 1; }
     [ "$1" = 6 ] || return 0
-    mkdir -p /tmp/in /tmp/site /tmp/run /tmp/encoder /tmp/larger
+    mkdir -p /tmp/in /tmp/site /tmp/encoder /tmp/larger /tmp/code
     cat /tmp/parts/reader-part-* | tar x -C /tmp/in; rm -r /tmp/parts
     "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target /tmp/site /tmp/in/*.whl
     mv /tmp/in/minilm.safetensors /tmp/encoder/model.safetensors; mv /tmp/in/tokenizer.json /tmp/encoder/
     mv /tmp/in/mpnet.safetensors /tmp/larger/model.safetensors
+    cp -r model app kernels storage /tmp/code/
+    CODE=/tmp/code setsid bash model/training/reader.sh learn > /tmp/learned.log 2>&1 < /dev/null &
 }
 
-step() { # a step of `model.training` over what was taken
-    (cd "$code" && "$python" -m model.training "$@" --folder /tmp/run --corpus /tmp/in --eval /tmp/in \
-        --reader /tmp/encoder --mentor /tmp/larger --step-tokens "${TOKENS:-32768}" --every "${EVERY:-2}")
+step() { # STEP CARD …: a step of `model.training` on a card, over what was taken
+    local kind=$1 card=$2; shift 2
+    (cd "$code" && CUDA_VISIBLE_DEVICES=$card OMP_NUM_THREADS=2 "$python" -m model.training "$kind" --folder "/tmp/run$card" \
+        --corpus /tmp/in --eval /tmp/in --reader /tmp/encoder --mentor /tmp/larger --step-tokens "${TOKENS:-32768}" \
+        --every "${EVERY:-2}" "$@")
+}
+
+on_cards() { # STEP SECONDS PASSES RATE …: the same step on every card, each with its own seed and share of lessons
+    local kind=$1 seconds=$2 passes=$3 card running=(); shift 3
+    local rate=("$@")
+    for card in $(seq 0 $((cards - 1))); do
+        step "$kind" "$card" --workers $((cores / cards)) --lessons "${LESSONS:-600000}" --seconds "$seconds" --passes "$passes" \
+            --seed $((1 + 1000 * card)) --near "${nears[card % ${#nears[@]}]}" --rate "${rate[card % ${#rate[@]}]}" \
+            > "/tmp/$kind$card.log" 2>&1 & running+=($!)
+    done
+    for card in "${running[@]}"; do wait "$card" || touch /tmp/failed; done
+    [ ! -e /tmp/failed ]
 }
 
 learn() {
-    local cores; cores=$(getconf _NPROCESSORS_ONLN)
-    export OMP_NUM_THREADS=2
-    step mentor --workers "$cores" --lessons "${LESSONS:-600000}" --seconds "${MENTOR:-180}" --passes 3 --rate 5e-5
-    step reader --workers "$cores" --lessons "${LESSONS:-600000}" --seconds "${READER:-240}" --passes 9
+    local cores card other
+    cores=$(getconf _NPROCESSORS_ONLN); cards=$(nvidia-smi -L 2> /dev/null | wc -l) || true; cards=$((cards > 0 ? cards : 1))
+    mkdir -p $(seq -f /tmp/run%g 0 $((cards - 1)))
+    on_cards mentor "${MENTOR:-400}" 3 5e-5 1e-4
+    for card in $(seq 0 $((cards - 1))); do mv "/tmp/run$card/mentor.pt" "/tmp/mentor-$card.pt"; done
+    for card in $(seq 0 $((cards - 1))); do ln -s /tmp/mentor-*.pt "/tmp/run$card/"; done
+    on_cards reader $(($(cat /tmp/begun) + ${END:-1450} - $(date +%s))) 9 "${rates[@]}"
+    touch /tmp/done
+}
+
+wait_for() {
+    local until=$(($(date +%s) + $1))
+    [ -e /tmp/learned.log ] || { echo "nothing is learning here: give the machine back"; touch /tmp/failed; }
+    while [ "$(date +%s)" -lt "$until" ] && [ ! -e /tmp/done ] && [ ! -e /tmp/failed ]; do sleep 1; done
+    tail -n 3 /tmp/learned.log /tmp/mentor*.log /tmp/reader*.log 2> /dev/null || true
+    [ ! -e /tmp/failed ]
 }
 
 bring() {
-    step ship --out /tmp/shipped
-    cp /tmp/shipped/reader/* "$OUT/"
-    split -b 15000000 -d -a 1 /tmp/run/reader.pt "$OUT/reader.pt."
+    step ship "$1" --out "/tmp/shipped$1"
+    cp "/tmp/shipped$1"/reader/* "$OUT/"
+    split -b 15000000 -d -a 1 "/tmp/run$1/reader.pt" "$OUT/reader.pt."
 }
 
 case $1 in
     fill | take | learn | bring) "$@" ;;
-    *) sed -n '2,7s/^# //p' "$0"; exit 2 ;;
+    wait) wait_for "$2" ;;
+    *) sed -n '2,10s/^# //p' "$0"; exit 2 ;;
 esac

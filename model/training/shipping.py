@@ -40,6 +40,11 @@ def is_on_grid(name: str, tensor: Tensor) -> bool:
     return tensor.dim() == 2 and tensor.shape[-1] % GROUP == 0 and len(tensor) > 2
 
 
+def bits_of(name: str) -> int | None:
+    """Stored bits of a reader's parameter by our name, None for one that is stored plainly; as `is_on_grid` says."""
+    return None if name.startswith(("score", "kinds")) or "norm" in name or name.endswith("bias") else BITS
+
+
 def used(lessons: Sequence[Path], tokenizer: dict[str, Any]) -> list[int]:
     """The word pieces to keep: those that lessons have, special ones, and single characters, which spell the others."""
     vocab = tokenizer["model"]["vocab"]

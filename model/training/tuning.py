@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,7 +24,9 @@ from model.training.teacher import Teacher
 
 Learned = TypeVar("Learned", bound=reading.Reader)
 OWN = 0.3
-"""What counts of the right answers where a mentor says its own."""
+"""What counts of the right answers where mentors say theirs."""
+STORED = 0.6
+"""When a reader begins to learn on the grid that it is stored in, as a share of its time."""
 ALIKE = 8192
 """Lessons among which those of like lengths come into one row."""
 
@@ -50,23 +52,24 @@ def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: in
 
 
 def reader(start: Learned, lessons: Sequence[Path], seconds: float, tokens: int, passes: float, lr: float,
-           mentor: reading.Reader | None = None) -> Learned:
+           mentors: Sequence[reading.Reader] = (), bits: Callable[[str], int | None] | None = None) -> Learned:
     """The encoder, after it has learned to read for some seconds (one step at least), or so many passes through its
-    lessons; with a mentor more from what that says of each than from what is right. tokens: of a step."""
+    lessons; with mentors more from what they say of each than from what is right. tokens: of a step. bits: of each
+    parameter where it is stored; None for an encoder that is not."""
     training = start.train()
     if training.embed.is_cuda:
         training.compile_layers()
-    optimizer = Optimizer(training, muon=False)
+    optimizer = Optimizer(training, muon=False, bits=bits or (lambda name: None))
     batches = Examples(lessons, tokens, training.embed.device)
 
     def learn(step: int) -> Tensor:
         ids, kinds, pack, first, last = batches.step(step)
         scores = training(ids, kinds, pack)
         own = reading.loss(scores, pack, first, last)
-        if mentor is None:
+        if not mentors:
             return own
         with torch.no_grad():
-            theirs = mentor(ids, kinds, pack)
+            theirs = [mentor(ids, kinds, pack) for mentor in mentors]
         return OWN * own + (1 - OWN) * reading.soft_loss(scores, theirs, pack, first)
 
     _run("reader", learn, optimizer, seconds, lr, passes, len(batches.rows))
@@ -84,6 +87,7 @@ def _run(name: str, learn: Any, optimizer: Optimizer, seconds: float, lr: float,
         optimizer.step(learning_rate(max(ended, 0.01), [lr, lr / 20], 0.05))
         losses.append(loss.detach())
         step += 1
+        optimizer.grid = ended >= STORED
         if step == 1:
             began, first = time.monotonic(), time.monotonic() - began
         if step % 50 == 0:

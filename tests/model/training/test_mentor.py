@@ -38,7 +38,10 @@ def test_what_a_mentor_says_is_learned_of_each_sequence_by_itself() -> None:
     expected = [F.cross_entropy(mine[a:b, side][None], theirs[a:b, side].softmax(0)[None])
                 for side in (0, 1) for a, b in [(0, 5), (5, 9)]]  # the third is what fills the row up
     first = torch.tensor([2, 5, -1])
-    torch.testing.assert_close(reading.soft_loss(mine, theirs, pack, first), torch.stack(expected).mean())
+    torch.testing.assert_close(reading.soft_loss(mine, [theirs], pack, first), torch.stack(expected).mean())
+    other = torch.randn(12, 2)
+    both = [reading.soft_loss(mine, [one], pack, first) for one in (theirs, other)]
+    torch.testing.assert_close(reading.soft_loss(mine, [theirs, other], pack, first), torch.stack(both).mean())
 
 
 def test_a_reader_learns_what_its_mentor_says_more_than_what_is_right(tmp_path: Path) -> None:
@@ -51,7 +54,7 @@ def test_a_reader_learns_what_its_mentor_says_more_than_what_is_right(tmp_path: 
         """A mentor to whom it is always the fifth token."""
         return torch.where(pack.position[:, None] == 5, 0.0, reading.NEVER).expand(-1, 2)
 
-    learned = tuning.reader(small(), [tmp_path / "lessons.npz"], 1e9, 72, 250, 3e-3, mentor=cast(reading.Reader, fifth))
+    learned = tuning.reader(small(), [tmp_path / "lessons.npz"], 1e9, 72, 250, 3e-3, [cast(reading.Reader, fifth)])
     row, places, pack, _, _ = tuning.Examples([tmp_path / "lessons.npz"], 72, CPU).step(0)
     logs = reading.log_softmax(learned(row, places, pack), pack)
     fifths, none = logs[pack.position == 5], logs[pack.position == 0]

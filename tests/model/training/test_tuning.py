@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.training import lessons, tuning
+from model.quantize import round_trip
+from model.training import lessons, shipping, tuning
 from model.training import reader as reading
 from model.training.data import plain_tokenizer
 from model.training.optimizer import Optimizer
@@ -66,6 +67,21 @@ def test_tuning_gives_a_reader_that_is_not_compiled(tmp_path: Path) -> None:
     trained = tuning.reader(start, [tmp_path / "lessons.npz"], 1e-9, 400, passes=1, lr=1e-3)
     assert not trained.training
     assert (trained.embed != before).any()
+
+
+def test_a_reader_ends_on_the_grid_that_it_is_stored_in(tmp_path: Path) -> None:
+    words = reading.read_tokenizer(tokenizer_file(tmp_path))
+    lessons.reading(Pools(corpus(tmp_path), random.Random(2)), words, 40, tmp_path / "lessons.npz")
+    start = reading.Reader(2, 64, 192, 64)
+    for p in start.parameters():
+        p.data.normal_(0, 0.1)
+    own = tuning.reader(start, [tmp_path / "lessons.npz"], 1e9, 400, 2, 1e-3, bits=shipping.bits_of).state_dict()
+    stored = {name for name, one in own.items() if shipping.is_on_grid(name, one)}
+    assert {name for name in own if shipping.bits_of(name)} == stored
+    for name, one in own.items():
+        if bits := shipping.bits_of(name):
+            assert len(one.unflatten(-1, (-1, 64))[0, 0].unique()) <= 2**bits
+            torch.testing.assert_close(round_trip(one, bits, 64), one, atol=1e-2, rtol=1e-2)
 
 
 def test_rows_hold_every_lesson_once_and_say_what_fills_them(tmp_path: Path) -> None:
