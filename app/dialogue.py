@@ -1,11 +1,13 @@
 """A document and the conversation about it, as token ids: first the part whose state is saved, then the rest."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 
 from app import prompts
-from model.chat import Turn
+from model.chat import ChatTemplate, Turn
 from model.engine import Engine
 
 
@@ -20,8 +22,14 @@ class Exchange:
 
 def document_ids(engine: Engine, text: str) -> list[int]:
     """The ids a document is read as: the opening of the conversation, then the text."""
-    opening = engine.chat.encode(_turns(text, [prompts.question_turn("?")]), reply=True)
-    return list(chain.from_iterable(opening[:2]))
+    return list(_document_ids(engine.chat, text))
+
+
+@lru_cache(maxsize=2)
+def _document_ids(chat: ChatTemplate, text: str) -> "array[int]":
+    """`document_ids`, kept of the latest texts: a question has them found again, 1.5 microseconds for each token."""
+    opening = chat.encode(_turns(text, [prompts.question_turn("?")]), reply=True)
+    return array("I", chain.from_iterable(opening[:2]))
 
 
 def question_ids(

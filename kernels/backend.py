@@ -7,8 +7,8 @@ Nothing is probed, and a *_triton module is imported where it is first chosen:
     if backend.use_triton(x):
         from kernels.norm_triton import rms_norm
 
-A processor's own kernels, for one token at a time, are in *_numba modules; where Numba is not installed, the reference
-takes their place.
+A processor's own kernels, for one token at a time and for KDA's recurrence, are in *_numba modules; where Numba is not
+installed, the reference takes their place.
 """
 
 import importlib.util

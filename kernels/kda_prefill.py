@@ -1,18 +1,27 @@
 """KDA over many tokens as one operation: norms, gates and the chunked delta rule, from raw projections to outputs.
 
-The drop-in pair: what it computes, in plain PyTorch, and the choice of `kda_prefill_triton` for tensors on a GPU.
+What it computes, in plain PyTorch, and the choice of its drop-ins: `kda_prefill_triton` for tensors on a GPU,
+`kda_prefill_numba` on a processor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from kernels import backend, kda, norm
 
+Form = Callable[..., tuple[Any, ...]]
+
 RECURRENT_BELOW = 4
 """Fewer tokens than this go through the recurrence: a chunk costs as much as several steps."""
+
+MANY = 512
+"""Tokens from which on a processor's own kernel reads them. It takes a third of the time at any length, but Numba takes
+half a second to come, and so much a question is asked in: it does not wait for that. Which of them reads depends on the
+tokens alone, never on what a process has done before."""
 
 
 def prefill(
@@ -28,11 +37,20 @@ def prefill(
     With a leading batch dimension on the five inputs and on `state`, the sequences go side by side.
     """
     check_places(save_at, q.shape[-3])
-    if backend.use_triton(q):
-        from kernels.kda_prefill_triton import prefill as form
-    else:
-        form = reference
-    return form(q, k, v, raw, beta, a_log, dt_bias, state, save_at)
+    return _form(v, state)(q, k, v, raw, beta, a_log, dt_bias, state, save_at)
+
+
+def _form(v: Tensor, state: Tensor) -> Form:
+    if backend.use_triton(v):
+        from kernels import kda_prefill_triton
+
+        return kda_prefill_triton.prefill
+    if len(v) >= MANY and backend.has_numba():
+        from kernels import kda_prefill_numba
+
+        if kda_prefill_numba.takes(v, state):
+            return kda_prefill_numba.prefill
+    return reference
 
 
 def reference(
@@ -40,22 +58,32 @@ def reference(
     a_log: Tensor, dt_bias: Tensor, state: Tensor, save_at: Sequence[int] = (),
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`prefill` by `kda.chunked` or, of a few tokens, `kda.recurrent`, in the dtype of `state`."""
+    return by_pieces(_scan, q, k, v, raw, beta, a_log, dt_bias, state, save_at)
+
+
+def _scan(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    scan = kda.recurrent if len(q) < RECURRENT_BELOW else kda.chunked
+    return scan(norm.l2_norm(q) * q.shape[-1] ** -0.5, norm.l2_norm(k), v, g, beta, state)
+
+
+def by_pieces(
+    scan: Form, q: Tensor, k: Tensor, v: Tensor, raw: Tensor, beta: Tensor,
+    a_log: Tensor, dt_bias: Tensor, state: Tensor, save_at: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`prefill` by a form of `kda.recurrent` that normalises q and k, from one place of `save_at` to the next."""
     if q.dim() == 4:
         parts = [
-            reference(q[n], k[n], v[n], raw[n], beta[n], a_log, dt_bias, state[n], save_at) for n in range(len(q))
+            by_pieces(scan, q[n], k[n], v[n], raw[n], beta[n], a_log, dt_bias, state[n], save_at) for n in range(len(q))
         ]
         o, state, saved = (torch.stack(part) for part in zip(*parts, strict=True))
         return o, state, saved
     g = kda.gate(raw, a_log, dt_bias)
     beta = torch.sigmoid(beta.float())
     outs, saved_states = [], []
-    places = [0, *save_at, q.shape[0]]
-    for start, end in pairwise(places):
+    for start, end in pairwise([0, *save_at, q.shape[0]]):
         if end > start:
             piece = slice(start, end)
-            unit_q = norm.l2_norm(q[piece]) * q.shape[-1] ** -0.5
-            scan = kda.recurrent if end - start < RECURRENT_BELOW else kda.chunked
-            o, state = scan(unit_q, norm.l2_norm(k[piece]), v[piece], g[piece], beta[piece], state)
+            o, state = scan(q[piece], k[piece], v[piece], g[piece], beta[piece], state)
             outs.append(o)
         saved_states.append(state)
     saved_states.pop()  # the end of all tokens is the new state

@@ -1,6 +1,7 @@
 """The engine: reads tokens into a state and generates from one. States are values: what is passed in is not changed."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ class Engine:
 
         `dtype` defaults to bfloat16 where the processor multiplies it in hardware, else float32. Raises ModelError.
         """
+        keep_freed_memory()
         config = KimiConfig.from_folder(folder)
         place = choose_device(device)
         dtype = dtype or choose_dtype(place)
@@ -67,13 +69,11 @@ class Engine:
             raise TokenizerError(f"the tokenizer in {folder} has {counts}: they do not belong together")
         chat = ChatTemplate.from_folder(folder, tokenizer)
         ends = {id for name, id in tokenizer.special.items() if name in ("<|im_end|>", "[EOS]", "<|endoftext|>")}
-        keep_freed_memory()
-        with torch.no_grad():
+        with torch.no_grad(), ThreadPoolExecutor(1, "fingerprint") as beside:
+            name = beside.submit(fingerprint, folder, dtype, place, form)
             model = weights.load(folder, config, dtype, place, form, progress=progress)
-        return Engine(
-            config, model, tokenizer, chat, place, dtype,
-            fingerprint(folder, dtype, place, form), frozenset(config.stop_ids) | ends, Desk(model),
-        )
+        ends |= frozenset(config.stop_ids)
+        return Engine(config, model, tokenizer, chat, place, dtype, name.result(), frozenset(ends), Desk(model))
 
     def warm(self) -> None:
         """Begin to bring what writing needs; see `batch.warm`."""

@@ -14,8 +14,8 @@ ARITHMETIC = {"reference": "reference/6", "triton": "triton/6"}
 """Names the arithmetic of each form of `kernels/` and the layers: raise a number when a change can alter a single bit
 of a state."""
 
-NUMBA = "numba/2"
-"""The same for a processor's own kernels, where they can be compiled: what a reply adds to a state is theirs."""
+NUMBA = "numba/3"
+"""The same for a processor's own kernels, where they can be compiled."""
 
 EXPERTS = {("triton", "fp8"): "fp8/2"}
 """The same for experts of one form alone, where their arithmetic is no longer its first."""

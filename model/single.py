@@ -18,6 +18,7 @@ from torch import Tensor
 
 from kernels import kda_decode_numba, mla_decode_numba, moe_numba
 from kernels.kda_decode_numba import KDAWeights
+from kernels.kda_prefill import MANY as MANY_READ
 from kernels.linear import Weight
 from kernels.linear_numba import Stored, given, rms_norm, times
 from kernels.mla_decode_numba import MLAWeights
@@ -169,7 +170,7 @@ def _bits(x: Tensor) -> np.ndarray:
 
 
 def main() -> None:
-    """Have the kernels compiled: a token of `mini`, near and far into a document."""
+    """Have the kernels compiled: a token of `mini`, near and far into a document, and as many tokens as it reads."""
     from model.engine import Engine
 
     for dtype in (torch.bfloat16, torch.float32):
@@ -177,6 +178,7 @@ def main() -> None:
         row = of(engine.model, engine.empty())
         assert row is not None
         row.step([0])
+        engine.read(engine.empty(), [0] * MANY_READ)
         one = _attended(np.zeros((1, 8), np.float32), [], 1)
         mla_decode_numba.join(*one, *one)
 

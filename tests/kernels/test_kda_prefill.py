@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels import kda, kda_prefill
+from kernels import kda, kda_prefill, kda_prefill_numba
 from tests.kernels.device import DEVICE, ON_GPU
 
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -100,6 +100,45 @@ def test_the_reference_is_the_recurrence(kind: str) -> None:
     inputs = draw(150, kind, 2, 16, device=torch.device("cpu"))
     places = (1, 64, 100, 150)
     check(kda_prefill.reference(*inputs, save_at=places), exact(inputs, places))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tokens", [2, 7, 150])
+def test_a_processors_own_kernel_is_the_recurrence(tokens: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONCEREAD_KERNELS", raising=False)
+    monkeypatch.setattr(kda_prefill, "MANY", 1)
+    inputs = draw(tokens, kind, 3, 16, device=torch.device("cpu"))
+    before, places = inputs[-1].clone(), tuple(n for n in (1, 64, 100, 150) if n <= tokens)
+    check(kda_prefill.prefill(*inputs, save_at=places), exact(inputs, places), bound=1e-5)
+    assert torch.equal(inputs[-1], before)
+    check(kda_prefill.prefill(*[x.float() for x in inputs], save_at=places), exact(inputs, places), bound=1e-5)
+    monkeypatch.setattr(kda_prefill_numba, "scan", None)
+    with pytest.raises(TypeError):  # it was the kernel
+        kda_prefill.prefill(*inputs)
+    kda_prefill.prefill(*inputs[:7], inputs[7].double())  # it is not asked for those
+    monkeypatch.undo()
+    kda_prefill.prefill(*inputs)  # nor for so few tokens
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_change_no_number(threads: int) -> None:
+    inputs = draw(20, "usual", 3, 16, device=torch.device("cpu"))
+    usual, before = kda_prefill_numba.prefill(*inputs), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = kda_prefill_numba.prefill(*inputs)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(found, usual, strict=True))
+
+
+def test_many_documents_are_read_each_by_itself() -> None:
+    one, other = (draw(9, "usual", 2, 16, seed=n, device=torch.device("cpu")) for n in range(2))
+    both = [torch.stack(pair) for pair in zip(one, other, strict=True)]
+    found = kda_prefill_numba.prefill(*both[:5], *one[5:7], both[7])
+    for n, each in enumerate((one, (*other[:5], *one[5:7], other[7]))):
+        expected = kda_prefill_numba.prefill(*each)
+        assert all(torch.equal(a[n], b) for a, b in zip(found, expected, strict=True))
 
 
 # One key for 131,072 tokens is left out: rounding adds up where nothing decays (0.7 % in o, 1.0 % in the state, FLA's
