@@ -15,7 +15,7 @@ from model import state as states
 from model.chat import ChatTemplate
 from model.config import KimiConfig
 from model.decode import Desk, Slots
-from model.devices import choose_device, choose_dtype, keep_freed_memory
+from model.devices import choose_device, choose_dtype, give_back_freed_memory, keep_freed_memory
 from model.errors import ModelError, TokenizerError
 from model.fingerprint import fingerprint
 from model.pointer import Block
@@ -72,6 +72,7 @@ class Engine:
         with torch.no_grad(), ThreadPoolExecutor(1, "fingerprint") as beside:
             name = beside.submit(fingerprint, folder, dtype, place, form)
             model = weights.load(folder, config, dtype, place, form, progress=progress)
+        give_back_freed_memory()
         ends |= frozenset(config.stop_ids)
         return Engine(config, model, tokenizer, chat, place, dtype, name.result(), frozenset(ends), Desk(model))
 
