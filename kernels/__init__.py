@@ -11,6 +11,6 @@ The letters used for shapes, everywhere in the project:
 
 Modules: `kda` (gate, recurrence, chunked form), `conv` (short causal convolution), `norm` (RMS norms), `mla`
 (attention with its log-sum-exp, merged over segments), `moe` (router and experts), `linear` (matrix times tokens).
-`backend` chooses between these references and their Triton forms, `*_triton`; NOTES.md says what those are made of. For
-one token at a time on a processor there are `*_numba`, a layer a call (`model.single`).
+`backend` chooses between these references and their Triton forms, `*_triton`; NOTES.md says what those are made of.
+On a processor there are `*_numba`: for one token at a time, a layer a call (`model.single`), and for KDA over many.
 """

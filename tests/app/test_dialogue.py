@@ -1,11 +1,15 @@
 """The document's ids are a prefix of every prompt about it, whatever is asked and whatever it contains."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app import prompts
 from app.dialogue import Exchange, document_ids, question_ids
-from model.chat import Turn
+from model.chat import ChatTemplate, Turn
 from model.engine import Engine
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=60)
@@ -23,6 +27,20 @@ def test_document_and_question_make_up_the_whole_prompt(tiny_engine: Engine, tex
     ]
     whole = [id for piece in tiny_engine.chat.encode(turns, reply=True) for id in piece]
     assert ids == whole
+
+
+def test_a_text_asked_about_again_is_not_tokenised_again(
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "A text that no other test has."
+    first = document_ids(tiny_engine, text)
+    first_again, other = document_ids(tiny_engine, text), document_ids(tiny_engine, text + "!")
+    assert first_again == first != other
+    first_again.append(0)  # whoever has them may change them
+    monkeypatch.setattr(tiny_engine.chat, "encode", lambda *_, **__: pytest.fail("tokenised again"))
+    assert document_ids(tiny_engine, text) == first
+    chat = ChatTemplate.from_folder(Path(), tiny_engine.tokenizer)  # of another form
+    assert document_ids(replace(tiny_engine, chat=chat), text) != first
 
 
 @given(TEXTS)
