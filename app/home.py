@@ -12,6 +12,7 @@ from app.kept import KeptStates
 from app.loading import load_engine
 from app.settings import Settings
 from app.turns import Turns
+from model import heap
 from model.devices import choose_device, choose_dtype
 from model.engine import Engine
 from model.errors import ModelError
@@ -33,6 +34,7 @@ class Home:
     """Everything the application's functions work on. Safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
+        heap.share_one_heap()
         self.settings = settings
         self.turns = Turns(settings.home)
         try:
@@ -95,6 +97,10 @@ class Home:
         self.jobs = Jobs(self.database, owner)
         self.snapshots = Snapshots(self.database, owner)
         self.reports = Reports(self.database, owner)
+
+    def rest(self) -> None:
+        """Give memory that is free back to the system, where nothing is under way."""
+        heap.give_back()
 
     def close(self) -> None:
         """Close the database."""

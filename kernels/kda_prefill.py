@@ -45,7 +45,7 @@ def _form(v: Tensor, state: Tensor) -> Form:
         from kernels import kda_prefill_triton
 
         return kda_prefill_triton.prefill
-    if len(v) >= MANY and backend.has_numba():
+    if v.shape[-3] >= MANY and backend.has_numba():
         from kernels import kda_prefill_numba
 
         if kda_prefill_numba.takes(v, state):

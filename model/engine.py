@@ -10,12 +10,12 @@ import torch
 
 from kernels import backend
 from kernels.quant import Form
-from model import batch, weights
+from model import batch, heap, weights
 from model import state as states
 from model.chat import ChatTemplate
 from model.config import KimiConfig
 from model.decode import Desk, Slots
-from model.devices import choose_device, choose_dtype, give_back_freed_memory, keep_freed_memory
+from model.devices import choose_device, choose_dtype
 from model.errors import ModelError, TokenizerError
 from model.fingerprint import fingerprint
 from model.pointer import Block
@@ -59,7 +59,7 @@ class Engine:
 
         `dtype` defaults to bfloat16 where the processor multiplies it in hardware, else float32. Raises ModelError.
         """
-        keep_freed_memory()
+        heap.keep_freed_memory()
         config = KimiConfig.from_folder(folder)
         place = choose_device(device)
         dtype = dtype or choose_dtype(place)
@@ -72,7 +72,7 @@ class Engine:
         with torch.no_grad(), ThreadPoolExecutor(1, "fingerprint") as beside:
             name = beside.submit(fingerprint, folder, dtype, place, form)
             model = weights.load(folder, config, dtype, place, form, progress=progress)
-        give_back_freed_memory()
+        heap.give_back()
         ends |= frozenset(config.stop_ids)
         return Engine(config, model, tokenizer, chat, place, dtype, name.result(), frozenset(ends), Desk(model))
 

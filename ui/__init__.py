@@ -1,7 +1,6 @@
 """The page: upload, read, ask, check. It calls the functions of `app` and keeps nothing of value in the browser.
 
 server    serving it; gate: what every request passes; signin: signing in and out; downloads: page pictures
-heap      its memory, shared by its threads
 main      the Gradio page: its parts, and what leads to what
 events    what happens when something is clicked, dropped or asked
 shared    what all tabs share

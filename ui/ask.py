@@ -14,7 +14,6 @@ from app.home import Home
 from app.preferences import Preferences
 from app.turns import Line
 from ui.address import Address
-from ui.heap import give_back
 
 MOST, MOST_EACH = 100, 5
 """Questions under way, of everybody and of one person."""
@@ -133,4 +132,4 @@ class Asking:
                 self._under_way.remove(asked)
             asked.finished.set()
             if not self._under_way:
-                give_back()
+                home.rest()

@@ -17,7 +17,6 @@ from app.speed import speed
 from app.worker import Worker
 from ui import downloads, signin
 from ui.gate import LARGEST_UPLOAD, LOOPBACK, Gate, person_of
-from ui.heap import share_one_heap
 from ui.main import build
 from ui.shared import Site
 
@@ -39,7 +38,6 @@ def serve(home: Home, host: str, port: int, sign_in: bool = False) -> None:
     doors = Doors(home) if sign_in or host not in LOOPBACK else None
     if doors is not None and not people.may_sign_in(home):
         raise OncereadError("nobody could sign in to this page: add a person first with `onceread user add NAME`")
-    share_one_heap()
     print(f"Loading {home.settings.model_name}; the first start also measures how fast it reads here.", flush=True)
     site = Site(home, Worker(home), doors)
     page = build(site)

@@ -21,12 +21,12 @@ from app.people import Doors
 from app.preferences import Preferences
 from app.settings import Settings
 from app.worker import Worker
+from model.heap import share_one_heap
 from tests import checkpoints
 from tests.ui.conftest import FLAGS, free_port, served
 from tests.ui.test_story import PASSWORD, sign_in
 from ui.address import Address
 from ui.ask import Asking
-from ui.heap import share_one_heap
 from ui.shared import Site
 
 QUESTIONS, PEOPLE = 500, 20
