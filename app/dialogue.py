@@ -27,7 +27,7 @@ def document_ids(engine: Engine, text: str) -> list[int]:
 
 @lru_cache(maxsize=2)
 def _document_ids(chat: ChatTemplate, text: str) -> "array[int]":
-    """`document_ids`, kept of the latest texts: a question has them found again, 1.5 microseconds for each token."""
+    """`document_ids`, kept of the latest two texts: every question needs them, and they take 1.5 us a token."""
     opening = chat.encode(_turns(text, [prompts.question_turn("?")]), reply=True)
     return array("I", chain.from_iterable(opening[:2]))
 

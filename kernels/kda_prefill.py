@@ -14,6 +14,7 @@ from torch import Tensor
 from kernels import backend, kda, norm
 
 Form = Callable[..., tuple[Any, ...]]
+"""Of `prefill`, or of the recurrence in it."""
 
 RECURRENT_BELOW = 4
 """Fewer tokens than this go through the recurrence: a chunk costs as much as several steps."""

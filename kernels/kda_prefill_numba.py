@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from kernels import kda_prefill
-from kernels.numbers_numba import kernel, wide
+from kernels.numbers_numba import bits, kernel, wide
 
 _BESIDE = ThreadPoolExecutor(thread_name_prefix="heads")
 
@@ -38,7 +38,8 @@ def scan(q: Tensor, k: Tensor, v: Tensor, g: Tensor, beta: Tensor, state: Tensor
     """`kda.recurrent` of q and k that are not yet normalised nor scaled. The heads are shared out among the threads,
     which changes no number."""
     state, out = state.clone(memory_format=torch.contiguous_format), torch.empty(v.shape)  # both changed in place
-    arrays: list[Any] = [_bits(x) for x in (q, k, v, torch.exp(g), beta, state, out)]
+    # contiguous, so that the kernel is compiled once for all strides
+    arrays: list[Any] = [bits(x.contiguous()) for x in (q, k, v, torch.exp(g), beta, state, out)]
     heads = q.shape[1]
     parts = min(torch.get_num_threads(), heads)
     cuts = [heads * n // parts for n in range(parts + 1)]
@@ -91,9 +92,3 @@ def scan_heads(q, k, v, decay, strength, state, out, first, last):
         for n in range(keys):
             for m in range(values):
                 state[h, n, m] = turned[m, n]
-
-
-def _bits(x: Tensor) -> np.ndarray:
-    """A tensor as an array, bfloat16 as its bits; contiguous, so that the kernel is compiled once for each."""
-    x = x.contiguous()
-    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()

@@ -15,6 +15,7 @@ import numpy as np
 import platformdirs
 from llvmlite import ir
 from numba import config, extending, njit, types
+from torch import Tensor, bfloat16, uint16
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 """Sums in any order, as vectors need them; infinities and what is no number stay what they are."""
@@ -39,6 +40,11 @@ def kernel(function: Callable[..., Any]) -> Any:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # no folder that may be written to
         return njit(**options)(function)
+
+
+def bits(x: Tensor) -> np.ndarray:
+    """A tensor's memory as an array: bfloat16's as uint16."""
+    return (x.view(uint16) if x.dtype == bfloat16 else x).numpy()
 
 
 def is_compiled() -> bool:

@@ -59,7 +59,6 @@ class Engine:
 
         `dtype` defaults to bfloat16 where the processor multiplies it in hardware, else float32. Raises ModelError.
         """
-        heap.keep_freed_memory()
         config = KimiConfig.from_folder(folder)
         place = choose_device(device)
         dtype = dtype or choose_dtype(place)
@@ -69,6 +68,7 @@ class Engine:
             raise TokenizerError(f"the tokenizer in {folder} has {counts}: they do not belong together")
         chat = ChatTemplate.from_folder(folder, tokenizer)
         ends = {id for name, id in tokenizer.special.items() if name in ("<|im_end|>", "[EOS]", "<|endoftext|>")}
+        heap.keep_freed_memory()
         with torch.no_grad(), ThreadPoolExecutor(1, "fingerprint") as beside:
             name = beside.submit(fingerprint, folder, dtype, place, form)
             model = weights.load(folder, config, dtype, place, form, progress=progress)

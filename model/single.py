@@ -23,7 +23,7 @@ from kernels.linear import Weight
 from kernels.linear_numba import Stored, given, rms_norm, times
 from kernels.mla_decode_numba import MLAWeights
 from kernels.moe_numba import DenseWeights, MoEWeights
-from kernels.numbers_numba import is_compiled
+from kernels.numbers_numba import bits, is_compiled
 from model import state as layout
 from model.kda import KDA
 from model.mla import LATENT_EPS, MLA
@@ -69,7 +69,7 @@ class Single:
 
     def __init__(self, arrays: Arrays, state: ModelState) -> None:
         self._arrays, self._state = arrays, state
-        self._kda = {n: (_bits(layer.conv.clone()), layer.recurrent.clone().numpy())
+        self._kda = {n: (bits(layer.conv.clone()), layer.recurrent.clone().numpy())
                      for n, layer in enumerate(state.layers) if isinstance(layer, KDAState)}
         self._pages: dict[int, list[np.ndarray]] = {n: [] for n in range(len(state.layers)) if n not in self._kda}
 
@@ -103,7 +103,7 @@ class Single:
         """The MLA layer of number n: its latent goes into its page before it is asked for."""
         state, pages = self._state.layers[n], self._pages[n]
         assert isinstance(state, MLAState)
-        pages += map(_bits, state.make_room()[len(pages) :])
+        pages += map(bits, state.make_room()[len(pages) :])
         q = mla_decode_numba.begin(x, weights, pages[-1][state.tokens % layout.PAGE])
         state.count(1)
         filled = [page[: state.tokens - number * layout.PAGE] for number, page in enumerate(pages)]
@@ -162,11 +162,6 @@ def _stored(weight: object, whole: bool = True) -> Stored:
 
 def _float(x: Tensor) -> np.ndarray:
     return x.detach().float().contiguous().numpy()
-
-
-def _bits(x: Tensor) -> np.ndarray:
-    """A tensor's memory as an array: bfloat16's as uint16."""
-    return x.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
 
 
 def main() -> None:

@@ -48,8 +48,8 @@ def learn(args: argparse.Namespace) -> None:
         above = [mentor.trained(each, dtype, device) for each in known]
         for each in above if device == "cuda" else []:
             each.compile_layers()
-        learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.passes, args.rate, above,
-                                shipping.bits_of if kind == "reader" else None)
+        stored = shipping.stored_bits(start) if kind == "reader" else {}
+        learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.passes, args.rate, above, stored)
         for name in ("reading-squad1", "reading-squad2"):
             rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: args.every]
             words = reader.read_tokenizer(args.reader / "tokenizer.json")

@@ -83,8 +83,8 @@ bring() {
     split -b 15000000 -d -a 1 "/tmp/run$1/reader.pt" "$OUT/reader.pt."
 }
 
-case $1 in
+case ${1-} in
     fill | take | learn | bring) "$@" ;;
     wait) wait_for "$2" ;;
-    *) sed -n '2,10s/^# //p' "$0"; exit 2 ;;
+    *) sed -n '2,9s/^# //p' "$0"; exit 2 ;;
 esac

@@ -35,14 +35,14 @@ def tensors(reader: Reader) -> dict[str, Tensor]:
     return {name: one.detach().cpu().contiguous() for name, one in found.items()}
 
 
-def is_on_grid(name: str, tensor: Tensor) -> bool:
+def is_on_grid(tensor: Tensor) -> bool:
     """Whether a tensor is stored in groups: matrices are, what is small is not."""
     return tensor.dim() == 2 and tensor.shape[-1] % GROUP == 0 and len(tensor) > 2
 
 
-def bits_of(name: str) -> int | None:
-    """Stored bits of a reader's parameter by our name, None for one that is stored plainly; as `is_on_grid` says."""
-    return None if name.startswith(("score", "kinds")) or "norm" in name or name.endswith("bias") else BITS
+def stored_bits(reader: Reader) -> dict[str, int]:
+    """The bits of each of a reader's parameters that is stored in groups, by our names."""
+    return {name: BITS for name, one in reader.named_parameters() if is_on_grid(one)}
 
 
 def used(lessons: Sequence[Path], tokenizer: dict[str, Any]) -> list[int]:
@@ -64,7 +64,7 @@ def ship(reader: Reader, tokenizer: Path, kept: Sequence[int], folder: Path) -> 
     stored: dict[str, Tensor] = {}
     for name, one in tensors(reader).items():
         one = one[torch.tensor(kept)] if name == WORDS else one
-        if is_on_grid(name, one):
+        if is_on_grid(one):
             grid = quantize(one.float(), BITS, GROUP)
             stored |= {f"{name}.q": grid.q, f"{name}.scale": grid.scale, f"{name}.zero": grid.zero}
         else:

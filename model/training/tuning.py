@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -52,14 +52,14 @@ def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: in
 
 
 def reader(start: Learned, lessons: Sequence[Path], seconds: float, tokens: int, passes: float, lr: float,
-           mentors: Sequence[reading.Reader] = (), bits: Callable[[str], int | None] | None = None) -> Learned:
+           mentors: Sequence[reading.Reader] = (), bits: Mapping[str, int] | None = None) -> Learned:
     """The encoder, after it has learned to read for some seconds (one step at least), or so many passes through its
     lessons; with mentors more from what they say of each than from what is right. tokens: of a step. bits: of each
-    parameter where it is stored; None for an encoder that is not."""
+    parameter that is stored in groups, if any is."""
     training = start.train()
     if training.embed.is_cuda:
         training.compile_layers()
-    optimizer = Optimizer(training, muon=False, bits=bits or (lambda name: None))
+    optimizer = Optimizer(training, muon=False, bits=(bits or {}).get)
     batches = Examples(lessons, tokens, training.embed.device)
 
     def learn(step: int) -> Tensor:

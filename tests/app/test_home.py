@@ -8,6 +8,7 @@ import pytest
 from app.errors import OncereadError
 from app.home import Home, open_home
 from app.settings import Settings
+from model import heap
 from model.errors import ConfigError
 from storage.errors import DatabaseDamaged
 from tests import checkpoints, readers
@@ -17,6 +18,17 @@ def test_the_model_is_loaded_when_first_needed(settings: Settings) -> None:
     home = open_home(settings)
     assert home._engine is None
     assert home.engine is home.engine
+    home.close()
+
+
+def test_its_threads_share_one_heap(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(heap, "share_one_heap", lambda: asked.append("share"))
+    monkeypatch.setattr(heap, "give_back", lambda: asked.append("give back"))
+    home = open_home(settings)
+    assert asked == ["share"]
+    home.rest()
+    assert asked == ["share", "give back"]
     home.close()
 
 

@@ -21,7 +21,6 @@ from app.people import Doors
 from app.preferences import Preferences
 from app.settings import Settings
 from app.worker import Worker
-from model.heap import share_one_heap
 from tests import checkpoints
 from tests.ui.conftest import FLAGS, free_port, served
 from tests.ui.test_story import PASSWORD, sign_in
@@ -39,7 +38,6 @@ WORDS = "The bees of Anvers fly over the sea in the morning, and come home at ni
 
 def run() -> Iterator[str]:
     """Measure; lines of Markdown as they come."""
-    share_one_heap()  # as `serve` does
     faulthandler.dump_traceback_later(MOST_SECONDS, exit=True)
     with tempfile.TemporaryDirectory() as folder:
         model = checkpoints.write(Path(folder) / "tiny", model_max_length=1 << 20)
