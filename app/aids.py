@@ -20,12 +20,12 @@ class Aids:
     elsewhere. sure: a quote that leads the next candidate by less, fit and log-probability
     together, was a close choice, and the next ones are offered beside it; None: never. excerpt: how many characters are
     shown of one place at most; where they are fewer than a passage has, excerpts of several places share its room.
-    point: words that the model's pointer gives at least this log-probability are the answer, and none is written; with
-    None, or without a pointer, never. weigh: with less, those answer whose log-probability and so many times their
+    point: words that the reader gives at least this log-probability are the answer, and none is written; with
+    None, or without a reader, never. weigh: with less, those answer whose log-probability and so many times their
     likeness to the answer that is then written are largest together; with None the written one stays. suit: how much
-    the fit of their sentence to the question's words counts in that. odds: how many logits of the margin a nat counts
-    by which no answer is likelier than the best words, to what points to them, where words may answer; refuse_pointed:
-    how much both together must be there. Behind more than FAR characters neither counts, if those have their own.
+    the fit of their sentence to the question's words counts in that. none: where words may answer the reader refuses,
+    and not the model, if no answer is likelier to it than the best words by so many nats; none_far: the same behind
+    more than FAR characters; None: as elsewhere, and where neither is given the model refuses.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
@@ -41,19 +41,16 @@ class Aids:
     point: float | None = None
     weigh: float | None = None
     suit: float = 0.0
-    odds: float = 0.0
-    refuse_pointed: float | None = None
+    none: float | None = None
+    none_far: float | None = None
 
-    def refuses_from(self, chars: int, odds: float | None) -> tuple[float, float] | None:
-        """What counts behind a document of so many characters, if the model may refuse: a bound, and how much of it
-        the odds of no answer make up. odds: None where words may not answer."""
-        if self.refuse is None:
-            return None
-        if self.refuse_far is not None and chars > FAR:
-            return self.refuse_far, 0.0
-        if odds is None or self.refuse_pointed is None:
-            return self.refuse, 0.0
-        return self.refuse_pointed, self.odds * odds
+    def refuse_behind(self, chars: int) -> float | None:
+        """The bound for the model's margin behind a document of so many characters."""
+        return self.refuse_far if self.refuse_far is not None and chars > FAR else self.refuse
+
+    def none_behind(self, chars: int) -> float | None:
+        """The bound for the reader's odds of no answer behind a document of so many characters."""
+        return self.none_far if self.none_far is not None and chars > FAR else self.none
 
     @staticmethod
     def of(folder: Path) -> "Aids":

@@ -6,9 +6,10 @@ quoted for which fit and the model's log-probability together are largest. Wheth
 decides: by how much more it would rather begin its reply with the not-found sentence. A quote that hardly leads the
 next candidate is wrong much more often than others (RESULTS.md), so those behind it are offered beside it.
 
-Where the model has a pointer, and that is sure, the words it points to are the answer, and their sentence the quote;
-where it is not, they are weighed against the answer that is written (`pointing`). Where the file or
-the function is asked for that a line of code is in, the quote says it by its place.
+Where there is a reader beside the model it looks first. Words that it is sure of are the answer, and their sentence the
+quote; where no answer is much likelier to it, that is; then the model need not read the question at all. Other words
+are weighed against the answer that the model writes (`pointing`). Where the file or the function is asked for that a
+line of code is in, the quote says it by its place.
 """
 
 from collections.abc import Sequence
@@ -18,12 +19,10 @@ from itertools import takewhile
 import torch
 
 from app import pointing, prompts
-from app.aids import Aids
 from app.answers import Prepared, places_of
 from app.evidence import is_open
 from app.home import Home
 from app.pointing import pointed
-from app.spans import Pointed
 from model.state import ModelState
 
 RIVALS = 2
@@ -31,20 +30,22 @@ RIVALS = 2
 
 
 def decide(home: Home, state: ModelState, prepared: Prepared) -> tuple[ModelState, Prepared, int]:
-    """Settle how the reply to a prepared question begins, if the model has a say in it.
+    """Settle how the reply to a prepared question begins, if the reader or the model has a say in it.
 
     Returns the state that has read the question and how its reply begins in any case, what is now prepared, and how
-    many of its `ids` that state has read; of a reply that is whole and begins otherwise, as a refusal does, the given
-    state and 0. Raises ModelError.
+    many of its `ids` that state has read; of a reply that is whole and begins otherwise, as a refusal does, and of one
+    that the reader settles, the given state and 0. Raises ModelError.
     """
     if not has_a_say(home, prepared):
         return state, prepared, 0
-    ids = ids_to_decide(home, prepared)
-    block = pointing.block(home, prepared)
-    begun, (asked, shared), scores = home.engine.point_at(state, ids, [prepared.asked, len(ids)], block)
-    prepared = begin(home, asked, scores, prepared)
+    prepared = look(home, prepared)
     if prepared.whole:
-        return (begun, prepared, len(ids)) if prepared.ids[: len(ids)] == ids else (state, prepared, 0)
+        return state, prepared, 0
+    ids = ids_to_decide(home, prepared)
+    begun, (asked, shared) = home.engine.logits_at(state, ids, [prepared.asked, len(ids)])
+    prepared = begin(home, asked, prepared)
+    if prepared.whole:
+        return state, prepared, 0
     (chosen,) = choose(home, state, [Begun(begun, shared, prepared)])
     return begun, chosen, len(ids)
 
@@ -54,32 +55,44 @@ def has_a_say(home: Home, prepared: Prepared) -> bool:
     return home.aids.fit is not None and bool(prepared.candidates)
 
 
-def begin(home: Home, logits: torch.Tensor, scores: torch.Tensor | None, prepared: Prepared) -> Prepared:
-    """What is prepared once the question has been read: refused if the model would rather do that than quote, or
-    doubted where somebody insists; answered where it points and is sure. logits [vocabulary]: of what follows the
-    question. scores: its pointer's, see `pointing`."""
+def look(home: Home, prepared: Prepared) -> Prepared:
+    """What is prepared once the reader, where there is one, has looked: answered where it is sure of some words, and
+    refused where it has a say in that and no answer is much likelier; then the model need not read the question.
+    Otherwise with the words that it found, to be weighed."""
+    found = pointed(home, prepared)
+    if found is None:
+        return prepared
+    if found.is_sure(home.aids.point):
+        return replace(pointing.answered(home, prepared, found, found.spans[0]), asked=0)
+    prepared = replace(prepared, unsettled=found)
+    bound = _none(home, prepared)
+    return _refused(prepared, asked=0) if bound is not None and found.odds > bound else prepared
+
+
+def _none(home: Home, prepared: Prepared) -> float | None:
+    """From which odds of no answer the reader refuses; None where the model has the say: without words that may
+    answer, and for questions that words seldom answer."""
+    if prepared.unsettled is None or not prepared.unsettled.spans or is_open(prepared.question):
+        return None
+    return home.aids.none_behind(len(places_of(home, prepared.document).text))
+
+
+def begin(home: Home, logits: torch.Tensor, prepared: Prepared) -> Prepared:
+    """What is prepared once the model has read the question: refused if it would rather do that than quote, by more
+    than it may, and the reader has no say in that. logits [vocabulary]: of what follows the question."""
     refusal, quote = (home.engine.tokenizer.encode(words)[0] for words in (prompts.NOT_FOUND, prompts.QUOTE_PREFIX))
-    asked, found = prepared.ids[: prepared.asked], pointed(home, prepared, scores)
-    margin = float(logits[refusal] - logits[quote])
-    if refuses(home.aids, prepared.question, len(places_of(home, prepared.document).text), margin, found):
-        if not prepared.insists:
-            return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=asked)
-        prepared = replace(prepared, doubted=True)
-    if found is not None and found.is_sure(home.aids.point):
-        return pointing.answered(home, prepared, found, found.spans[0])
-    return replace(prepared, unsettled=found)
+    bound = home.aids.refuse_behind(len(places_of(home, prepared.document).text))
+    if bound is None or _none(home, prepared) is not None or float(logits[refusal] - logits[quote]) <= bound:
+        return prepared
+    return _refused(prepared, prepared.asked)
 
 
-def refuses(aids: Aids, question: str, chars: int, margin: float, found: Pointed | None) -> bool:
-    """Whether a question about a document of so many characters is refused. margin: how many logits more the model
-    gives to that than to quoting. found: what points has a say, where there is one: words that it is sure of answer in
-    any case, and where words may answer at all, its odds of no answer count beside the margin."""
-    may_answer = found is not None and bool(found.spans) and not is_open(question)
-    counts = aids.refuses_from(chars, found.odds if found and may_answer else None)
-    if counts is None or (found and found.is_sure(aids.point)):
-        return False
-    bound, odds = counts
-    return margin + odds > bound
+def _refused(prepared: Prepared, asked: int) -> Prepared:
+    """The refusal; where somebody insists the question as it was, doubted. asked: how many ids the model has read."""
+    if prepared.insists:
+        return replace(prepared, doubted=True)
+    ids = prepared.ids[: prepared.asked]
+    return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=ids, asked=asked, unsettled=None)
 
 
 @dataclass(frozen=True)

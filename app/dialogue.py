@@ -47,14 +47,6 @@ def question_ids(
     return list(chain.from_iterable(pieces[2 + 2 * read :])) + (engine.tokenizer.encode(opening) if opening else [])
 
 
-def last_question(engine: Engine, ids: Sequence[int]) -> tuple[int, int]:
-    """From and to where in ids that end with the opening of a reply the question before it stands: with what its turn
-    begins with behind a reply; right behind a document it begins the ids."""
-    end = len(ids) - len(engine.chat.encode([Turn("user", ("?",))], reply=True)[-1])
-    marks = set(engine.tokenizer.special.values())
-    return next((n + 1 for n in range(end - 1, -1, -1) if ids[n] in marks), 0), end
-
-
 def _turns(text: str, said: Sequence[str]) -> list[Turn]:
     """System, then the user's first turn (document and question), then replies and questions in turn."""
     first, *rest = said

@@ -1,6 +1,6 @@
-"""Which words of the evidence answer a question, as the model's pointer says, and where they stand in the document.
+"""Which words of the evidence answer a question, as the reader says, and where they stand in the document.
 
-The pointer scores each token of the evidence to begin and to end the answer, and no answer (`model.pointer`). How
+The reader scores each token of the evidence to begin and to end the answer, and no answer (`model.reader`). How
 likely a span is is the product of both; its words are the document's own. Where it is sure nothing has to be written.
 Elsewhere the model writes an answer, too, and the span is chosen that is both likely and like it: each is wrong where
 the other is right for one question in ten, and together they are right more often than either (model/training/LOG.md).
@@ -16,7 +16,6 @@ import torch
 from app import prompts
 from app.answers import Prepared, places_of
 from app.citations import is_inside_word, parse_reply
-from app.dialogue import last_question
 from app.evidence import GAP, laid_out, shown
 from app.excerpts import share
 from app.home import Home
@@ -24,7 +23,6 @@ from app.passages import Passage, Places
 from app.sentences import sentences
 from app.source import file_header
 from app.spans import Pointed, Span, likeness
-from model.pointer import Block
 
 LONGEST = 24
 """Tokens of a span at most."""
@@ -46,26 +44,14 @@ class _Token:
     end: int
 
 
-def block(home: Home, prepared: Prepared) -> Block | None:
-    """Where the pointer is to look, if there is one and no reader in its place, and words may answer."""
-    if home.engine.model.pointer is None or home.reader is not None or not _may_answer(home, prepared):
+def pointed(home: Home, prepared: Prepared) -> Pointed | None:
+    """What the reader says of a question; nothing if words may not answer, or there is no reader."""
+    if home.reader is None or not _may_answer(home, prepared):
         return None
-    return _laid_out(home, prepared)[0]
-
-
-def pointed(home: Home, prepared: Prepared, scores: torch.Tensor | None) -> Pointed | None:
-    """What the reader says of a question, or where there is none the pointer's scores of its `block`; nothing if words
-    may not answer, or there is nobody to say which."""
-    if home.reader is not None and _may_answer(home, prepared):
-        places = places_of(home, prepared.document)
-        found = home.reader.read(prepared.looked_up, shown(places, prepared.evidence))
-        stretches = _stretches(places, prepared.evidence, 0)
-        return _pointed(home, prepared, found.values, [_token(stretches, *each) for each in found.offsets])
-    if scores is None:
-        return None
-    at, tokens = _laid_out(home, prepared)
-    own = (scores[at.first - at.begin : at.last - at.begin], scores[-1:])
-    return _pointed(home, prepared, torch.cat(own), tokens)
+    places = places_of(home, prepared.document)
+    found = home.reader.read(prepared.looked_up, shown(places, prepared.evidence))
+    stretches = _stretches(places, prepared.evidence)
+    return _pointed(home, prepared, found.values, [_token(stretches, *each) for each in found.offsets])
 
 
 def _may_answer(home: Home, prepared: Prepared) -> bool:
@@ -119,25 +105,10 @@ def settled(home: Home, prepared: Prepared, written: str, tokens: int) -> Prepar
     return answered(home, prepared, found, found.spans[totals.index(max(totals))])
 
 
-def _laid_out(home: Home, prepared: Prepared) -> tuple[Block, list[_Token | None]]:
-    """Where a question stands among its ids, and where each token of its evidence stands in the document."""
-    places = places_of(home, prepared.document)
-    evidence = shown(places, prepared.evidence)
-    begin, end = last_question(home.engine, prepared.ids[: prepared.asked])
-    words, again = prompts.question_turn(prepared.question, evidence), prompts.question_turn(prepared.question)
-    words = words.lstrip("\n") if begin else words
-    offsets = home.engine.tokenizer.offsets(words)
-    at = len(words) - len(again) - len(evidence)
-    inside = [n for n, (a, b) in enumerate(offsets) if a < at + len(evidence) and b > at]
-    stretches = _stretches(places, prepared.evidence, at)
-    first = end - len(offsets)
-    found = Block(begin, first + inside[0], first + inside[-1] + 1, prepared.asked)
-    return found, [_token(stretches, *offsets[n]) for n in inside]
-
-
-def _stretches(places: Places, evidence: Sequence[Passage], at: int) -> list[tuple[int, Passage]]:
-    """The stretches that are shown, each in one file, and where each begins, the first header at `at`."""
+def _stretches(places: Places, evidence: Sequence[Passage]) -> list[tuple[int, Passage]]:
+    """The stretches that are shown, each in one file, and where each begins in what is shown."""
     stretches: list[tuple[int, Passage]] = []
+    at = 0
     for header, passage in laid_out(places, evidence):
         at += len(header)
         stretches += [(at + part.char_start - passage.char_start, part) for part in _by_file(places, passage)]

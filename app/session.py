@@ -94,7 +94,7 @@ class _Asking:
                     if not prepared.whole:
                         after = yield from self._generate(begun, prepared, asked, started)
                         prepared = self._settled(prepared)
-                    if prepared.whole and asked:
+                    if prepared.whole and prepared.pointed:
                         after = begun
                     if self.held:
                         yield prepared.opening + self.written

@@ -1,4 +1,4 @@
-"""Words of the evidence that may answer a question, and how likely each is by the model's pointer."""
+"""Words of the evidence that may answer a question, and how likely each is by the reader."""
 
 import math
 import re

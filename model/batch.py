@@ -24,7 +24,7 @@ from model.kda import KDA
 from model.mla import MLA
 from model.sampling import Next
 from model.state import KDAState, MLAState, ModelState
-from model.transformer import Layer, Transformer, side_by_side
+from model.transformer import Layer, Transformer
 
 if TYPE_CHECKING:
     from model.single import Single
@@ -148,6 +148,7 @@ class Rows:
                 layer.conv, layer.recurrent = layer.conv[chosen], layer.recurrent[chosen]
 
 
+@device_errors()
 def read(
     model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState],
     since: Sequence[int] | None = None, keep: bool = True,
@@ -158,20 +159,9 @@ def read(
     Returns the hidden states [N, D] of their tokens, one question's behind the other's; of each from token `since` on,
     by default of all.
     """
-    return look(model, questions, shared, states, since, keep)[1]
-
-
-@device_errors()
-def look(
-    model: Transformer, questions: Sequence[Tensor], shared: ModelState, states: Sequence[ModelState],
-    since: Sequence[int] | None = None, keep: bool = True,
-) -> tuple[Tensor, Tensor]:
-    """What the pointer sees of the same tokens: their residual stream behind the layers `look_at`, side by side
-    [N, n D], and what `read` returns [N, D]."""
     spans = _spans([question.shape[0] for question in questions])
     tails = [slice(s.start + first, s.stop) for s, first in zip(spans, since or [0] * len(spans), strict=True)]
     x = F.embedding(torch.cat(list(questions)), model.embedding)
-    seen = [_rows(x, tails)] if 0 in model.look_at else []
     for n, layer in enumerate(model.layers):
         assert isinstance(layer, Layer)
         given = norm.rms_norm(x, layer.attention_norm, layer.eps)
@@ -187,11 +177,9 @@ def look(
             attended = _rows(attended, wanted)
         x = _rows(x, wanted) + attended
         x = x + layer.feed_forward(norm.rms_norm(x, layer.feed_forward_norm, layer.eps))
-        if n + 1 in model.look_at:
-            seen.append(x if wanted is tails else _rows(x, tails))
     for state, question in zip(states, questions, strict=True):
         state.tokens += question.shape[0] if keep else 0
-    return side_by_side(seen, x), norm.rms_norm(x, model.norm, model.config.eps)
+    return norm.rms_norm(x, model.norm, model.config.eps)
 
 
 def _spans(lengths: Sequence[int]) -> list[slice]:

@@ -9,18 +9,6 @@ from model.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class PointerConfig:
-    """The shape of a pointer. look_at: the layers, counted from 1, whose outputs it sees beside the last one's, in
-    their order; 0 is the embedding."""
-
-    look_at: tuple[int, ...]
-    layers: int
-    hidden: int
-    inner: int
-    head_dim: int
-
-
-@dataclass(frozen=True)
 class KimiConfig:
     """Everything the model code needs to know about a checkpoint's shape. Layers are counted from 0."""
 
@@ -54,7 +42,6 @@ class KimiConfig:
     routed_scaling: float
 
     quantization: dict[str, Any] | None
-    pointer: PointerConfig | None
 
     @property
     def kda_layers(self) -> tuple[int, ...]:
@@ -143,25 +130,7 @@ def _from_hugging_face(raw: dict[str, Any]) -> KimiConfig:
         renormalize=_first(raw, "moe_renormalize", "norm_topk_prob", default=True),
         routed_scaling=raw.get("routed_scaling_factor", 1.0),
         quantization=raw.get("quantization"),
-        pointer=_pointer(raw.get("pointer"), layers),
     )
-
-
-def _pointer(raw: dict[str, Any] | None, layers: int) -> PointerConfig | None:
-    """Ours alone: no other project's checkpoints have one."""
-    if raw is None:
-        return None
-    keys = ("look_at", "num_layers", "hidden_size", "intermediate_size", "head_dim")
-    look_at, *sizes = (raw[key] for key in keys)
-    if not isinstance(look_at, list):
-        raise ConfigError(f"the pointer's look_at is {look_at}, and not a list of layers")
-    pointer = PointerConfig(tuple(look_at), *sizes)
-    for n in pointer.look_at:
-        if not 0 <= n <= layers:
-            raise ConfigError(f"the pointer looks at layer {n} of {layers}")
-    if pointer.hidden % pointer.head_dim:
-        raise ConfigError(f"the pointer's {pointer.hidden} channels are no heads of {pointer.head_dim}")
-    return pointer
 
 
 def _mla_layers(raw: dict[str, Any], linear: dict[str, Any], layers: int) -> tuple[int, ...]:

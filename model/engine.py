@@ -18,7 +18,6 @@ from model.decode import Desk, Slots
 from model.devices import choose_device, choose_dtype
 from model.errors import ModelError, TokenizerError
 from model.fingerprint import fingerprint
-from model.pointer import Block
 from model.sampling import Next, Sampler, Sampling
 from model.state import ModelState
 from model.tokenizer import Tokenizer, load_tokenizer
@@ -117,33 +116,17 @@ class Engine:
         state, logits = self.logits_at(state, ids, [len(ids)])
         return state, logits[0]
 
+    @torch.no_grad()
     def logits_at(
         self, state: ModelState, ids: Sequence[int], places: Sequence[int]
     ) -> tuple[ModelState, torch.Tensor]:
         """Read `ids` and give the float32 logits [places, vocabulary] of what follows the first n of them, for each n
         (at least 1) of `places`, which ascend: the nearer they are to the end, the less is computed."""
-        state, logits, _ = self.point_at(state, ids, places, None)
-        return state, logits
-
-    @torch.no_grad()
-    def point_at(
-        self, state: ModelState, ids: Sequence[int], places: Sequence[int], block: Block | None
-    ) -> tuple[ModelState, torch.Tensor, torch.Tensor | None]:
-        """`logits_at`, and the pointer's scores (see `Pointer.forward`) of the question that `block` is among `ids`."""
         if not ids:
             raise ValueError("at least one token is needed to predict the next")
-        since = _since(places, block)
-        states, *seen = zip(*self._chunks(state, ids, since), strict=True)
-        looked_at, hidden = map(torch.cat, seen)
-        logits = self.model.logits(hidden[[n - 1 - since for n in places]])
-        return states[-1], logits, self._scores(looked_at, hidden, block, since)
-
-    def _scores(
-        self, looked_at: torch.Tensor, hidden: torch.Tensor, block: Block | None, since: int
-    ) -> torch.Tensor | None:
-        """The pointer's scores of a question, if there is one, among tokens that begin with number `since`."""
-        pointer = self.model.pointer
-        return pointer(looked_at, hidden, block.moved(-since)) if pointer is not None and block else None
+        since = places[0] - 1
+        states, hidden = zip(*self._chunks(state, ids, since), strict=True)
+        return states[-1], self.model.logits(torch.cat(hidden)[[n - 1 - since for n in places]])
 
     @torch.no_grad()
     def likelihoods(
@@ -209,38 +192,22 @@ class Engine:
         each step, when the model is free for others. Returns what `logits_at` gives for each; fewer at `should_stop`.
         """
         places = [[len(ids)] for ids in questions] if places is None else places
-        read = yield from self.point_many(shared, bases, questions, should_stop, places, [None] * len(questions))
-        return [(state, logits) for state, logits, _ in read]
-
-    @torch.no_grad()
-    def point_many(
-        self,
-        shared: ModelState,
-        bases: Sequence[ModelState],
-        questions: Sequence[Sequence[int]],
-        should_stop: Callable[[], bool],
-        places: Sequence[Sequence[int]],
-        blocks: Sequence[Block | None],
-    ) -> Generator[Brought, None, list[tuple[ModelState, torch.Tensor, torch.Tensor | None]]]:
-        """`read_many`, and what `point_at` gives for each."""
-        read: list[tuple[ModelState, torch.Tensor, torch.Tensor | None]] = []
+        read: list[tuple[ModelState, torch.Tensor]] = []
         for group in _groups(questions, self.chunk):
             if should_stop():
                 break
-            before, some, at, asked = bases[group], questions[group], places[group], blocks[group]
+            before, some, at = bases[group], questions[group], places[group]
             if len(some) == 1:
-                read.append(self.point_at(before[0], some[0], at[0], asked[0]))
+                read.append(self.logits_at(before[0], some[0], at[0]))
             else:
                 self._check_length(max(base.tokens + len(ids) for base, ids in zip(before, some, strict=True)))
                 states = [base.fork() for base in before]
-                since = [_since(wanted, block) for wanted, block in zip(at, asked, strict=True)]
-                found = batch.look(self.model, [self._tensor(ids) for ids in some], shared, states, since)
-                lengths = [len(ids) - first for ids, first in zip(some, since, strict=True)]
-                looked_at, hidden = (rows.split(lengths) for rows in found)
-                each = zip(hidden, since, at, strict=True)
+                since = [wanted[0] - 1 for wanted in at]
+                hidden = batch.read(self.model, [self._tensor(ids) for ids in some], shared, states, since)
+                rows = hidden.split([len(ids) - first for ids, first in zip(some, since, strict=True)])
+                each = zip(rows, since, at, strict=True)
                 logits = self.model.logits(torch.cat([x[[n - 1 - first for n in wanted]] for x, first, wanted in each]))
-                scores = map(self._scores, looked_at, hidden, asked, since)
-                read += zip(states, logits.split([*map(len, at)]), scores, strict=True)
+                read += zip(states, logits.split([*map(len, at)]), strict=True)
             yield []
         return read
 
@@ -311,17 +278,17 @@ class Engine:
     @torch.no_grad()
     def _chunks(
         self, state: ModelState, ids: Sequence[int], since: int
-    ) -> Iterator[tuple[ModelState, torch.Tensor, torch.Tensor]]:
-        """Read `ids` into a fork of `state`; yields it after each chunk, with what `Transformer.look` gives of its
-        tokens, those among the first `since` of all left out."""
+    ) -> Iterator[tuple[ModelState, torch.Tensor]]:
+        """Read `ids` into a fork of `state`; yields it after each chunk, with the hidden states of its tokens, those
+        among the first `since` of all left out."""
         state = state.fork()
         self._check_length(state.tokens + len(ids))
         done = 0
         while done < len(ids):
             piece = ids[done : done + self.chunk - state.tokens % self.chunk]
-            seen = self.model.look(self._tensor(piece), state, min(max(since - done, 0), len(piece)))
+            hidden = self.model(self._tensor(piece), state, min(max(since - done, 0), len(piece)))
             done += len(piece)
-            yield state, *seen
+            yield state, hidden
 
     def _tensor(self, ids: Sequence[int]) -> torch.Tensor:
         return torch.tensor(ids, dtype=torch.int64, device=self.device)
@@ -331,11 +298,6 @@ class Engine:
             raise ModelError(
                 f"{tokens:,} tokens are more than the {self.config.max_length:,} this model reads: split the document"
             )
-
-
-def _since(places: Sequence[int], block: Block | None) -> int:
-    """The first token of which the last layer's output is wanted."""
-    return min(places[0] - 1, block.begin) if block else places[0] - 1
 
 
 def _groups(questions: Sequence[Sequence[int]], chunk: int) -> Iterator[slice]:

@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from kernels.quant import Grid
-from model.config import PointerConfig
 from model.errors import CheckpointError, ConfigError, TokenizerError
-from model.pointer import NEVER, PointerLayer
+from model.tokenizer import whole
 
 FOLDER = "reader"
 OVERLAP = 128
 """Tokens of a passage too long for one window that the next one reads again."""
 MOST_ASKED = 128
 """Tokens of a question that are read."""
+NEVER = -1e4
+"""The score of a token that nothing has scored yet."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,26 @@ class Shape:
         return shape
 
 
+class Layer(nn.Module):
+    """A layer of BERT's: norm(x + attention(x)), then norm(x + feed-forward(x))."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        hidden, inner = shape.hidden, shape.inner
+        self.heads = shape.heads
+        self.qkv, self.out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
+        self.up, self.down = nn.Linear(hidden, inner), nn.Linear(inner, hidden)
+        self.mixed_norm, self.norm = nn.LayerNorm(hidden, shape.eps), nn.LayerNorm(hidden, shape.eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [T, C] -> [T, C]."""
+        q, k, v = self.qkv(x).view(len(x), 3, self.heads, -1).transpose(0, 2).unbind(1)  # [H, T, d]
+        mixed = F.scaled_dot_product_attention(q[None], k[None], v[None])[0]
+        x = self.mixed_norm(x + self.out(mixed.transpose(0, 1).flatten(1)))
+        fed: Tensor = self.norm(x + self.down(F.gelu(self.up(x))))
+        return fed
+
+
 class Reader(nn.Module):
     """A BERT that scores a passage's tokens; see `read`."""
 
@@ -80,8 +102,7 @@ class Reader(nn.Module):
         self.shape, self.tokenizer = shape, tokenizer
         self.places, self.kinds = (nn.Parameter(torch.empty(n, shape.hidden)) for n in (shape.places, 2))
         self.norm = nn.LayerNorm(shape.hidden, shape.eps)
-        sizes = PointerConfig((), shape.layers, shape.hidden, shape.inner, shape.hidden // shape.heads)
-        self.layers = nn.ModuleList(PointerLayer(sizes) for _ in range(shape.layers))
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.score = nn.Linear(shape.hidden, 2)
         self.cls, self.sep = (_special(tokenizer, name) for name in ("[CLS]", "[SEP]"))
 
@@ -105,8 +126,9 @@ class Reader(nn.Module):
             raise TokenizerError(f"the tokenizer in {folder} has {counts}: they do not belong together")
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        with torch.device(device):
+        with torch.device("meta"):  # nothing is drawn at random: every tensor is filled
             reader = Reader(shape, tokenizer).to(dtype)
+        reader = reader.to_empty(device=device)
         with torch.no_grad():
             reader._fill(folder, dict(_stored(folder / "model.safetensors", shape.quantization, device)))
         return reader.eval().requires_grad_(False)
@@ -147,8 +169,8 @@ class Reader(nn.Module):
     def read(self, question: str, passage: str) -> Scores:
         """The scores of a passage's tokens for a question. A passage too long for one window is read in several that
         overlap: each token has the best of its scores, no answer its worst."""
-        encoded = self.tokenizer.encode(passage, add_special_tokens=False)
-        asked = self.tokenizer.encode(question, add_special_tokens=False).ids[:MOST_ASKED]
+        encoded = self.tokenizer.encode(whole(passage), add_special_tokens=False)
+        asked = self.tokenizer.encode(whole(question), add_special_tokens=False).ids[:MOST_ASKED]
         device = self.places.device
         values = torch.full((len(encoded.ids) + 1, 2), NEVER, device=device)
         none: list[Tensor] = []

@@ -32,11 +32,6 @@ class Tokenizer(Protocol):
         """Ids of plain text; the names of special tokens in it are text like any other."""
         ...
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        """From and to which of a short text's characters each token of `encode` stands; tokens that share a character
-        have it both."""
-        ...
-
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, special tokens left out; bytes that are no UTF-8 become U+FFFD."""
         ...
@@ -95,13 +90,8 @@ class JsonTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """See Tokenizer."""
-        text = _SURROGATES.sub("�", text)  # half a character: no UTF-8 can hold it
-        encoded = self._tokenizer.encode_batch(_pieces(text, self.PIECE), add_special_tokens=False)
+        encoded = self._tokenizer.encode_batch(_pieces(whole(text), self.PIECE), add_special_tokens=False)
         return [id for piece in encoded for id in piece.ids]
-
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        """See Tokenizer."""
-        return list(self._tokenizer.encode(_SURROGATES.sub("�", text), add_special_tokens=False).offsets)
 
     def decode(self, ids: Sequence[int]) -> str:
         """See Tokenizer."""
@@ -109,6 +99,11 @@ class JsonTokenizer:
 
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def whole(text: str) -> str:
+    """A text as long, with U+FFFD for halves of characters, which no UTF-8 can hold."""
+    return _SURROGATES.sub("�", text)
 
 
 def _pieces(text: str, size: int) -> list[str]:
@@ -174,15 +169,6 @@ class TiktokenTokenizer:
             for piece in _cut_runs(text[start : start + self.BLOCK], self.RUN):
                 ids += self._encoding.encode(piece, allowed_special=set(), disallowed_special=())
         return ids
-
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        """See Tokenizer."""
-        text, found, at = _SURROGATES.sub("�", text), [], 0
-        starts = [n for n, character in enumerate(text) for _ in character.encode()]
-        for token in self._encoding.decode_tokens_bytes(self.encode(text)):
-            found.append((starts[at], starts[at + len(token) - 1] + 1))
-            at += len(token)
-        return found
 
     def decode(self, ids: Sequence[int]) -> str:
         """See Tokenizer."""

@@ -14,7 +14,6 @@ from model.errors import device_errors
 from model.kda import KDA
 from model.mla import MLA
 from model.moe import MoE, SwiGLU
-from model.pointer import Pointer
 from model.state import KDAState, MLAState, ModelState
 
 
@@ -39,14 +38,8 @@ class Layer(nn.Module):
         return x + self.feed_forward(normed)
 
 
-def side_by_side(seen: list[Tensor], x: Tensor) -> Tensor:
-    """What the pointer sees behind each layer [N, D], side by side [N, n D]; of no layer nothing, as wide as `x`."""
-    return torch.cat(seen, -1) if seen else x[:, :0]
-
-
 class Transformer(nn.Module):
-    """Kimi Linear: embedding, layers, final norm, output matrix; beside it a pointer, where the checkpoint has one.
-    `form` is the experts'; all else is as it is."""
+    """Kimi Linear: embedding, layers, final norm, output matrix. `form` is the experts'; all else is as it is."""
 
     def __init__(self, config: KimiConfig, form: Form = "bf16") -> None:
         super().__init__()
@@ -55,31 +48,17 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(Layer(config, n, form) for n in range(config.layers))
         self.norm = nn.Parameter(torch.empty(config.hidden))
         self.head = self.embedding if config.tied else Weight(torch.empty(config.vocab_size, config.hidden))
-        self.pointer = Pointer(config) if config.pointer else None
 
-    @property
-    def look_at(self) -> tuple[int, ...]:
-        """The layers, counted from 1, whose outputs the pointer sees (0: the embedding); none without a pointer."""
-        return self.config.pointer.look_at if self.config.pointer else ()
-
+    @device_errors()
     def forward(self, ids: Tensor, state: ModelState, since: int = 0) -> Tensor:
         """ids int64 [T] -> hidden [T - since, D] after the final norm, of the tokens from `since` on; `state`, which
         the caller owns, moves on by T tokens. For those before `since` the last layer does only what its state needs.
         """
-        return self.look(ids, state, since)[1]
-
-    @device_errors()
-    def look(self, ids: Tensor, state: ModelState, since: int = 0) -> tuple[Tensor, Tensor]:
-        """What the pointer sees of the same tokens: the residual stream behind the layers `look_at`, side by side
-        [T - since, n D], and what `forward` gives [T - since, D]."""
         x = F.embedding(ids, self.embedding)
-        seen = [x[since:]] if 0 in self.look_at else []
         for n, (layer, layer_state) in enumerate(zip(self.layers, state.layers, strict=True), 1):
             x = layer(x, layer_state, since if n == len(self.layers) else 0)
-            if n in self.look_at:
-                seen.append(x[len(x) - (len(ids) - since) :])
         state.tokens += ids.shape[0]
-        return side_by_side(seen, x), norm.rms_norm(x, self.norm, self.config.eps) if len(x) else x
+        return norm.rms_norm(x, self.norm, self.config.eps) if len(x) else x
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [T, D] -> float32 logits [T, vocabulary]."""

@@ -127,8 +127,6 @@ def destinations(model: Transformer) -> dict[str, Weights]:
     wanted |= {"model.embed_tokens.weight": model.embedding.data, "model.norm.weight": model.norm.data}
     if not model.config.tied:
         wanted["lm_head.weight"] = model.head.data
-    if model.pointer is not None:
-        wanted |= {f"model.pointer.{name}": place for name, place in model.pointer.checkpoint().items()}
     for n, layer in enumerate(model.layers):
         assert isinstance(layer, Layer)
         start = f"model.layers.{n}."

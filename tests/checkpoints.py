@@ -13,8 +13,6 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
-from model.pointer import PLACES, REACH
-
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -69,8 +67,6 @@ CONFIG: dict[str, Any] = {
     "vocab_size": 320,
 }
 
-POINTER = {"look_at": [0, 3], "num_layers": 2, "hidden_size": 16, "intermediate_size": 24, "head_dim": 8}
-"""A pointer for it: `pointer` in its config.json, which no published checkpoint has."""
 
 PUBLISHED: dict[str, Any] = CONFIG | {
     "bos_token_id": 163584,
@@ -139,8 +135,6 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
                 part |= {f"{moe}.experts.{e}.w2": (hidden, inner)}
             part |= _swiglu(f"{moe}.shared_experts", hidden, inner * config["num_shared_experts"])
         named |= {f"model.layers.{n}.{name}.weight": shape for name, shape in part.items()}
-    if "pointer" in config:
-        named |= {f"model.pointer.{name}": shape for name, shape in _pointer(config["pointer"], hidden).items()}
     named["model.norm.weight"] = (hidden,)
     if not config["tie_word_embeddings"]:
         named["lm_head.weight"] = (config["vocab_size"], hidden)
@@ -150,21 +144,6 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 def _swiglu(start: str, hidden: int, inner: int) -> dict[str, tuple[int, ...]]:
     gate, up, down = (f"{start}.{name}_proj" for name in ("gate", "up", "down"))
     return {gate: (inner, hidden), up: (inner, hidden), down: (hidden, inner)}
-
-
-def _pointer(pointer: dict[str, Any], model_hidden: int) -> dict[str, tuple[int, ...]]:
-    hidden, inner = pointer["hidden_size"], pointer["intermediate_size"]
-    named: dict[str, tuple[int, ...]] = {
-        "enter.weight": (hidden, (len(pointer["look_at"]) + 1) * model_hidden), "places": (PLACES, hidden),
-        "near": (2 * REACH, hidden), "score.weight": (2, hidden),
-    }
-    maps = {"qkv": (3 * hidden, hidden), "out": (hidden, hidden), "up": (inner, hidden), "down": (hidden, inner)}
-    for n in range(pointer["num_layers"]):
-        for name, shape in maps.items():
-            named |= {f"layers.{n}.{name}.weight": shape, f"layers.{n}.{name}.bias": shape[:1]}
-        for name in ("mixed_norm", "norm"):
-            named |= {f"layers.{n}.{name}.weight": (hidden,), f"layers.{n}.{name}.bias": (hidden,)}
-    return named
 
 
 def weights(config: dict[str, Any], seed: int = 0) -> dict[str, Tensor]:

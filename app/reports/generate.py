@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from app import pointing
 from app.answers import Generation, Prepared
-from app.deciding import Begun, begin, choose, has_a_say, ids_to_decide
+from app.deciding import Begun, begin, choose, has_a_say, ids_to_decide, look
 from app.home import Home
 from app.turns import OnWait
 from model.engine import Brought
@@ -63,15 +63,20 @@ def _steps(
     home: Home, state: ModelState, decided: list[Prepared], numbers: Sequence[int], should_stop: Callable[[], bool]
 ) -> Iterator[Brought]:
     """Decide how the replies of these numbers begin, in place, and write them: what each step brought."""
-    engine, bases, rest = home.engine, {}, {n: decided[n].ids for n in numbers}
+    engine, bases = home.engine, {}
+    for n in numbers:
+        if has_a_say(home, decided[n]):
+            decided[n] = look(home, decided[n])
+            yield [(n, None)] if decided[n].whole else []
+    numbers = [n for n in numbers if not decided[n].whole]
+    rest = {n: decided[n].ids for n in numbers}
     open_ones = [n for n in numbers if has_a_say(home, decided[n])]
     ids = [ids_to_decide(home, decided[n]) for n in open_ones]
     places = [[decided[n].asked, len(each)] for n, each in zip(open_ones, ids, strict=True)]
-    blocks = [pointing.block(home, decided[n]) for n in open_ones]
-    read = yield from engine.point_many(state, [state] * len(ids), ids, should_stop, places, blocks)
+    read = yield from engine.read_many(state, [state] * len(ids), ids, should_stop, places)
     begun = {}
-    for n, (after, (asked, shared), scores) in zip(open_ones, read, strict=False):
-        decided[n] = begin(home, asked, scores, decided[n])
+    for n, (after, (asked, shared)) in zip(open_ones, read, strict=False):
+        decided[n] = begin(home, asked, decided[n])
         begun[n] = Begun(after, shared, decided[n])
     yield [(n, None) for n in begun if decided[n].whole]
     if len(read) < len(open_ones):

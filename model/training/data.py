@@ -15,8 +15,6 @@ from torch import Tensor
 from model.training.packing import Pack, make_pack
 from model.training.teacher import END_OF_TEXT
 
-NO_QUESTIONS = np.zeros((0, 6), dtype=np.int64)
-
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON rows of a corpus file (`.jsonl.zst`)."""
@@ -87,10 +85,6 @@ class Conversations:
         loaded = [np.load(f) for f in files]
         self.ids, self.reply, lengths = (np.concatenate([d[k] for d in loaded]) for k in ("ids", "reply", "lengths"))
         self.starts = np.concatenate(([0], np.cumsum(lengths)))
-        begun = np.cumsum([0, *(len(d["ids"]) for d in loaded)])
-        self.asked = np.concatenate(
-            [moved(d.get("spans", NO_QUESTIONS), at) for d, at in zip(loaded, begun, strict=False)])
-        self.of_sample = np.searchsorted(self.asked[:, 0], self.starts)
         self.tokens, self.device = tokens, device
         order = np.random.default_rng(seed).permutation(len(lengths))
         self.bins: list[list[int]] = []
@@ -112,14 +106,12 @@ class Conversations:
         self.bins += [members for _, members in open_bins]
 
     def step(self, index: int) -> tuple[Tensor, Pack, Tensor]:
-        """ids [T], their pack with its questions, and targets [T]: the next token where it belongs to a reply, else
-        -1."""
-        ids, targets, asked = [], [], []
+        """ids [T], their pack, and targets [T]: the next token where it belongs to a reply, else -1."""
+        ids, targets = [], []
         lengths: list[int] = []
         for i in self.bins[index % len(self.bins)]:
             part = slice(self.starts[i], self.starts[i + 1])
             sample, reply = self.ids[part].astype(np.int64), self.reply[part]
-            asked.append(moved(self.asked[self.of_sample[i] : self.of_sample[i + 1]], sum(lengths) - self.starts[i]))
             ids.append(sample)
             targets.append(np.append(np.where(reply[1:], sample[1:], -1), -1))
             lengths.append(len(sample))
@@ -128,10 +120,4 @@ class Conversations:
             targets.append(np.full(rest, -1))
             lengths.append(rest)
         flat, target = (torch.from_numpy(np.concatenate(t)).to(self.device) for t in (ids, targets))
-        return flat, make_pack(lengths, self.device, torch.from_numpy(np.concatenate(asked))), target
-
-
-def moved(places: np.ndarray, by: int) -> np.ndarray:
-    """Places of questions [Q, 6], so many tokens further on; what stands nowhere still does."""
-    found: np.ndarray = np.where(places < 0, places, places + by)
-    return found
+        return flat, make_pack(lengths, self.device), target

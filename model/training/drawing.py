@@ -16,8 +16,6 @@ from model.training.tasks import PromptForm, Sample, Turn
 KINDS = {"shown": 0.5, "single": 0.08, "shown_cloze": 0.13, "several": 0.07, "cloze": 0.06, "needle": 0.04,
          "lookup": 0.03, "which_file": 0.02, "shown_code": 0.03, "shown_calls": 0.02, "long": 0.02}
 """How often a sample is of each kind (the names of the builder's methods)."""
-POINTING = {"shown": 0.78, "shown_cloze": 0.16, "shown_code": 0.03, "shown_calls": 0.03}
-"""The same where the pointer alone learns."""
 LONG_BEFORE = (2500, 5000, 10_000, 20_000, 30_000)
 """Characters that stand before a question with evidence in a third of the samples; in the others it is an opening."""
 SIZES = {"shown": (0,) * 10 + LONG_BEFORE, "shown_cloze": (0,) * 10 + LONG_BEFORE, "shown_code": (0, 0, 1, 4),

@@ -11,23 +11,17 @@ import lzma
 import re
 import string
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.pointer import NEVER
-from model.training.data import moved
 from model.training.loop import perplexities
 from model.training.packing import make_pack
-from model.training.reader import LONGEST_ANSWER
-from model.training.spans import Marked
 from model.training.student import Student
-from model.training.tasks import PromptForm, Sample, Turn, asked, encode
+from model.training.tasks import PromptForm, Sample, Turn, encode
 from model.training.teacher import IM_END, Teacher
 
 
@@ -103,7 +97,7 @@ def generate(student: Student, prompts: list[list[int]], most: int, tokens: int)
 
 def prompt_ids(row: dict[str, Any], form: PromptForm, tokenizer: Any) -> list[int]:
     """A question row as the model sees it, up to the place where its reply begins."""
-    ids, reply, _ = encode(Sample(row["context"], [Turn(row["question"], "", "")]), form, tokenizer)
+    ids, reply = encode(Sample(row["context"], [Turn(row["question"], "", "")]), form, tokenizer)
     return ids[: reply.index(True)]
 
 
@@ -112,65 +106,6 @@ def answer_scores(student: Student, rows: list[dict[str, Any]], form: PromptForm
     """Scores of the student's greedy answers to question rows (see `score`)."""
     replies = generate(student, [prompt_ids(row, form, tokenizer) for row in rows], most, tokens)
     return score(rows, [tokenizer.decode([t for t in r if t != IM_END]) for r in replies], form)
-
-
-@torch.no_grad()
-def pointed_scores(student: Student, rows: list[dict[str, Any]], form: PromptForm, tokenizer: Any, tokens: int
-                   ) -> dict[str, float]:
-    """F1 in per cent of the words that the pointer finds likeliest in each answerable row's passage, whatever it thinks
-    of no answer; with unanswerable rows among them, the area under the curve of its sureness. tokens: of a row."""
-    given = [_pointed(row, form, tokenizer) for row in rows]
-    sums: dict[bool, list[float]] = {True: [], False: []}
-    found: list[float] = []
-    student.eval()
-    for part in _parts([len(ids) for ids, *_ in given], tokens):
-        places = np.cumsum([0, *(len(given[n][0]) for n in part)])
-        marked = [moved(np.array(given[n][1]), at) for n, at in zip(part, places[:-1], strict=True)]
-        marks = torch.from_numpy(np.stack(marked))
-        rest = [tokens - int(places[-1])] if places[-1] < tokens else []
-        pack = make_pack([len(given[n][0]) for n in part] + rest, student.embed.device, marks)
-        ids = [token for n in part for token in given[n][0]] + [0] * sum(rest)
-        assert student.pointer
-        scores = student.pointer(*student.states(torch.tensor(ids, device=student.embed.device), pack), pack).cpu()
-        for n, own in zip(part, scores.split([int(at - begin) + 1 for begin, *_, at in marks.tolist()]), strict=True):
-            (_, mark, offsets), row = given[n], rows[n]
-            first, last = own[mark.first - mark.begin : mark.end - mark.begin].unbind(-1)
-            totals = (first[:, None] + last).masked_fill(~torch.ones(len(first), len(first), dtype=torch.bool)
-                                                         .triu().tril(LONGEST_ANSWER - 1), NEVER)
-            best = divmod(int(totals.argmax()), len(first))
-            words = row["context"][offsets[best[0]][0] : offsets[best[1]][1]]
-            sums[row["unanswerable"]].append(float(totals.max() - own[-1].sum()))
-            found += [] if row["unanswerable"] else [max(f1(words, gold) for gold in row["answers"])]
-    student.train()
-    facts = {"pointed": 100 * sum(found) / max(len(found), 1)}
-    if sums[True] and sums[False]:
-        yes, no = np.array(sums[False]), np.array(sums[True])
-        facts["auc"] = float((yes[:, None] > no[None]).mean())
-    return facts
-
-
-def _pointed(row: dict[str, Any], form: PromptForm, tokenizer: Any) -> tuple[list[int], Marked, list[tuple[int, int]]]:
-    """A row with its whole passage for evidence, up to the reply; where it stands; and which characters of the passage
-    the evidence's tokens stand for."""
-    turn = Turn(row["question"], form.not_found, "", row["context"])
-    ids, _, (mark,) = encode(Sample(row["context"], [turn]), form, tokenizer)
-    words = asked(turn, form)
-    at, offsets = words.find(turn.shown), tokenizer.encode(words, add_special_tokens=False).offsets
-    inside = [(max(a - at, 0), b - at) for a, b in offsets if a < at + len(turn.shown) and b > at]
-    return ids[: mark.at + 1], mark, inside
-
-
-def _parts(lengths: list[int], tokens: int) -> Iterator[list[int]]:
-    """Numbers of sequences of these lengths, in rows of at most so many tokens."""
-    part: list[int] = []
-    room = tokens
-    for n, length in enumerate(lengths):
-        if length > room:
-            yield part
-            part, room = [], tokens
-        part.append(n)
-        room -= length
-    yield part
 
 
 def score(rows: list[dict[str, Any]], replies: list[str], form: PromptForm) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ from kernels.quant import Grid
 from model.quantize import quantize
 from model.training.student import FeedForward, Student
 
-PLAIN = ("A_log", "dt_bias", "norm", "conv1d", "bias", "router", "b_proj", "near", "score")
+PLAIN = ("A_log", "dt_bias", "norm", "conv1d", "bias", "router", "b_proj")
 """Parts of the names of parameters that stay as they are: small, or sensitive (every b_proj among them)."""
-BITS = {"embed": 8, "places": 8}
+BITS = {"embed": 6}
 """Bits of the others, by the parameter's last name (`weight` aside); 4 where not named."""
-POINTER = "model.pointer."
 Stored = dict[str, Tensor]
 """Tensors by their names in a checkpoint's files."""
 DEFAULT_BITS, GROUP = 4, 64
@@ -44,8 +43,6 @@ def names(student: Student) -> Iterator[tuple[str, str, slice, int]]:
             suffix = "" if name in ("A_log", "dt_bias") else ".weight"
             yield f"{theirs}self_attn.{name}{suffix}", f"{ours}attention.{name}", whole, 0
         yield from _feed_forward_names(layer.mlp, theirs, ours + "mlp.")
-    for name, _ in student.pointer.named_parameters() if student.pointer else ():
-        yield f"{POINTER}{name}", f"pointer.{name}", whole, 0
 
 
 def _feed_forward_names(mlp: FeedForward, theirs: str, ours: str) -> Iterator[tuple[str, str, slice, int]]:
@@ -87,13 +84,13 @@ def export(student: Student, folder: Path) -> dict[str, Any]:
     return _write(folder, stored, student.config, {name: bits for name, (_, bits) in found.items()})
 
 
-def graft(student: Student, shipped: Path, folder: Path) -> dict[str, Any]:
-    """The same for a student of which the pointer alone was trained: all else is stored as it was in `shipped`, to the
-    last bit."""
-    found = checkpoint(student)
-    before = _read(shipped)
+def restore(shipped: Path, folder: Path) -> dict[str, Any]:
+    """The same of weights that were exported before: what BITS has other bits for by now is quantised anew, all else
+    stays as it was, to the last bit."""
+    student = load_export(shipped)
+    found, before, bits_before = checkpoint(student), _read(shipped), _bits(shipped)
     parts = ("", ".q", ".scale", ".zero")
-    stored = [_stored(name, value, bits) if name.startswith(POINTER)
+    stored = [_stored(name, value, bits) if bits and bits != bits_before(name)
               else {full: before[full] for part in parts if (full := f"{name}{part}") in before}
               for name, (value, bits) in found.items()]
     return _write(folder, stored, student.config, {name: bits for name, (_, bits) in found.items()})
@@ -142,19 +139,24 @@ def _read(folder: Path) -> Stored:
     return stored
 
 
+def _bits(folder: Path) -> Callable[[str], int]:
+    """How many bits each tensor of a checkpoint that is stored in groups has."""
+    said = json.loads((folder / "config.json").read_text())["quantization"]
+    return lambda name: int(said["tensors"].get(name, said)["bits"])
+
+
 def load_export(folder: Path) -> Student:
     """A student (float32, CPU) from a folder that `export` wrote: how a next session resumes from shipped weights."""
     config = json.loads((folder / "config.json").read_text())
-    quantization = config.pop("quantization")
+    bits_of, _ = _bits(folder), config.pop("quantization")
     student, stored = Student(config), _read(folder)
     state = student.state_dict()
     for name, mine, part, dim in names(student):
-        bits = quantization["tensors"].get(name, quantization)["bits"]
         if name in stored:
             value = stored[name].float()
         else:
             q, scale, zero = (stored[f"{name}.{part}"] for part in ("q", "scale", "zero"))
-            value = Grid(q, scale, zero, bits).values(torch.float32)
+            value = Grid(q, scale, zero, bits_of(name)).values(torch.float32)
         target = state[mine][part] if dim == 0 else state[mine][:, part]
         target.copy_(value)
     return student
@@ -177,5 +179,5 @@ def write_tokenizer(tokenizer: Any, folder: Path) -> None:
     _write_json(folder / "generation_config.json", {
         "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2,
         "onceread": {"evidence": 1, "excerpt": 220, "choose_quotes": True, "fit": 20.0, "refuse": 0.5,
-                     "refuse_far": 2.5, "odds": 0.3, "refuse_pointed": 1.625, "sure": 4.0, "point": -0.5,
-                     "weigh": 5.0, "suit": 5.0}})
+                     "refuse_far": 2.5, "none": 8.0, "none_far": 14.0, "sure": 4.0, "point": -1.0,
+                     "weigh": 2.0, "suit": 5.0}})

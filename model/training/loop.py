@@ -1,6 +1,6 @@
 """The training loop: phases of one plan, one after another in one process, so that kernels are compiled once.
 
-A phase is a dict: `name`, `kind` (align, distill, text, tune; point: the pointer alone; judge: see `judge`), `lr`
+A phase is a dict: `name`, `kind` (align, distill, text, tune; judge: see `judge`), `lr`
 [start, end], `warmup` (share of the phase), `steps`, `seconds`, `until` (a Unix time) or `part` (of the run's time),
 `tokens` a step, `length` of text windows, `files` (glob patterns of token arrays or task files), `seed`, `muon`, `grid`
 (train against the stored grid), `fresh_moments`, `mix` (several sources: each a dict that overrides the phase's keys,
@@ -29,7 +29,6 @@ from model.training.loss import ce_loss, kl_loss, task_loss
 from model.training.mix import Mix
 from model.training.optimizer import Optimizer
 from model.training.packing import Pack
-from model.training.pointer import pointer_loss
 from model.training.ranks import Ranks
 from model.training.student import Student, balance
 from model.training.teacher import Teacher
@@ -37,8 +36,6 @@ from model.training.teacher import Teacher
 Batch = tuple[Tensor, Pack, Tensor]
 Losses = dict[str, Tensor]
 JUDGE = "judge.pt"
-POINTED = 0.3
-"""Weight of the pointer's loss beside that of the words."""
 
 
 def align_loss(student: Student, teacher: Teacher, spans: list[tuple[int, int]], batch: Batch) -> Tensor:
@@ -74,30 +71,13 @@ def text_loss(student: Student, batch: Batch) -> Tensor:
 
 def tune_loss(student: Student, judge: Teacher, batch: Batch, has_learned: bool) -> Losses:
     """Mean losses over a packed row of task samples (see `task_loss`); gradients are ready. has_learned: whether the
-    judge has learned such samples; of one that has not, replies learn nothing. The pointer learns beside them."""
+    judge has learned such samples; of one that has not, replies learn nothing."""
     ids, pack, target = batch
     theirs = judge(ids, pack)
     believed = known(ids, pack) & ((target < 0) | has_learned)
-    looked_at, hidden = student.states(ids, pack)
-    loss, means = task_loss(hidden, student.embed, target, theirs, judge.embed, believed)
-    pointed = torch.zeros((), device=loss.device)
-    if student.pointer and len(pack.asked):
-        pointed = pointer_loss(student.pointer(looked_at, hidden, pack), pack)
-    elif student.pointer:  # gradients all the same: ranks average as many
-        pointed = 0.0 * torch.stack([p.sum() for p in student.pointer.parameters()]).sum()
-    (loss + POINTED * pointed).backward()
-    return {"tune": means["ce"], "tune_kl": means["reply"], "tune_before": means["before"], "point": pointed.detach()}
-
-
-def point_loss(student: Student, batch: Batch) -> Tensor:
-    """Mean cross-entropy of the pointer alone, from hidden states as they are; gradients are ready."""
-    ids, pack, _ = batch
-    assert student.pointer
-    with torch.no_grad():
-        seen = student.states(ids, pack)
-    loss = pointer_loss(student.pointer(*seen, pack), pack)
+    loss, means = task_loss(student(ids, pack), student.embed, target, theirs, judge.embed, believed)
     loss.backward()
-    return loss.detach()
+    return {"tune": means["ce"], "tune_kl": means["reply"], "tune_before": means["before"]}
 
 
 def learning_rate(progress: float, lr: list[float], warmup: float) -> float:
@@ -189,8 +169,6 @@ class Run:
     def start(self, phase: dict[str, Any], saved: dict[str, Any] | None) -> None:
         """An optimizer for a phase, from a saved state where there is one."""
         muon = phase.get("muon", self.chosen["muon"])
-        for name, parameter in self.student.named_parameters():
-            parameter.requires_grad_(phase["kind"] != "point" or name.startswith("pointer."))
         self.optimizer = Optimizer(self.student, muon, grid=phase.get("grid", False))
         if saved:
             self.optimizer.restore(saved)
@@ -222,7 +200,7 @@ class Run:
     def source(self, phase: dict[str, Any]) -> Windows | Conversations:
         """Where a phase's batches come from."""
         files = self.files(phase)
-        if phase["kind"] in ("tune", "point"):
+        if phase["kind"] == "tune":
             return Conversations(files, phase["tokens"], phase["seed"], self.device)
         return Windows(files, phase["length"], phase["tokens"], phase["seed"], self.device)
 
@@ -234,8 +212,6 @@ class Run:
         """One forward and backward pass of a kind: its losses by name."""
         if kind == "tune":
             return tune_loss(self.student, self.judge, batch, has_learned=self.judge is not self.teacher)
-        if kind == "point":
-            return {kind: point_loss(self.student, batch)}
         if kind == "align":
             return {kind: align_loss(self.student, self.teacher, self.spans, batch)}
         found = distill_loss(self.student, self.teacher, batch) if kind == "distill" else text_loss(self.student, batch)
@@ -268,8 +244,7 @@ class Run:
             lr = learning_rate(progress, phase["lr"], phase.get("warmup", 0.03)) * self.chosen["scale"]
             self.ranks.average(self.shared())
             norm = self.optimizer.step(lr, clip=1e9 if phase["kind"] == "align" else 1.0)
-            if phase["kind"] != "point":
-                balance(self.student, phase.get("balance", 1e-3))
+            balance(self.student, phase.get("balance", 1e-3))
             self.step += 1
             if (self.step - first) % phase.get("log_every", 25) == 0:
                 losses = {f"loss_{k}": float(torch.stack(v).mean()) for k, v in recent.items()}

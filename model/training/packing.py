@@ -25,20 +25,14 @@ class Pack:
     longest: int
     borders32: Tensor
     """The same borders as int32, as flash attention wants them."""
-    asked: Tensor
-    """[Q, 6] int64: questions whose answers are pointed to, as places in the row (see `spans.Marked`)."""
-    asked_cpu: Tensor
-    """The same on the CPU, so that nothing has to wait for a GPU to know them."""
 
 
-def make_pack(lengths: list[int], device: str | torch.device = "cpu", asked: Tensor | None = None) -> Pack:
-    """The pack of sequences of these lengths (their sum is T), with no questions but those of `asked`."""
+def make_pack(lengths: list[int], device: str | torch.device = "cpu") -> Pack:
+    """The pack of sequences of these lengths (their sum is T)."""
     borders = torch.zeros(len(lengths) + 1, dtype=torch.int64)
     borders[1:] = torch.tensor(lengths).cumsum(0)
     position = torch.cat([torch.arange(n) for n in lengths])
-    asked = torch.zeros(0, 6, dtype=torch.int64) if asked is None else asked
-    return Pack(position.to(device), borders.to(device), borders, max(lengths), borders.to(device, torch.int32),
-                asked.to(device), asked)
+    return Pack(position.to(device), borders.to(device), borders, max(lengths), borders.to(device, torch.int32))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, pack: Pack, scale: float, causal: bool = True) -> Tensor:

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.training.packing import Pack, attend
-from model.training.pointer import POINTER, Pointer
-from model.transformer import side_by_side
 
 MINI: dict[str, Any] = {
     "architectures": ["KimiLinearForCausalLM"], "model_type": "kimi_linear", "vocab_size": 49_152,
@@ -32,7 +30,6 @@ MINI: dict[str, Any] = {
     "moe_renormalize": True, "routed_scaling_factor": 4.0, "num_expert_group": 1, "topk_group": 1,
     "use_grouped_topk": True, "rms_norm_eps": 1e-5, "tie_word_embeddings": True, "model_max_length": 1_048_576,
     "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "rope_theta": 10_000.0, "torch_dtype": "bfloat16",
-    "pointer": POINTER,
 }
 """The shape that `convert` makes; `prune` left two of its six attention heads, as the shipped config says."""
 
@@ -223,7 +220,6 @@ class Student(nn.Module):
         self.layers: Any = nn.ModuleList(Layer(self.config, n) for n in range(self.config["num_hidden_layers"]))
         self.embed, self.norm = _empty(self.config["vocab_size"], self.config["hidden_size"]), _empty(
             self.config["hidden_size"])
-        self.pointer = Pointer(self.config) if "pointer" in self.config else None
 
     def compile_layers(self) -> None:
         """Compile the parts around the attention kernels; layers of one kind share the code."""
@@ -233,18 +229,10 @@ class Student(nn.Module):
 
     def forward(self, ids: Tensor, pack: Pack) -> Tensor:
         """ids [T] -> [T, C]; logits are `hidden @ embed.T`."""
-        return self.states(ids, pack)[1]
-
-    def states(self, ids: Tensor, pack: Pack) -> tuple[Tensor, Tensor]:
-        """ids [T] -> what the pointer sees: the residual stream behind the layers that it looks at, side by side
-        [T, n C], and what `forward` returns [T, C]."""
         x = F.embedding(ids, self.embed)
-        look = self.config["pointer"]["look_at"] if self.pointer else []
-        seen = [x] * (0 in look)
-        for n, layer in enumerate(self.layers, 1):
+        for layer in self.layers:
             x = layer(x, pack)
-            seen += [x] * (n in look)
-        return side_by_side(seen, x), F.rms_norm(x, x.shape[-1:], self.norm, self.config["rms_norm_eps"])
+        return F.rms_norm(x, x.shape[-1:], self.norm, self.config["rms_norm_eps"])
 
 
 def balance(student: Student, rate: float) -> None:

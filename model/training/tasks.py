@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.training.data import moved, plain_tokenizer
-from model.training.spans import Marked, mark
+from model.training.data import plain_tokenizer
 from model.training.teacher import IM_END, IM_START
 
 if TYPE_CHECKING:
@@ -74,13 +73,10 @@ def asked(turn: Turn, form: PromptForm) -> str:
     return form.question.format(question=turn.question.strip())
 
 
-def encode(sample: Sample, form: PromptForm, tokenizer: Any) -> tuple[list[int], list[bool], list[Marked]]:
-    """Token ids of a conversation; which of them are to be learned: replies, with their end of turn; and where its
-    questions with evidence, and their answers, stand."""
+def encode(sample: Sample, form: PromptForm, tokenizer: Any) -> tuple[list[int], list[bool]]:
+    """Token ids of a conversation, and which of them are to be learned: replies, with their end of turn."""
     def plain(text: str) -> list[int]:
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
-
-    marked: list[Marked] = []
 
     ids = [IM_START, *plain(f"system\n{form.system}"), IM_END, *plain("\n"), IM_START, *plain("user\n"),
            *plain(sample.document)]
@@ -89,17 +85,12 @@ def encode(sample: Sample, form: PromptForm, tokenizer: Any) -> tuple[list[int],
         words = asked(turn, form)
         ahead = [] if n == 0 else [*plain("\n"), IM_START]
         words = words if n == 0 else "user\n" + words.lstrip("\n")
-        encoded = tokenizer.encode(words, add_special_tokens=False)
-        before = [*ahead, *encoded.ids, IM_END, *plain("\n"), IM_START, *plain("assistant\n")]
-        if found := mark(turn, words, encoded.offsets, form):
-            begin = len(ids) + len(ahead)
-            first, end, start, last = moved(np.array(found), begin).tolist()
-            marked.append(Marked(begin, first, end, start, last, len(ids) + len(before) - 1))
+        before = [*ahead, *plain(words), IM_END, *plain("\n"), IM_START, *plain("assistant\n")]
         before += plain(turn.reply[: turn.given])
         after = [*plain(turn.reply[turn.given :]), IM_END]
         ids += before + after
         learned += [False] * len(before) + [True] * len(after)
-    return ids, learned, marked
+    return ids, learned
 
 
 def build(builder: Builder, tokenizer_file: Path, tokens: int, out: Path) -> dict[str, int]:
@@ -108,16 +99,14 @@ def build(builder: Builder, tokenizer_file: Path, tokens: int, out: Path) -> dic
     ids: list[int] = []
     reply: list[bool] = []
     lengths: list[int] = []
-    spans: list[np.ndarray] = []
     counts: dict[str, int] = defaultdict(int)
     while len(ids) < tokens:
         sample = builder.draw()
         if not sample.turns:
             continue
-        more, mask, marked = encode(sample, form, tokenizer)
+        more, mask = encode(sample, form, tokenizer)
         if len(more) > LONGEST:
             continue
-        spans.append(moved(np.array(marked, dtype=np.int64).reshape(-1, 6), len(ids)))
         ids += more
         reply += mask
         lengths.append(len(more))
@@ -126,6 +115,6 @@ def build(builder: Builder, tokenizer_file: Path, tokens: int, out: Path) -> dic
         counts["not_found"] += sum(turn.reply == form.not_found for turn in sample.turns)
     unfinished = out.with_suffix(".part.npz")
     np.savez(unfinished, ids=np.array(ids, dtype=np.uint16), reply=np.array(reply),
-             lengths=np.array(lengths, dtype=np.int32), spans=np.concatenate(spans))
+             lengths=np.array(lengths, dtype=np.int32))
     unfinished.rename(out)
     return {**counts, "samples": len(lengths), "tokens": len(ids), "reply_tokens": sum(reply)}

@@ -7,7 +7,7 @@ import pytest
 
 from app.home import Home
 from app.settings import Settings
-from tests import checkpoints
+from tests import checkpoints, readers
 
 WORDS = "river mill bridge stone winter letter candle garden winding silver road house window keeper".split()  # noqa: SIM905
 
@@ -28,8 +28,10 @@ def home(settings: Settings) -> Iterator[Home]:
 
 @pytest.fixture(scope="session")
 def pointing_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint with a pointer."""
-    return checkpoints.write(tmp_path_factory.mktemp("pointing") / "checkpoint", pointer=checkpoints.POINTER)
+    """The tiny checkpoint with a reader beside it."""
+    checkpoint = checkpoints.write(tmp_path_factory.mktemp("pointing") / "checkpoint")
+    readers.write(checkpoint)
+    return checkpoint
 
 
 @pytest.fixture

@@ -20,18 +20,13 @@ def test_mini_has_its_quotes_chosen() -> None:
 
 
 def test_the_margin_of_long_documents_is_the_others_where_none_is_named() -> None:
-    assert [Aids(refuse=1.0).refuses_from(n, None) for n in (1, FAR + 1)] == [(1.0, 0.0)] * 2
+    assert [Aids(refuse=1.0).refuse_behind(n) for n in (1, FAR + 1)] == [1.0, 1.0]
     far = Aids(refuse=1.0, refuse_far=2.0)
-    assert [far.refuses_from(n, None) for n in (FAR, FAR + 1)] == [(1.0, 0.0), (2.0, 0.0)]
-    assert Aids().refuses_from(FAR + 1, 3.0) is None
-
-
-def test_the_odds_count_where_words_may_answer_and_not_behind_long_documents_with_their_own_margin() -> None:
-    aids = Aids(refuse=1.0, refuse_far=2.0, odds=0.5, refuse_pointed=4.0)
-    assert [aids.refuses_from(n, 3.0) for n in (FAR, FAR + 1)] == [(4.0, 1.5), (2.0, 0.0)]
-    assert aids.refuses_from(1, None) == (1.0, 0.0)
-    assert Aids(refuse=1.0, odds=0.5, refuse_pointed=4.0).refuses_from(FAR + 1, 3.0) == (4.0, 1.5)
-    assert Aids(refuse=1.0, odds=0.5).refuses_from(1, 3.0) == (1.0, 0.0)
+    assert [far.refuse_behind(n) for n in (FAR, FAR + 1)] == [1.0, 2.0]
+    assert Aids().refuse_behind(FAR + 1) is None
+    assert [Aids(none=1.0).none_behind(n) for n in (1, FAR + 1)] == [1.0, 1.0]
+    assert [Aids(none=1.0, none_far=2.0).none_behind(n) for n in (FAR, FAR + 1)] == [1.0, 2.0]
+    assert Aids().none_behind(1) is None
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"onceread": {"evidense": 1}}', '{"onceread": 3}'])

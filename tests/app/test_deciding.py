@@ -4,15 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from app import answers, deciding, library, prompts, reading, session, spans
 from app import pointing as app_pointing
 from app.aids import FAR, Aids
 from app.home import Home
-from app.passages import Passage
 from app.reports.generate import generate
 from model.sampling import Sampling
 from model.state import ModelState
+from tests.app import test_pointing
 
 SHORT = Sampling(max_tokens=8)
 QUESTION = "Where is the silver candle?"
@@ -185,12 +186,9 @@ def test_words_that_the_model_points_to_are_the_whole_reply(pointing: tuple[Home
 
 
 def pointed_to(home: Home, document: str) -> tuple[answers.Prepared, spans.Pointed]:
-    """The question, prepared, and what the scores of the pointer say of it."""
-    _, state = reading.read_state(home, document)
+    """The question, prepared, and what the reader says of it."""
     prepared = answers.prepare(home, document, QUESTION)
-    ids = deciding.ids_to_decide(home, prepared)
-    _, _, scores = home.engine.point_at(state, ids, [len(ids)], app_pointing.block(home, prepared))
-    found = app_pointing.pointed(home, prepared, scores)
+    found = app_pointing.pointed(home, prepared)
     assert found is not None
     return prepared, found
 
@@ -240,26 +238,56 @@ def test_the_file_of_a_line_is_the_whole_answer(home: Home, tmp_path: Path) -> N
     assert (done[1].pointed, done[1].whole, done[2].tokens) == ("gate.py", True, 0)
 
 
-def test_refusing_asks_for_the_margin_and_for_what_is_pointed_to() -> None:
-    span = spans.Span(Passage(0, 1), Passage(0, 2), -0.5)
-    sure, unsure = (spans.Pointed((replace(span, likelihood=n),), -9.0) for n in (-0.5, -4.0))
-    aids = Aids(2, True, fit=1.0, refuse=2.0, point=-1.0)
-    assert [deciding.refuses(aids, QUESTION, 9, margin, None) for margin in (1.9, 2.1)] == [False, True]
-    assert [deciding.refuses(aids, QUESTION, 9, 2.1, found) for found in (sure, unsure)] == [False, True]
-    assert not deciding.refuses(replace(aids, refuse=None), QUESTION, 9, 1e9, unsure)
+def refusing(home: Home, prepared: answers.Prepared, margin: float) -> answers.Prepared:
+    """A question, once the model has read it and would rather refuse by so many logits."""
+    logits = torch.zeros(home.engine.config.vocab_size)
+    logits[home.engine.tokenizer.encode(prompts.NOT_FOUND)[0]] = margin
+    return deciding.begin(home, logits, prepared)
 
 
-def test_the_odds_of_no_answer_count_where_words_may_answer() -> None:
-    span = spans.Span(Passage(0, 1), Passage(0, 2), -4.0)
-    unsure = spans.Pointed((span,), -9.0)  # no answer is five nats less likely
-    for bound, refused in ((2.1, True), (2.3, False)):
-        aids = Aids(2, True, fit=1.0, refuse=3.0, refuse_far=3.1, point=-1.0, odds=0.2, refuse_pointed=bound)
-        assert deciding.refuses(aids, "Who was it?", FAR, 3.2, unsure) is refused
-        assert deciding.refuses(aids, "Why was it so?", FAR, 3.2, unsure)
-        assert deciding.refuses(aids, "Who was it?", FAR + 1, 3.2, unsure)
-        assert not deciding.refuses(aids, "Who was it?", FAR + 1, 3.05, unsure)
-        assert deciding.refuses(aids, "Who was it?", FAR, 3.05, None)
-        assert not deciding.refuses(aids, "Who was it?", FAR, 2.9, spans.Pointed((), -0.1))
+def test_the_reader_refuses_where_no_answer_is_much_likelier(pointing_home: Home, tmp_path: Path) -> None:
+    home = pointing_home
+    home.aids = Aids(2, True, fit=1.0, point=0.0, refuse=-1e9)
+    prepared = test_pointing.prepare(home, tmp_path)
+    test_pointing.says(home, ("Anna Reed", 3.0), none=5.0)  # no answer is four nats likelier
+    for bound in (None, 4.1, 3.9):
+        home.aids = replace(home.aids, none=bound)
+        looked = deciding.look(home, prepared)
+        refused = bound == 3.9
+        assert looked.whole is refused
+        assert looked.asked == (0 if refused else prepared.asked)
+        if not refused:
+            assert looked.unsettled is not None
+            assert refusing(home, looked, 0.0).whole is (bound is None)  # the reader has the say, or else the model
+    assert (looked.opening, looked.quote, looked.pointed) == (prompts.NOT_FOUND, None, "")
+    home.aids = replace(home.aids, point=-1e9)
+    assert deciding.look(home, prepared).pointed == "Anna Reed"  # sure of it
+    insisting = replace(prepared, insists=True)
+    home.aids = replace(home.aids, point=0.0)
+    assert (deciding.look(home, insisting).whole, deciding.look(home, insisting).doubted) == (False, True)
+
+
+def test_behind_a_long_document_the_reader_may_have_a_bound_of_its_own(pointing_home: Home, tmp_path: Path) -> None:
+    home, long = pointing_home, test_pointing.TEXT + "\n\nThe river flows." * 900
+    assert len(long) > FAR
+    for text, refused in ((test_pointing.TEXT, True), (long, False)):
+        home.aids = Aids(2, True, fit=1.0, point=0.0, none=3.9, none_far=4.1)
+        prepared = test_pointing.prepare(home, tmp_path, {"text.txt": text})
+        test_pointing.says(home, ("Anna Reed", 3.0), none=5.0)
+        assert deciding.look(home, prepared).whole is refused
+
+
+def test_reasons_are_not_for_the_reader_to_refuse(pointing_home: Home, tmp_path: Path) -> None:
+    home = pointing_home
+    home.aids = Aids(2, True, fit=1.0, point=0.0, none=3.9, refuse=1.0)
+    prepared = test_pointing.prepare(home, tmp_path)
+    prepared = answers.prepare(home, prepared.document, "Why did Anna Reed build the mill?")
+    test_pointing.says(home, ("a miller", 3.0), none=5.0)
+    looked = deciding.look(home, prepared)
+    assert not looked.whole
+    assert [refusing(home, looked, margin).whole for margin in (0.9, 1.1)] == [False, True]
+    home.aids = replace(home.aids, refuse=None)
+    assert not refusing(home, looked, 1e9).whole
 
 
 @pytest.mark.parametrize("far", [-1e9, 1e9])

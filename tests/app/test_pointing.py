@@ -1,7 +1,6 @@
-"""From the pointer's scores to words of the document: where they stand, in whole words, in one stretch of the text."""
+"""From the reader's scores to words of the document: where they stand, in whole words, in one stretch of the text."""
 
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -15,8 +14,7 @@ from app.evidence import shown
 from app.home import Home
 from app.passages import Passage
 from app.spans import likeness
-from model.pointer import NEVER
-from model.reader import Reader, Scores
+from model.reader import NEVER, Reader, Scores
 
 TEXT = (
     "The mill was built by Anna Reed, a miller from Leeds, in 1823. It burned down in the winter of 1871.\n\n"
@@ -28,7 +26,7 @@ QUESTION = "Who built the mill on the bridge?"
 
 @pytest.fixture
 def home(pointing_home: Home) -> Home:
-    """A model with a pointer that may answer."""
+    """A model with a reader that may answer."""
     pointing_home.aids = Aids(2, True, fit=1.0, point=0.0)
     return pointing_home
 
@@ -41,45 +39,42 @@ def prepare(home: Home, folder: Path, files: dict[str, str] | None = None, **how
     return answers.prepare(home, id, QUESTION, **how)  # type: ignore[arg-type]
 
 
-def scored(home: Home, prepared: answers.Prepared, *spans: tuple[str, float], none: float = 0.0) -> torch.Tensor:
-    """Scores of a question's block that point to words of the evidence, each as strongly as it says."""
-    block = pointing.block(home, prepared)
-    assert block is not None
-    evidence = shown(answers.places_of(home, prepared.document), prepared.evidence)
-    offsets = home.engine.tokenizer.offsets(prompts.question_turn(prepared.question, evidence))
-    before = len(prompts.question_turn(prepared.question, evidence)) - len(evidence)
-    before -= len(prompts.question_turn(prepared.question))
-    scores = torch.full((block.end - block.begin, 2), NEVER)
-    scores[-1] = none
-    for words, score in spans:
-        at = before + evidence.index(words)
-        inside = [n for n, (a, b) in enumerate(offsets) if a < at + len(words) and b > at]
-        scores[inside[0], 0] = scores[inside[-1], 1] = score
-    return scores
+class Says:
+    """In a reader's place: of a passage's single characters it points to some words, as strongly as it says."""
+
+    def __init__(self, spans: tuple[tuple[str, float], ...], none: float) -> None:
+        self.spans, self.none, self.asked = spans, none, list[tuple[str, str]]()
+
+    def read(self, question: str, passage: str) -> Scores:
+        """Scores of words."""
+        self.asked.append((question, passage))
+        values = torch.full((len(passage) + 1, 2), NEVER)
+        values[-1] = self.none
+        for words, score in self.spans:
+            start = passage.index(words)
+            values[start, 0] = values[start + len(words) - 1, 1] = score
+        return Scores(values, tuple((n, n + 1) for n in range(len(passage))))
 
 
-def said(home: Home, prepared: answers.Prepared, scores: torch.Tensor) -> list[tuple[str, str]]:
-    """The words and the sentences that these scores point to."""
-    found = pointing.pointed(home, prepared, scores)
+def says(home: Home, *spans: tuple[str, float], none: float = 0.0) -> Says:
+    """A reader beside the model that says this."""
+    reader = Says(spans, none)
+    home.__dict__["reader"] = cast(Reader, reader)
+    return reader
+
+
+def said(home: Home, prepared: answers.Prepared) -> list[tuple[str, str]]:
+    """The words and the sentences that are pointed to."""
+    found = pointing.pointed(home, prepared)
     assert found is not None
     words = answers.places_of(home, prepared.document).words
     return [(words(span.words), words(span.sentence)) for span in found.spans if span.likelihood > -100]
 
 
-@pytest.mark.parametrize("earlier", [(), (dialogue.Exchange("Who?", prompts.NOT_FOUND),)])
-def test_the_block_is_the_question_with_its_evidence(
-    home: Home, tmp_path: Path, earlier: tuple[dialogue.Exchange, ...]
-) -> None:
-    prepared = prepare(home, tmp_path, earlier=earlier)
-    block, decode = pointing.block(home, prepared), home.engine.tokenizer.decode
-    assert block is not None
-    evidence = shown(answers.places_of(home, prepared.document), prepared.evidence)
-    assert decode(prepared.ids[block.first : block.last]) == evidence
-    words = prompts.question_turn(QUESTION, evidence)
-    asked = f"user\n{words.lstrip()}" if earlier else words
-    assert decode(prepared.ids[block.begin : block.end]) == f"{asked}\nassistant\n"
-    assert block.end == prepared.asked
-    assert (block.begin > 0) == bool(earlier)
+def test_the_reader_is_given_the_evidence(home: Home, tmp_path: Path) -> None:
+    prepared, reader = prepare(home, tmp_path), says(home, ("Anna Reed", 3.0))
+    assert said(home, prepared) == [("Anna Reed", "The mill was built by Anna Reed, a miller from Leeds, in 1823.")]
+    assert reader.asked == [(QUESTION, shown(answers.places_of(home, prepared.document), prepared.evidence))]
 
 
 @pytest.mark.parametrize(("pointed_to", "words", "sentence"), [
@@ -97,13 +92,15 @@ def test_words_are_whole_and_bare(
     home: Home, tmp_path: Path, pointed_to: str, words: str, sentence: str
 ) -> None:
     prepared = prepare(home, tmp_path)
-    assert said(home, prepared, scored(home, prepared, (pointed_to, 9.0))) == [(words, sentence)]
+    says(home, (pointed_to, 9.0))
+    assert said(home, prepared) == [(words, sentence)]
 
 
 @pytest.mark.parametrize("pointed_to", [", ", "bridge. The river is wide and cold"])
 def test_what_is_no_span(home: Home, tmp_path: Path, pointed_to: str) -> None:
     prepared = prepare(home, tmp_path)
-    found = pointing.pointed(home, prepared, scored(home, prepared, (pointed_to, 9.0)))
+    says(home, (pointed_to, 9.0))
+    found = pointing.pointed(home, prepared)
     assert found is not None
     assert all(span.likelihood < -100 for span in found.spans)
     assert found.odds > 100
@@ -119,13 +116,16 @@ def test_a_span_stays_in_its_stretch_and_out_of_headers(home: Home, tmp_path: Pa
     header = evidence.rindex("# File:")
     ends = (middle + 5, evidence.index("\n", header) + 3)
     for words in (*(evidence[middle - 2 : end] for end in ends), ".txt", evidence[header:][:12]):
-        assert said(home, prepared, scored(home, prepared, (words, 9.0))) == [], words
-    assert [words for words, _ in said(home, prepared, scored(home, prepared, ("Anna", 9.0)))] == ["Anna"]
+        says(home, (words, 9.0))
+        assert said(home, prepared) == [], words
+    says(home, ("Anna", 9.0))
+    assert [words for words, _ in said(home, prepared)] == ["Anna"]
 
 
-def test_probabilities_are_those_of_both_ends_over_the_block(home: Home, tmp_path: Path) -> None:
+def test_probabilities_are_those_of_both_ends_over_the_evidence(home: Home, tmp_path: Path) -> None:
     prepared = prepare(home, tmp_path)
-    found = pointing.pointed(home, prepared, scored(home, prepared, ("Anna Reed", 3.0), ("1871", 2.0), none=1.0))
+    says(home, ("Anna Reed", 3.0), ("1871", 2.0), none=1.0)
+    found = pointing.pointed(home, prepared)
     assert found is not None
     total = sum(map(math.exp, (3, 2, 1)))
     places = answers.places_of(home, prepared.document)
@@ -144,7 +144,8 @@ def test_a_rival_stands_in_another_sentence_and_is_close(
     home: Home, tmp_path: Path, second: str, score: float, rivals: list[str]
 ) -> None:
     prepared = prepare(home, tmp_path)
-    found = pointing.pointed(home, prepared, scored(home, prepared, ("Anna Reed", 3.0), (second, score)))
+    says(home, ("Anna Reed", 3.0), (second, score))
+    found = pointing.pointed(home, prepared)
     assert found is not None
     assert [answers.places_of(home, prepared.document).words(rival) for rival in found.rivals(found.spans[0])] == rivals
 
@@ -154,36 +155,30 @@ def test_the_quote_is_a_candidate_where_one_holds_the_words(home: Home, tmp_path
     start = TEXT.index("It burned")
     wide = answers.Candidate(Passage(0, TEXT.index("\n\n")), 1.0, prompts.opening("wide"))
     prepared = replace(prepared, candidates=(wide,))
-    assert said(home, prepared, scored(home, prepared, ("1871", 9.0))) == [("1871", TEXT[: wide.sentence.char_end])]
+    says(home, ("1871", 9.0))
+    assert said(home, prepared) == [("1871", TEXT[: wide.sentence.char_end])]
     narrow = replace(wide, sentence=Passage(0, start))
-    assert said(home, replace(prepared, candidates=(narrow,)), scored(home, prepared, ("1871", 9.0))) == [
+    assert said(home, replace(prepared, candidates=(narrow,))) == [
         ("1871", "It burned down in the winter of 1871.")
     ]
 
 
-def test_only_a_pointer_that_may_answer_is_asked_and_only_for_words(home: Home, tmp_path: Path) -> None:
-    prepared = prepare(home, tmp_path)
-    assert pointing.block(home, prepared) is not None
+def test_only_a_reader_that_may_answer_is_asked_and_only_for_words(home: Home, tmp_path: Path) -> None:
+    prepared, reader = prepare(home, tmp_path), says(home, ("Anna", 9.0))
     for question, in_words in (("Is the mill on the bridge?", True), ("Which function calls mill?", True),
                                ("Where does the story take place?", True), (QUESTION, False)):
         other = answers.prepare(home, prepared.document, question, in_words=in_words)
         assert other.evidence
-        assert pointing.block(home, other) is None, question
+        assert pointing.pointed(home, other) is None, question
     home.aids = replace(home.aids, point=None)
-    assert pointing.block(home, prepared) is None
-    assert pointing.pointed(home, prepared, None) is None
+    assert pointing.pointed(home, prepared) is None
+    assert not reader.asked
 
 
-def test_a_model_without_a_pointer_is_not_asked(
-    request: pytest.FixtureRequest, home: Home, tmp_path: Path
-) -> None:
-    prepared, aids = prepare(home, tmp_path), home.aids
-    engine = home.engine
-    assert engine.model.pointer is not None
-    pointer, engine.model.pointer = engine.model.pointer, None
-    request.addfinalizer(lambda: setattr(engine.model, "pointer", pointer))
-    assert aids.point is not None
-    assert pointing.block(home, prepared) is None
+def test_without_a_reader_nothing_is_pointed_to(home: Home, tmp_path: Path) -> None:
+    prepared = prepare(home, tmp_path)
+    home.__dict__["reader"] = None
+    assert pointing.pointed(home, prepared) is None
 
 
 @pytest.mark.parametrize(("one", "other", "like"), [
@@ -206,7 +201,8 @@ def test_what_is_pointed_to_is_weighed_against_what_is_written(
 ) -> None:
     home.aids = replace(home.aids, weigh=5.0)
     prepared = prepare(home, tmp_path)
-    found = pointing.pointed(home, prepared, scored(home, prepared, ("Anna Reed", 3.0), ("1871", 2.0)))
+    says(home, ("Anna Reed", 3.0), ("1871", 2.0))
+    found = pointing.pointed(home, prepared)
     settled = pointing.settled(home, replace(prepared, unsettled=found), written, tokens)
     assert settled.pointed == answer
     assert settled.whole == bool(answer)
@@ -219,62 +215,18 @@ def test_what_is_pointed_to_is_weighed_against_what_is_written(
     assert pointing.settled(home, unweighed, written, tokens) is unweighed
 
 
-class Says:
-    """In a reader's place: points to some words, as strongly as it says."""
-
-    def __init__(self, **spans: float) -> None:
-        self.spans, self.asked = spans, list[tuple[str, str]]()
-
-    def read(self, question: str, passage: str) -> Scores:
-        """Scores of words."""
-        self.asked.append((question, passage))
-        offsets = tuple(match.span() for match in re.finditer(r"\w+|\S", passage))
-        values = torch.full((len(offsets) + 1, 2), NEVER)
-        values[-1] = 0.0
-        for words, score in self.spans.items():
-            start = passage.index(words.replace("_", " "))
-            inside = [n for n, (a, b) in enumerate(offsets) if a < start + len(words) and b > start]
-            values[inside[0], 0] = values[inside[-1], 1] = score
-        return Scores(values, offsets)
-
-
-def given(home: Home, **spans: float) -> Says:
-    """A reader beside the model that says this."""
-    says = Says(**spans)
-    home.__dict__["reader"] = cast(Reader, says)
-    return says
-
-
-def test_a_reader_is_asked_in_the_pointer_s_place(home: Home, tmp_path: Path) -> None:
-    prepared = prepare(home, tmp_path)
-    before = scored(home, prepared, ("1871", 9.0))
-    says = given(home, Anna_Reed=3.0)
-    assert pointing.block(home, prepared) is None
-    for scores in (None, before):
-        assert said(home, prepared, scores) == [
-            ("Anna Reed", "The mill was built by Anna Reed, a miller from Leeds, in 1823.")
-        ]
-    evidence = shown(answers.places_of(home, prepared.document), prepared.evidence)
-    assert says.asked == [(QUESTION, evidence)] * 2
-    found = pointing.pointed(home, prepared, None)
-    assert found is not None
-    assert found.odds == pytest.approx(-6.0, abs=1e-4)
-    unasked = answers.prepare(home, prepared.document, QUESTION, in_words=False)
-    assert pointing.pointed(home, unasked, None) is None
-
-
 def test_what_a_reader_says_stands_in_its_file(home: Home, tmp_path: Path) -> None:
     prepared = prepare(home, tmp_path, {"a.txt": "Anna built the mill.", "b.txt": "The bridge is old."})
-    given(home, bridge=9.0)
-    assert said(home, prepared, None) == [("bridge", "The bridge is old.")]
-    given(home, txt=9.0)  # of a header
-    assert said(home, prepared, None) == []
+    says(home, ("bridge", 9.0))
+    assert said(home, prepared) == [("bridge", "The bridge is old.")]
+    says(home, ("txt", 9.0))  # of a header
+    assert said(home, prepared) == []
 
 
 def test_a_reader_is_told_what_a_question_leans_on(home: Home, tmp_path: Path) -> None:
     prepared = prepare(home, tmp_path)
     earlier = (dialogue.Exchange(QUESTION, "Anna Reed"),)
     later = answers.prepare(home, prepared.document, "Which miller was it, and when did it burn?", earlier)
-    says = given(home, Anna_Reed=3.0)
-    pointing.pointed(home, later, None)
-    assert [QUESTION in question for question, _ in says.asked] == [True]
+    reader = says(home, ("Anna Reed", 3.0))
+    pointing.pointed(home, later)
+    assert [QUESTION in question for question, _ in reader.asked] == [True]

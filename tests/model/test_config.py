@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from model.config import KimiConfig, PointerConfig
+from model.config import KimiConfig
 from model.errors import ConfigError
-from tests.checkpoints import CONFIG, POINTER, PUBLISHED
+from tests.checkpoints import CONFIG, PUBLISHED
 
 
 def read(folder: Path, raw: Any) -> KimiConfig:
@@ -34,19 +34,6 @@ def test_the_published_configuration(tmp_path: Path) -> None:
     assert (config.renormalize, config.routed_scaling, config.eps, config.tied) == (True, 2.446, 1e-5, False)
     assert (config.hidden, config.dense_inner, config.vocab_size) == (2304, 9216, 163840)
     assert (config.max_length, config.stop_ids, config.dtype) == (1_048_576, (163586,), "bfloat16")
-
-
-def test_a_pointer(tmp_path: Path) -> None:
-    assert read(tmp_path, CONFIG).pointer is None
-    assert read(tmp_path, CONFIG | {"pointer": POINTER}).pointer == PointerConfig((0, 3), 2, 16, 24, 8)
-    with pytest.raises(ConfigError, match="looks at layer 6 of 5"):
-        read(tmp_path, CONFIG | {"pointer": POINTER | {"look_at": [3, 6]}})
-    with pytest.raises(ConfigError, match="look_at is 3, and not a list"):
-        read(tmp_path, CONFIG | {"pointer": POINTER | {"look_at": 3}})
-    with pytest.raises(ConfigError, match="16 channels are no heads of 5"):
-        read(tmp_path, CONFIG | {"pointer": POINTER | {"head_dim": 5}})
-    with pytest.raises(ConfigError, match="lacks the key 'look_at'"):
-        read(tmp_path, CONFIG | {"pointer": {}})
 
 
 def test_layer_types_as_transformers_saves_them(tmp_path: Path) -> None:

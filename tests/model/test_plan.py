@@ -1,6 +1,5 @@
 """The plan of memory: the published figures of the 48B, and on the CPU what is held in fact."""
 
-import math
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +12,7 @@ from model.plan import CARDS, KINDS, plan, stages, weights_by_kind
 from model.state import ModelState
 from model.transformer import Transformer
 from tests.bench import synthetic
-from tests.checkpoints import CONFIG, POINTER, PUBLISHED, shapes
+from tests.checkpoints import CONFIG, PUBLISHED
 from tests.kernels.device import DEVICE, ON_GPU
 
 if not ON_GPU:
@@ -47,13 +46,6 @@ def test_kinds_add_up_to_the_model(form: module.Form, tied: bool) -> None:
     assert tuple(kinds) == KINDS
     assert sum(kinds.values()) == Transformer.on_meta(config, form, torch.bfloat16).nbytes
     assert kinds["embeddings"] == (1 if tied else 2) * 163_840 * 2304 * 2
-
-
-def test_a_pointer_counts_as_dense() -> None:
-    plain, pointing = (weights_by_kind(KimiConfig.from_keys(keys), torch.bfloat16, "bf16")
-                       for keys in (CONFIG, CONFIG | {"pointer": POINTER}))
-    inside = sum(math.prod(shape) for name, shape in shapes(CONFIG | {"pointer": POINTER}).items() if "pointer" in name)
-    assert pointing == plain | {"dense": plain["dense"] + 2 * inside}
 
 
 def test_state_of_the_48b() -> None:

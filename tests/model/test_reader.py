@@ -8,8 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model.errors import CheckpointError, ConfigError, ModelError, TokenizerError
-from model.pointer import NEVER
-from model.reader import Reader
+from model.reader import NEVER, Reader
 from model.training import shipping
 from tests import readers
 
@@ -138,3 +137,10 @@ def test_a_damaged_one_says_what_is_wrong(tmp_path: Path, damage: object, error:
     with pytest.raises(error, match=words) as raised:
         Reader.load(folder, torch.float32, CPU)
     assert str(raised.value).count("\n") == 0
+
+
+def test_half_a_character_is_one_that_says_nothing(reader: Reader) -> None:
+    passage = PASSAGE.replace(".", "\ud800")
+    found = reader.read("Who built \udfff the mill?", passage)
+    words = "".join(passage[a:b] for a, b in found.offsets)
+    assert words == passage.replace(" ", "").replace("\ud800", "")

@@ -54,23 +54,6 @@ def test_alignment_lowers_its_loss(tmp_path: Path) -> None:
     assert last.last_loss < first.last_loss
 
 
-def test_the_pointer_learns_alone(tmp_path: Path) -> None:
-    asked = np.array([[1, 3, 8, 4, 5, 10], [13, 15, 19, -1, -1, 22]])
-    ids = np.random.default_rng(0).integers(4, 320, 24).astype(np.uint16)
-    np.savez(tmp_path / "tasks-00.npz", ids=ids, reply=ids < 0, lengths=np.array([12, 12]), spans=asked)
-    phase = {"name": "point", "kind": "point", "files": ["tasks-*.npz"], "muon": False, "log_every": 1}
-    first = run(tmp_path, [phase])
-    (tmp_path / "checkpoint.pt").unlink()
-    last = run(tmp_path, [phase | {"steps": 16}])
-    assert last.last_loss < first.last_loss / 2
-    before = tiny.student().state_dict()
-    for name, after in last.student.state_dict().items():
-        if not name.endswith("mlp.load"):
-            assert torch.equal(before[name], after) != name.startswith("pointer."), name
-    assert last.optimizer
-    assert all(name.startswith("pointer.") for name in last.optimizer.masters)
-
-
 @pytest.mark.parametrize("kind", ["kl", "ce"])
 def test_head_losses_match_autograd(kind: str) -> None:
     torch.manual_seed(1)

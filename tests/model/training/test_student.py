@@ -8,8 +8,9 @@ import torch
 
 from model.config import KimiConfig
 from model.state import ModelState
+from model.quantize import round_trip
 from model.training.data import plain_tokenizer
-from model.training.export import bits_of, export, load_export, write_tokenizer
+from model.training.export import BITS, bits_of, export, load_export, restore, write_tokenizer
 from model.training.packing import make_pack
 from model.training.student import balance
 from model.weights import load
@@ -43,6 +44,20 @@ def test_export_is_read_by_our_engines_model_and_by_ourselves(
                 p.copy_(p.bfloat16())  # the loader's values: what a matrix on the grid is worth in bf16
         expected = mine(IDS, make_pack([24])) @ mine.embed.T
     assert torch.allclose(logits, expected, atol=2e-3)
+
+
+def test_what_has_other_bits_by_now_is_quantised_anew_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BITS, "embed", 8)
+    export(student(), tmp_path / "before")
+    before = load_export(tmp_path / "before").state_dict()
+    monkeypatch.setitem(BITS, "embed", 6)
+    said = restore(tmp_path / "before", tmp_path / "after")
+    assert said["tensors"] == {"model.embed_tokens.weight": {"bits": 6, "group": 64}}
+    for name, value in load_export(tmp_path / "after").state_dict().items():
+        assert torch.equal(value, round_trip(before[name], 6, 64) if name == "embed" else before[name]), name
+    assert not torch.equal(before["embed"], load_export(tmp_path / "after").embed)
 
 
 def test_what_stands_beside_exported_weights_is_what_is_shipped(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ CONFIG: dict[str, Any] = copy.deepcopy(MINI) | {
     "routed_scaling_factor": 2.0,
     "linear_attn_config": {"head_dim": 64, "num_heads": 1, "short_conv_kernel_size": 4, "full_attn_layers": [4],
                            "kda_layers": [1, 2, 3]},
-    "pointer": {"look_at": [0, 3], "num_layers": 2, "hidden_size": 64, "intermediate_size": 64, "head_dim": 16},
 }  # fmt: skip
 
 
