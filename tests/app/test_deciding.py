@@ -4,16 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from app import answers, deciding, library, prompts, reading, session, spans
 from app import pointing as app_pointing
-from app.aids import FAR, Aids
+from app.aids import Aids
 from app.home import Home
 from app.reports.generate import generate
 from model.sampling import Sampling
 from model.state import ModelState
-from tests.app import test_pointing
 
 SHORT = Sampling(max_tokens=8)
 QUESTION = "Where is the silver candle?"
@@ -236,58 +234,6 @@ def test_the_file_of_a_line_is_the_whole_answer(home: Home, tmp_path: Path) -> N
     (done,) = generate(home, reading.read_state(home, document)[1], [
         answers.prepare(home, document, "In which file is open_gate defined?")], lambda: False)
     assert (done[1].pointed, done[1].whole, done[2].tokens) == ("gate.py", True, 0)
-
-
-def refusing(home: Home, prepared: answers.Prepared, margin: float) -> answers.Prepared:
-    """A question, once the model has read it and would rather refuse by so many logits."""
-    logits = torch.zeros(home.engine.config.vocab_size)
-    logits[home.engine.tokenizer.encode(prompts.NOT_FOUND)[0]] = margin
-    return deciding.begin(home, logits, prepared)
-
-
-def test_the_reader_refuses_where_no_answer_is_much_likelier(pointing_home: Home, tmp_path: Path) -> None:
-    home = pointing_home
-    home.aids = Aids(2, True, fit=1.0, point=0.0, refuse=-1e9)
-    prepared = test_pointing.prepare(home, tmp_path)
-    test_pointing.says(home, ("Anna Reed", 3.0), none=5.0)  # no answer is four nats likelier
-    for bound in (None, 4.1, 3.9):
-        home.aids = replace(home.aids, none=bound)
-        looked = deciding.look(home, prepared)
-        refused = bound == 3.9
-        assert looked.whole is refused
-        assert looked.asked == (0 if refused else prepared.asked)
-        if not refused:
-            assert looked.unsettled is not None
-            assert refusing(home, looked, 0.0).whole is (bound is None)  # the reader has the say, or else the model
-    assert (looked.opening, looked.quote, looked.pointed) == (prompts.NOT_FOUND, None, "")
-    home.aids = replace(home.aids, point=-1e9)
-    assert deciding.look(home, prepared).pointed == "Anna Reed"  # sure of it
-    insisting = replace(prepared, insists=True)
-    home.aids = replace(home.aids, point=0.0)
-    assert (deciding.look(home, insisting).whole, deciding.look(home, insisting).doubted) == (False, True)
-
-
-def test_behind_a_long_document_the_reader_may_have_a_bound_of_its_own(pointing_home: Home, tmp_path: Path) -> None:
-    home, long = pointing_home, test_pointing.TEXT + "\n\nThe river flows." * 900
-    assert len(long) > FAR
-    for text, refused in ((test_pointing.TEXT, True), (long, False)):
-        home.aids = Aids(2, True, fit=1.0, point=0.0, none=3.9, none_far=4.1)
-        prepared = test_pointing.prepare(home, tmp_path, {"text.txt": text})
-        test_pointing.says(home, ("Anna Reed", 3.0), none=5.0)
-        assert deciding.look(home, prepared).whole is refused
-
-
-def test_reasons_are_not_for_the_reader_to_refuse(pointing_home: Home, tmp_path: Path) -> None:
-    home = pointing_home
-    home.aids = Aids(2, True, fit=1.0, point=0.0, none=3.9, refuse=1.0)
-    prepared = test_pointing.prepare(home, tmp_path)
-    prepared = answers.prepare(home, prepared.document, "Why did Anna Reed build the mill?")
-    test_pointing.says(home, ("a miller", 3.0), none=5.0)
-    looked = deciding.look(home, prepared)
-    assert not looked.whole
-    assert [refusing(home, looked, margin).whole for margin in (0.9, 1.1)] == [False, True]
-    home.aids = replace(home.aids, refuse=None)
-    assert not refusing(home, looked, 1e9).whole
 
 
 @pytest.mark.parametrize("far", [-1e9, 1e9])

@@ -8,8 +8,8 @@ from typing import cast
 import pytest
 import torch
 
-from app import answers, dialogue, library, pointing, prompts
-from app.aids import Aids
+from app import answers, deciding, dialogue, library, pointing, prompts
+from app.aids import FAR, Aids
 from app.evidence import shown
 from app.home import Home
 from app.passages import Passage
@@ -230,3 +230,55 @@ def test_a_reader_is_told_what_a_question_leans_on(home: Home, tmp_path: Path) -
     reader = says(home, ("Anna Reed", 3.0))
     pointing.pointed(home, later)
     assert [QUESTION in question for question, _ in reader.asked] == [True]
+
+
+def refusing(home: Home, prepared: answers.Prepared, margin: float) -> answers.Prepared:
+    """A question, once the model has read it and would rather refuse by so many logits."""
+    logits = torch.zeros(home.engine.config.vocab_size)
+    logits[home.engine.tokenizer.encode(prompts.NOT_FOUND)[0]] = margin
+    return deciding.begin(home, logits, prepared)
+
+
+def test_the_reader_refuses_where_no_answer_is_much_likelier(pointing_home: Home, tmp_path: Path) -> None:
+    home = pointing_home
+    home.aids = Aids(2, True, fit=1.0, point=0.0, refuse=-1e9)
+    prepared = prepare(home, tmp_path)
+    says(home, ("Anna Reed", 3.0), none=5.0)  # no answer is four nats likelier
+    for bound in (None, 4.1, 3.9):
+        home.aids = replace(home.aids, none=bound)
+        looked = deciding.look(home, prepared)
+        refused = bound == 3.9
+        assert looked.whole is refused
+        assert looked.asked == (0 if refused else prepared.asked)
+        if not refused:
+            assert looked.unsettled is not None
+            assert refusing(home, looked, 0.0).whole is (bound is None)  # the reader has the say, or else the model
+    assert (looked.opening, looked.quote, looked.pointed) == (prompts.NOT_FOUND, None, "")
+    home.aids = replace(home.aids, point=-1e9)
+    assert deciding.look(home, prepared).pointed == "Anna Reed"  # sure of it
+    insisting = replace(prepared, insists=True)
+    home.aids = replace(home.aids, point=0.0)
+    assert (deciding.look(home, insisting).whole, deciding.look(home, insisting).doubted) == (False, True)
+
+
+def test_behind_a_long_document_the_reader_may_have_a_bound_of_its_own(pointing_home: Home, tmp_path: Path) -> None:
+    home, long = pointing_home, TEXT + "\n\nThe river flows." * 900
+    assert len(long) > FAR
+    for text, refused in ((TEXT, True), (long, False)):
+        home.aids = Aids(2, True, fit=1.0, point=0.0, none=3.9, none_far=4.1)
+        prepared = prepare(home, tmp_path, {"text.txt": text})
+        says(home, ("Anna Reed", 3.0), none=5.0)
+        assert deciding.look(home, prepared).whole is refused
+
+
+def test_reasons_are_not_for_the_reader_to_refuse(pointing_home: Home, tmp_path: Path) -> None:
+    home = pointing_home
+    home.aids = Aids(2, True, fit=1.0, point=0.0, none=3.9, refuse=1.0)
+    mill = prepare(home, tmp_path)
+    prepared = answers.prepare(home, mill.document, "Why did Anna Reed build the mill?")
+    says(home, ("a miller", 3.0), none=5.0)
+    looked = deciding.look(home, prepared)
+    assert not looked.whole
+    assert [refusing(home, looked, margin).whole for margin in (0.9, 1.1)] == [False, True]
+    home.aids = replace(home.aids, refuse=None)
+    assert not refusing(home, looked, 1e9).whole

@@ -89,7 +89,7 @@ def said(engine: Engine, ids: Sequence[int]) -> Said:
     chosen: list[Tensor] = []
     hooks = [layer.register_forward_pre_hook(lambda moe, given: chosen.append(_experts(cast(MoE, moe), given[0])))
              for layer in engine.model.modules() if isinstance(layer, MoE)]  # fmt: skip
-    hidden = [last for _, _, last in engine._chunks(engine.empty(), ids, 0)]
+    hidden = [last for _, last in engine._chunks(engine.empty(), ids, 0)]
     for hook in hooks:
         hook.remove()
     logits = torch.cat([engine.model.logits(rows).cpu() for part in hidden for rows in part.split(64)])

@@ -184,13 +184,13 @@ def test_tokens_come_one_by_one(endless: Engine) -> None:
 
 def test_the_last_token_is_not_read(endless: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    look = endless.model.look
+    forward = endless.model.forward
 
-    def counting(ids: torch.Tensor, *how: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def counting(ids: torch.Tensor, *how: Any) -> torch.Tensor:
         read.extend(ids.tolist())
-        return look(ids, *how)
+        return forward(ids, *how)
 
-    monkeypatch.setattr(endless.model, "look", counting)
+    monkeypatch.setattr(endless.model, "forward", counting)
     reply = list(endless.generate(endless.empty(), [5, 6], Sampling(max_tokens=4)))
     assert read == [5, 6, *reply[:3]]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from model.config import KimiConfig
-from model.state import ModelState
 from model.quantize import round_trip
+from model.state import ModelState
 from model.training.data import plain_tokenizer
 from model.training.export import BITS, bits_of, export, load_export, restore, write_tokenizer
 from model.training.packing import make_pack
