@@ -46,7 +46,7 @@ class _Token:
 
 def pointed(home: Home, prepared: Prepared) -> Pointed | None:
     """What the reader says of a question; nothing if words may not answer, or there is no reader."""
-    if home.reader is None or not _may_answer(home, prepared):
+    if not _may_answer(home, prepared) or home.reader is None:  # it is loaded where it is first asked for
         return None
     places = places_of(home, prepared.document)
     found = home.reader.read(prepared.looked_up, shown(places, prepared.evidence))
