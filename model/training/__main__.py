@@ -234,6 +234,8 @@ def main() -> None:
     parser.add_argument("--passes", type=float, default=1, help="of writer, mentor, reader: through lessons, at most")
     parser.add_argument("--rate", type=float, default=2e-4, help="mentor, reader: the highest learning rate")
     parser.add_argument("--reader", type=Path, default=Path("build/minilm"), help="the encoder's weights and tokenizer")
+    parser.add_argument("--pruned", type=int, nargs=3, metavar=("NEURONS", "HEADS", "WIDTH"), default=None,
+                        help="reader: made of the mentor instead, with so many of each layer, and of a word piece")
     parser.add_argument("--mentor", type=Path, default=Path("build/mpnet"), help="the larger encoder's weights")
     parser.add_argument("--batch", type=int, default=1024, help="write: questions asked side by side")
     parser.add_argument("--step-tokens", type=int, default=32_768, help="writer, mentor, reader: tokens of a step")

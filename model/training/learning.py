@@ -10,8 +10,23 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 
 from model.reader import FOLDER
-from model.training import data, evaluate, lessons, mentor, passages, reader, shipping, teacher, tuning, writing
+from model.training import (
+    data,
+    evaluate,
+    lessons,
+    mentor,
+    passages,
+    reader,
+    shipping,
+    smaller,
+    teacher,
+    tuning,
+    writing,
+)
 from model.training.pools import Pools
+
+LISTENED = 40
+"""Steps of lessons by which it is judged what of a mentor says most."""
 
 
 def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
@@ -42,10 +57,17 @@ def learn(args: argparse.Namespace) -> None:
         learned = tuning.writer(teacher.load(args.gguf, device, dtype), files, args.seconds, args.step_tokens,
                                 args.passes)
     else:
-        start = (mentor.load(args.mentor / "model.safetensors", dtype, device) if kind == "mentor" else
-                 reader.load(args.reader / "model.safetensors", dtype, device))
         known = sorted(args.folder.glob("mentor*.pt")) if kind == "reader" else []
-        above = [mentor.trained(each, dtype, device) for each in known]
+        above = [mentor.trained(each, dtype, device) for each in (known[:1] if args.pruned else known)]
+        start: reader.Reader
+        if kind == "mentor":
+            start = mentor.load(args.mentor / "model.safetensors", dtype, device)
+        elif args.pruned:
+            some = tuning.Examples(files, args.step_tokens, above[0].embed.device)
+            said = smaller.listen(above[0], map(some.step, range(min(LISTENED, len(some.rows)))))
+            start = smaller.smaller(above[0], said, *args.pruned)
+        else:
+            start = reader.load(args.reader / "model.safetensors", dtype, device)
         for each in above if device == "cuda" else []:
             each.compile_layers()
         stored = shipping.stored_bits(start) if kind == "reader" else {}
@@ -59,8 +81,7 @@ def learn(args: argparse.Namespace) -> None:
 
 def ship(args: argparse.Namespace) -> None:
     """The reader that has learned, as a checkpoint's: in the folder `reader` beside the model's weights."""
-    learned, words = reader.Reader(), args.reader / "tokenizer.json"
-    learned.load_state_dict(torch.load(args.folder / "reader.pt", weights_only=True, map_location="cpu"))
+    learned, words = smaller.trained(args.folder / "reader.pt"), args.reader / "tokenizer.json"
     used = shipping.used(sorted(args.folder.glob("lessons-reader-*.npz")), json.loads(words.read_text("utf-8")))
     shipping.ship(learned, words, used, args.out / FOLDER)
 

@@ -1,7 +1,7 @@
 """A larger reader for the one that is shipped to learn from: MPNet (Song et al., 2020, arXiv 2004.09297).
 
 The base model as sentence-transformers ship it (110 M parameters, Apache-2.0; on PyPI in five packages): BERT's layers,
-and a bias on attention for how far a token stands from another (T5's buckets; Raffel et al., 2020, arXiv 1910.10683).
+and a bias on attention for how far a token stands from another (`model.reader.bucket`).
 Its word pieces are BERT's under other numbers, so both read the same lessons, token for token, and what the mentor
 thinks of each can be learned (Hinton et al., 2015, arXiv 1503.02531; `tuning.reader`).
 """
@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.reader import bucket
 from model.training.packing import Pack
 from model.training.reader import HEADS, PLACES, Reader, sequence
 
-BUCKETS, FARTHEST = 32, 128
+BUCKETS = 32
 SPECIAL = {0: 1, 100: 104, 101: 0, 102: 2}
 """BERT's [PAD], [UNK], [CLS] and [SEP] by MPNet's numbers; any other piece has its own number and four."""
 _NAMES = {"out": "attention.attn.o", "mixed_norm": "attention.LayerNorm", "up": "intermediate.dense",
@@ -33,39 +34,44 @@ class Mentor(Reader):
         super().__init__(layers, vocab, hidden, inner)
         self.bias = nn.Parameter(torch.empty(BUCKETS, HEADS), requires_grad=False)  # as it came: it need not learn
 
-    def enter(self, ids: Tensor, kinds: Tensor, pack: Pack) -> Tensor:
-        """What the layers begin with [T, C]."""
-        own = ids + 4
-        for theirs, mine in SPECIAL.items():
-            own = own.masked_fill(ids == theirs, mine)
-        return super().enter(own, kinds, pack)
+    def words(self, ids: Tensor) -> Tensor:
+        """ids [T] -> what each word piece is worth [T, C]."""
+        return super().words(own_ids(ids))
 
-    def mixer(self, pack: Pack) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """Attention inside each sequence, with the bias. All sequences are padded to the longest."""
-        longest = -(-pack.longest // 8) * 8
+    def mixer(self, pack: Pack) -> Callable[[int, Tensor, Tensor, Tensor], Tensor]:
+        """Attention inside each sequence, with the bias."""
+        padded = Padded(pack)
+        added = padded.mask(self.bias)
+        return lambda n, q, k, v: padded.attend(q, k, v, added)
+
+
+class Padded:
+    """Sequences of a packed row side by side, padded to the longest: for attention with a bias."""
+
+    def __init__(self, pack: Pack) -> None:
+        longest, tokens = -(-pack.longest // 8) * 8, int(pack.borders_cpu[-1])
         place = torch.arange(longest, device=pack.borders.device)
-        lengths = pack.borders.diff()
-        there = place < lengths[:, None]  # [N, L]
-        tokens = int(pack.borders_cpu[-1])
-        gather = (pack.borders[:-1, None] + place).clamp_max(tokens - 1)
-        back = sequence(pack, tokens) * longest + pack.position
-        bias = self.bias[bucket(place - place[:, None])].permute(2, 0, 1)  # [H, L, L]
-        added = bias.masked_fill(~there[:, None, None], -math.inf)  # [N, H, L, L]
+        self.there = place < pack.borders.diff()[:, None]  # [N, L]
+        self.gather = (pack.borders[:-1, None] + place).clamp_max(tokens - 1)
+        self.back = sequence(pack, tokens) * longest + pack.position
+        self.buckets = bucket(place - place[:, None], BUCKETS)  # [L, L]
 
-        def mix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            q, k, v = (part[gather].transpose(1, 2) for part in (q, k, v))
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=added).transpose(1, 2).flatten(0, 1)[back]
+    def mask(self, bias: Tensor) -> Tensor:
+        """A bias of each bucket and head [B, H] -> what is added to the attention scores [N, H, L, L]."""
+        return bias[self.buckets].permute(2, 0, 1).masked_fill(~self.there[:, None, None], -math.inf)
 
-        return mix
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, added: Tensor) -> Tensor:
+        """q, k and v, each [T, H, D] -> attention [T, H, D]."""
+        q, k, v = (part[self.gather].transpose(1, 2) for part in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=added).transpose(1, 2).flatten(0, 1)[self.back]
 
 
-def bucket(distance: Tensor) -> Tensor:
-    """The bucket of each distance, from a token to one so many places further on."""
-    half = BUCKETS // 2
-    exact = half // 2
-    away = distance.abs()
-    far = exact + (torch.log(away.clamp_min(1).float() / exact) / math.log(FARTHEST / exact) * (half - exact)).long()
-    return torch.where(away < exact, away, far.clamp_max(half - 1)) + half * (distance > 0)
+def own_ids(ids: Tensor) -> Tensor:
+    """BERT's ids as MPNet's."""
+    own = ids + 4
+    for theirs, mine in SPECIAL.items():
+        own = own.masked_fill(ids == theirs, mine)
+    return own
 
 
 def load(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Mentor:

@@ -31,9 +31,10 @@ class ReaderLayer(nn.Module):
     """One BERT layer over a packed row [T, C]."""
 
     def __init__(self, hidden: int, inner: int, heads: int = HEADS) -> None:
+        """Of HEADS heads, which share `hidden`, so many are there."""
         super().__init__()
-        self.heads = heads
-        self.qkv, self.out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
+        self.heads, width = heads, hidden // HEADS * heads
+        self.qkv, self.out = nn.Linear(hidden, 3 * width), nn.Linear(width, hidden)
         self.up, self.down = nn.Linear(hidden, inner), nn.Linear(inner, hidden)
         self.mixed_norm, self.norm = nn.LayerNorm(hidden, EPS), nn.LayerNorm(hidden, EPS)
 
@@ -50,13 +51,14 @@ class ReaderLayer(nn.Module):
 class Reader(nn.Module):
     """The encoder and its two scores."""
 
-    def __init__(self, layers: int = 6, vocab: int = 30_522, hidden: int = 384, inner: int = 1536) -> None:
+    def __init__(self, layers: int = 6, vocab: int = 30_522, hidden: int = 384, inner: int = 1536,
+                 heads: int = HEADS) -> None:
         super().__init__()
-        self.sizes = (layers, vocab, hidden, inner)
+        self.sizes: tuple[int, ...] = (layers, vocab, hidden, inner)
         self.embed = nn.Parameter(torch.empty(vocab, hidden))
         self.places, self.kinds = nn.Parameter(torch.empty(PLACES, hidden)), nn.Parameter(torch.empty(2, hidden))
         self.norm = nn.LayerNorm(hidden, EPS)
-        self.layers: Any = nn.ModuleList(ReaderLayer(hidden, inner) for _ in range(layers))
+        self.layers: Any = nn.ModuleList(ReaderLayer(hidden, inner, heads) for _ in range(layers))
         self.score = nn.Linear(hidden, 2)
 
     def compile_layers(self) -> None:
@@ -71,24 +73,32 @@ class Reader(nn.Module):
         other.load_state_dict(self.state_dict())
         return other
 
-    def enter(self, ids: Tensor, kinds: Tensor, pack: Pack) -> Tensor:
-        """What the layers begin with [T, C]; see `forward`."""
-        x = F.embedding(ids, self.embed) + F.embedding(pack.position, self.places) + F.embedding(kinds, self.kinds)
-        return F.dropout(self.norm(x), DROPOUT, self.training)
+    def words(self, ids: Tensor) -> Tensor:
+        """ids [T] -> what each word piece is worth [T, C]."""
+        return F.embedding(ids, self.embed)
 
-    def mixer(self, pack: Pack) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """How the layers mix q, k and v, each [T, H, D], inside each sequence: attention [T, H, D]."""
-        return lambda q, k, v: attend(q, k, v, pack, q.shape[-1] ** -0.5, causal=False)
+    def mixer(self, pack: Pack) -> Callable[[int, Tensor, Tensor, Tensor], Tensor]:
+        """How layer n mixes q, k and v, each [T, H, D], inside each sequence: attention [T, H, D]."""
+        return lambda n, q, k, v: attend(q, k, v, pack, q.shape[-1] ** -0.5, causal=False)
+
+    def states(self, ids: Tensor, kinds: Tensor, pack: Pack) -> list[Tensor]:
+        """What the layers begin with, and what each gives [T, C]; see `forward`."""
+        x = self.words(ids) + F.embedding(pack.position, self.places) + F.embedding(kinds, self.kinds)
+        found, mix = [F.dropout(self.norm(x), DROPOUT, self.training)], self.mixer(pack)
+        for n, layer in enumerate(self.layers):
+            found.append(layer.finish(found[-1], mix(n, *layer.project(found[-1]))))
+        return found
+
+    def scores(self, last: Tensor, kinds: Tensor, pack: Pack) -> Tensor:
+        """What the last layer gives [T, C] -> what `forward` does."""
+        outside = (kinds == 0) & (pack.position > 0)
+        outside[pack.borders[1:] - 1] = True
+        return self.score(last).float().masked_fill(outside[:, None], NEVER)
 
     def forward(self, ids: Tensor, kinds: Tensor, pack: Pack) -> Tensor:
         """ids and kinds (0 in the question, 1 in the passage) [T] -> scores to begin and to end [T, 2], float32;
         `NEVER` in the question and at [SEP]."""
-        x, mix = self.enter(ids, kinds, pack), self.mixer(pack)
-        for layer in self.layers:
-            x = layer.finish(x, mix(*layer.project(x)))
-        outside = (kinds == 0) & (pack.position > 0)
-        outside[pack.borders[1:] - 1] = True
-        return self.score(x).float().masked_fill(outside[:, None], NEVER)
+        return self.scores(self.states(ids, kinds, pack)[-1], kinds, pack)
 
 
 def load(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Reader:

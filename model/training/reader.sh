@@ -4,13 +4,13 @@
 #                                   MPNET: folders with a model.safetensors, and MINILM with its tokenizer.json
 #   take N      there, N = 1 … 6: puts what came with call N, in .carry, in its place; the last begins what follows:
 #               on each card a larger one learns for MENTOR seconds, then from all of them one to ship, until END seconds
-#               after the first call
+#               after the first call. PRUNED="NEURONS HEADS WIDTH": it is what is left of a larger one (see `smaller`)
 #   wait SECONDS   there: until all have learned, or so many seconds
 #   bring N     there: what card N taught, as a checkpoint has it, and its state in pieces, for $OUT
 set -euo pipefail
 python=${PYTHON:-python3}
 code=${CODE:-$PWD}
-nears=(${NEARS:-0.3 0.5}) rates=(${RATES:-2e-4 4e-4})
+nears=(${NEARS:-0.3 0.5}) rates=(${RATES:-2e-4 4e-4}) pruned=(${PRUNED:+--pruned $PRUNED})
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTHONPATH=$code:/tmp/site
 
 fill() {
@@ -43,7 +43,7 @@ step() { # STEP CARD …: a step of `model.training` on a card, over what was ta
     local kind=$1 card=$2; shift 2
     (cd "$code" && CUDA_VISIBLE_DEVICES=$card OMP_NUM_THREADS=2 "$python" -m model.training "$kind" --folder "/tmp/run$card" \
         --corpus /tmp/in --eval /tmp/in --reader /tmp/encoder --mentor /tmp/larger --step-tokens "${TOKENS:-32768}" \
-        --every "${EVERY:-2}" "$@")
+        --every "${EVERY:-2}" ${pruned[@]+"${pruned[@]}"} "$@")
 }
 
 on_cards() { # STEP SECONDS PASSES RATE …: the same step on every card, each with its own seed and share of lessons
@@ -86,5 +86,5 @@ bring() {
 case ${1-} in
     fill | take | learn | bring) "$@" ;;
     wait) wait_for "$2" ;;
-    *) sed -n '2,9s/^# //p' "$0"; exit 2 ;;
+    *) sed -n '2,10s/^# //p' "$0"; exit 2 ;;
 esac

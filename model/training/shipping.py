@@ -14,13 +14,16 @@ from torch import Tensor
 from model.quantize import quantize
 from model.reader import NAMES, WORDS
 from model.training.export import GROUP
+from model.training.mentor import BUCKETS
 from model.training.reader import EPS, HEADS, PLACES, Reader
+from model.training.smaller import Smaller
 
 BITS = 4
 
 
 def tensors(reader: Reader) -> dict[str, Tensor]:
-    """Every tensor under the name that transformers' `BertForQuestionAnswering` has for it."""
+    """Every tensor under the name that transformers' `BertForQuestionAnswering` has for it; of a pruned one the map
+    from its word pieces' dimensions as its `ElectraModel` names it, and each layer's bias as its `MPNetModel` does."""
     own, start = reader.state_dict(), "bert.embeddings"
     found = {WORDS: own["embed"], f"{start}.position_embeddings.weight": own["places"],
              f"{start}.token_type_embeddings.weight": own["kinds"]}
@@ -32,6 +35,9 @@ def tensors(reader: Reader) -> dict[str, Tensor]:
             found |= {f"{layer}.attention.self.{name}.{part}": one
                       for name, one in zip(("query", "key", "value"), three, strict=True)}
             found |= {f"{layer}.{theirs}.{part}": own[f"layers.{n}.{mine}.{part}"] for mine, theirs in NAMES.items()}
+    if isinstance(reader, Smaller):
+        found[f"{start}_project.weight"] = own["widen.weight"]
+        found |= {f"bert.encoder.layer.{n}.relative_attention_bias.weight": one for n, one in enumerate(own["bias"])}
     return {name: one.detach().cpu().contiguous() for name, one in found.items()}
 
 
@@ -70,13 +76,17 @@ def ship(reader: Reader, tokenizer: Path, kept: Sequence[int], folder: Path) -> 
         else:
             stored[name] = one.bfloat16()
     save_file(stored, str(folder / "model.safetensors"), metadata={"format": "pt"})
-    layers, _, hidden, inner = reader.sizes
+    layers, _, hidden, inner, *_ = reader.sizes
     config = {
         "architectures": ["BertForQuestionAnswering"], "model_type": "bert", "vocab_size": len(kept),
         "num_hidden_layers": layers, "hidden_size": hidden, "intermediate_size": inner, "num_attention_heads": HEADS,
         "max_position_embeddings": PLACES, "type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": EPS,
         "quantization": {"bits": BITS, "group": GROUP},
     }
+    if isinstance(reader, Smaller):
+        heads, width = reader.sizes[4:]
+        config |= {"num_attention_heads": heads, "attention_head_size": hidden // HEADS, "embedding_size": width,
+                   "relative_attention_num_buckets": BUCKETS}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     words = fewer(json.loads(tokenizer.read_text("utf-8")), kept)
     (folder / "tokenizer.json").write_text(json.dumps(words, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from model.training import reader as reading
+from model.training import smaller
 from model.training.data import Conversations
 from model.training.evaluate import f1
 from model.training.loop import learning_rate
@@ -54,23 +55,35 @@ def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: in
 def reader(start: Learned, lessons: Sequence[Path], seconds: float, tokens: int, passes: float, lr: float,
            mentors: Sequence[reading.Reader] = (), bits: Mapping[str, int] | None = None) -> Learned:
     """The encoder, after it has learned to read for some seconds (one step at least), or so many passes through its
-    lessons; with mentors more from what they say of each than from what is right. tokens: of a step. bits: of each
-    parameter that is stored in groups, if any is."""
+    lessons; with mentors more from what they say of each than from what is right, and one that was made of its mentor
+    from all layers of that, too, until it learns on the grid. tokens: of a step. bits: of each parameter that is stored
+    in groups, if any is."""
     training = start.train()
     if training.embed.is_cuda:
         training.compile_layers()
     optimizer = Optimizer(training, muon=False, bits=(bits or {}).get)
     batches = Examples(lessons, tokens, training.embed.device)
+    heard: dict[int, list[Tensor]] = {}
 
     def learn(step: int) -> Tensor:
         ids, kinds, pack, first, last = batches.step(step)
-        scores = training(ids, kinds, pack)
+        states = training.states(ids, kinds, pack)
+        scores = training.scores(states[-1], kinds, pack)
         own = reading.loss(scores, pack, first, last)
         if not mentors:
             return own
+        layers, row = isinstance(start, smaller.Smaller) and not optimizer.grid, step % len(batches.rows)
+        total = OWN * own
         with torch.no_grad():
-            theirs = [mentor(ids, kinds, pack) for mentor in mentors]
-        return OWN * own + (1 - OWN) * reading.soft_loss(scores, theirs, pack, first)
+            if layers:
+                (mentor,) = mentors
+                above = mentor.states(ids, kinds, pack)
+                heard[row] = [mentor.scores(above[-1], kinds, pack)]
+            elif row not in heard:
+                heard[row] = [mentor(ids, kinds, pack) for mentor in mentors]
+        if layers:
+            total = total + smaller.unlike(states, above, pack, first)
+        return total + (1 - OWN) * reading.soft_loss(scores, heard[row], pack, first)
 
     _run("reader", learn, optimizer, seconds, lr, passes, len(batches.rows))
     return cast(Learned, start.twin().eval())
