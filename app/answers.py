@@ -59,7 +59,7 @@ class Prepared:
     the sentences that fit the question best, whether shown or not. rivals: where the quote was a close choice, the
     candidates behind it. insists: an answer is wanted also where the model would rather refuse; doubted: it would have.
     points: words of the evidence may answer; unsettled: those that are still to be weighed against what is written;
-    pointed: those that do, as the model pointed to them (`pointing`), or the name of where its quote is. looked_up: the
+    pointed: those that do, as the reader found them (`pointing`), or the name of where its quote is. looked_up: the
     question with what it leans on in earlier ones.
     """
 
@@ -104,7 +104,7 @@ class Answer:
     answer, each with the numbers (from 1) of the citations that hold it. nearest: where nothing was found, the places
     that come closest to the question; where the quote was a close choice, those that may answer it as well. doubted:
     the model would rather have said that the document does not say. pointed: the answer is words of the document that
-    the model pointed to (`pointing`); what it may have written besides was weighed and not shown.
+    the reader found (`pointing`); what the model may have written besides was weighed and not shown.
     """
 
     answer: str

@@ -182,6 +182,7 @@ def took(facts: Facts, document_tokens: int | None) -> str:
             document,
             f"first token {duration(facts['seconds_to_first_token'])}" if generated else "",
             f"{count(generated, 'token')} in {duration(facts['seconds'])}",
+            "the model did not have to read the question" if not (generated or facts.get("tokens_read", 1)) else "",
             "stopped" if facts.get("stopped") else "",
         ]
     )

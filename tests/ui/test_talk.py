@@ -36,6 +36,12 @@ def test_an_answer_says_what_it_took() -> None:
     assert "0 of 12,388 document tokens re-read · first token 0.6 s · 31 tokens in 2.4 s" in shown
 
 
+@pytest.mark.parametrize(("read", "generated", "said"), [(0, 0, True), (150, 0, False), (0, 31, False)])
+def test_what_the_reader_settles_is_said(read: int, generated: int, said: bool) -> None:
+    shown = Shown(talk.thread(conversation(tokens_read=read, tokens_generated=generated), 12_388, "m1")).text
+    assert ("the model did not have to read the question" in shown) is said
+
+
 def test_a_reread_says_why() -> None:
     shown = Shown(talk.thread(conversation(tokens_reused=0, reason="not read before"), 12_388, "m1")).text
     assert "12,388 of 12,388 document tokens re-read (not read before)" in shown
