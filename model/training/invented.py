@@ -14,6 +14,8 @@ THINGS = ("access code", "favourite colour", "room number", "license number", "s
 NEEDLES = ("The {thing} of {owner} is {value}.", "{owner}'s {thing} is {value}.",
            "Remember: the {thing} of {owner} is {value}.", "It was noted that {value} is the {thing} of {owner}.")
 SYLLABLES = ("ba", "ke", "lo", "mi", "nu", "ra", "si", "to", "ve", "zan", "dor", "el")
+MORE = ("hup", "mir", "lom", "gra", "fen", "qui", "bor", "tas", "wel", "ith", "sko", "pla")
+"""Further syllables, for names in lessons that the model's own samples do not have."""
 LANGUAGES = (("py", "def {}({}):", ""), ("js", "function {}({}) {{", "\n}"), ("go", "func {}({} int) int {{", "\n}"))
 DEFINES = re.compile(r"^(?:async def|def|class|func|fn|pub fn|struct|module) (\w{4,})[^\n]*", re.M)
 
@@ -50,6 +52,26 @@ def lookup(lines: int, form: PromptForm, source: random.Random) -> Sample:
         missing = Turn(f"What is the value of {name(source).lower()}_size?", form.not_found, "kv")
         turns.insert(source.randrange(len(turns) + 1), missing)
     return Sample("\n".join(f"{k}{sep}{v}" for k, v in pairs.items()), turns)
+
+
+def alike(count: int, source: random.Random) -> list[tuple[str, str, str]]:
+    """Facts of things whose names are alike, as entries of a list or as sentences: of each what says it, a question and
+    its answer."""
+    names = list(dict.fromkeys("".join(source.choices((*SYLLABLES, *MORE), k=source.choice((2, 3, 3)))).lower()
+                               for _ in range(count)))
+    values = [source.choice((str(source.randrange(10, 10**6)), "".join(source.choices(SYLLABLES, k=4)).title()))
+              for _ in names]
+    thing = source.choice(THINGS)
+    said, asked = source.choice(ALIKE)
+    sep = source.choice((": ", " = ", " - ", ", ", "\t"))
+    return [(said.format(key=key, sep=sep, value=value, thing=thing), asked.format(key=key, thing=thing), value)
+            for key, value in zip(names, values, strict=True)]
+
+
+ALIKE = (("{key}{sep}{value}", "What is the value of {key}?"), ("{key}{sep}{value}", "What is {key}?"),
+         ("{key} {thing}{sep}{value}", "What is the {thing} of {key}?"),
+         *((form.replace("{owner}", "{key}"), "What is the {thing} of {key}?") for form in NEEDLES))
+"""What is said of things whose names are alike, and what is asked."""
 
 
 def which_file(texts: list[str], form: PromptForm, source: random.Random) -> Sample:

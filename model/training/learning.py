@@ -7,6 +7,7 @@ import json
 import random
 from concurrent.futures import ProcessPoolExecutor
 
+import numpy as np
 import torch
 
 from model.reader import FOLDER
@@ -58,7 +59,7 @@ def learn(args: argparse.Namespace) -> None:
                                 args.passes)
     else:
         known = sorted(args.folder.glob("mentor*.pt")) if kind == "reader" else []
-        above = [mentor.trained(each, dtype, device) for each in (known[:1] if args.pruned else known)]
+        above = [mentor.trained(each, dtype, device) for each in known]
         start: reader.Reader
         if kind == "mentor":
             start = mentor.load(args.mentor / "model.safetensors", dtype, device)
@@ -68,6 +69,9 @@ def learn(args: argparse.Namespace) -> None:
             start = smaller.smaller(above[0], said, *args.pruned)
         else:
             start = reader.load(args.reader / "model.safetensors", dtype, device)
+            if args.width:
+                read = sum(np.bincount(np.load(file)["ids"], minlength=len(start.embed)) for file in files)
+                start = smaller.narrow(start, torch.from_numpy(read), args.width)
         for each in above if device == "cuda" else []:
             each.compile_layers()
         stored = shipping.stored_bits(start) if kind == "reader" else {}

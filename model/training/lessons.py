@@ -4,12 +4,13 @@ answers, and as questions whose answer is a span of a passage or is not in it.""
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from model.training import contrasts
+from model.training import contrasts, invented
 from model.training.pools import Pools, Row
 from model.training.quotes import sentences, words
 from model.training.teacher import IM_END, IM_START
@@ -25,6 +26,8 @@ LONGEST_PASSAGE = 2500
 """Characters."""
 NEAR = 0.3
 """How often a lesson in reading is a question of `pools.NEAR`: as often one that is answered as one that is not."""
+MADE_UP = 0.04
+"""How often a lesson in reading is of made-up facts whose names are alike."""
 CONTRASTED, MISSED = 0.5, 0.7
 """How often one of the others is of a contrast, and how often then of the question that is missed."""
 UNANSWERABLE = 0.14
@@ -107,6 +110,8 @@ def reading(pools: Pools, tokenizer: Any, count: int, out: Path, near: float = N
 def example(pools: Pools, near: float = NEAR) -> tuple[str, str, int, int] | None:
     """A question, a passage, and where its answer stands in it (-1, -1: nowhere); None where none could be made."""
     source = pools.random
+    if source.random() < MADE_UP:
+        return _made_up(pools)
     if pools.near and source.random() < near:
         return _near(pools)
     kind = source.random()
@@ -129,6 +134,25 @@ def example(pools: Pools, near: float = NEAR) -> tuple[str, str, int, int] | Non
         return (question, other, -1, -1) if other else None
     start = place(passage, question, answer)
     return question, passage, start, start + len(answer)
+
+
+def _made_up(pools: Pools) -> tuple[str, str, int, int] | None:
+    """An `example` of made-up facts of things whose names are alike, in a list of their own or within a passage."""
+    source = pools.random
+    facts = invented.alike(source.randrange(3, 25), source)
+    lines = [said for said, _, _ in facts]
+    if source.random() < 0.5:
+        rows = _rows(pools)
+        lines = lines[:6] if rows else lines
+        for sentence in sentences(rows[0]["context"])[:8] if rows else []:
+            lines.insert(source.randrange(len(lines) + 1), sentence)
+    between = source.choice(("\n", "\n", " "))
+    said, question, answer = source.choice([fact for fact in facts if fact[0] in lines])
+    at = lines.index(said)
+    if source.random() < UNANSWERABLE:
+        return question, between.join(lines[:at] + lines[at + 1 :]), -1, -1
+    before = between.join([*lines[:at], re.split(rf"\b{answer}\b", said)[0]])
+    return question, between.join(lines), len(before), len(before) + len(answer)
 
 
 def _near(pools: Pools) -> tuple[str, str, int, int] | None:

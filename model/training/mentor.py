@@ -32,6 +32,7 @@ class Mentor(Reader):
 
     def __init__(self, layers: int = 12, vocab: int = 30_527, hidden: int = 768, inner: int = 3072) -> None:
         super().__init__(layers, vocab, hidden, inner)
+        self.sizes = self.sizes[:4]
         self.bias = nn.Parameter(torch.empty(BUCKETS, HEADS), requires_grad=False)  # as it came: it need not learn
 
     def words(self, ids: Tensor) -> Tensor:

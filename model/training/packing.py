@@ -32,7 +32,13 @@ def make_pack(lengths: list[int], device: str | torch.device = "cpu") -> Pack:
     borders = torch.zeros(len(lengths) + 1, dtype=torch.int64)
     borders[1:] = torch.tensor(lengths).cumsum(0)
     position = torch.cat([torch.arange(n) for n in lengths])
-    return Pack(position.to(device), borders.to(device), borders, max(lengths), borders.to(device, torch.int32))
+    return Pack(send(position, device), send(borders, device), borders, max(lengths), send(borders.int(), device))
+
+
+def send(tensor: Tensor, device: str | torch.device) -> Tensor:
+    """A tensor of the processor's on a device, without waiting for what that has yet to do."""
+    there = torch.device(device)
+    return tensor.pin_memory().to(there, non_blocking=True) if there.type == "cuda" else tensor.to(there)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, pack: Pack, scale: float, causal: bool = True) -> Tensor:

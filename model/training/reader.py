@@ -1,8 +1,9 @@
 """A reader of another kind, to judge questions by: an encoder that finds the span that answers a question, or none.
 
-MiniLM (six layers, hidden 384; Wang et al., 2020, arXiv 2002.10957) as sentence-transformers ship it, with a score for
-each token to begin and to end the answer; an answer that begins and ends at [CLS] is none (Devlin et al., 2019, arXiv
-1810.04805, as for SQuAD 2.0). Questions and passages are packed in rows, so that nothing is padding.
+MiniLM (Wang et al., 2020, arXiv 2002.10957; six layers as sentence-transformers ship it, twelve as GTE small has them:
+Li et al., 2023, arXiv 2308.03281; see `unpack`), with a score for each token to begin and to end the answer; an answer
+that begins and ends at [CLS] is none (Devlin et al., 2019, arXiv 1810.04805, as for SQuAD 2.0). Questions and passages
+are packed in rows, so that nothing is padding.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -52,10 +53,12 @@ class Reader(nn.Module):
     """The encoder and its two scores."""
 
     def __init__(self, layers: int = 6, vocab: int = 30_522, hidden: int = 384, inner: int = 1536,
-                 heads: int = HEADS) -> None:
+                 heads: int = HEADS, width: int = 0) -> None:
+        """heads: of HEADS, of each layer. width: dimensions of a word piece, if they are not `hidden`."""
         super().__init__()
-        self.sizes: tuple[int, ...] = (layers, vocab, hidden, inner)
-        self.embed = nn.Parameter(torch.empty(vocab, hidden))
+        self.sizes: tuple[int, ...] = (layers, vocab, hidden, inner, heads, width)
+        self.embed = nn.Parameter(torch.empty(vocab, width or hidden))
+        self.widen = nn.Linear(width, hidden, bias=False) if width else None
         self.places, self.kinds = nn.Parameter(torch.empty(PLACES, hidden)), nn.Parameter(torch.empty(2, hidden))
         self.norm = nn.LayerNorm(hidden, EPS)
         self.layers: Any = nn.ModuleList(ReaderLayer(hidden, inner, heads) for _ in range(layers))
@@ -75,7 +78,8 @@ class Reader(nn.Module):
 
     def words(self, ids: Tensor) -> Tensor:
         """ids [T] -> what each word piece is worth [T, C]."""
-        return F.embedding(ids, self.embed)
+        rows = F.embedding(ids, self.embed)
+        return rows if self.widen is None else cast(Tensor, self.widen(rows))
 
     def mixer(self, pack: Pack) -> Callable[[int, Tensor, Tensor, Tensor], Tensor]:
         """How layer n mixes q, k and v, each [T, H, D], inside each sequence: attention [T, H, D]."""
@@ -110,7 +114,7 @@ def load(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") ->
         "embed": found["embeddings.word_embeddings.weight"], "places": found["embeddings.position_embeddings.weight"],
         "kinds": found["embeddings.token_type_embeddings.weight"],
     }
-    model = Reader()
+    model = Reader(layers=sum(name.endswith("self.query.bias") for name in found))
     for part in ("weight", "bias"):
         state[f"norm.{part}"] = found[f"embeddings.LayerNorm.{part}"]
         for n in range(len(model.layers)):

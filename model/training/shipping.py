@@ -35,8 +35,9 @@ def tensors(reader: Reader) -> dict[str, Tensor]:
             found |= {f"{layer}.attention.self.{name}.{part}": one
                       for name, one in zip(("query", "key", "value"), three, strict=True)}
             found |= {f"{layer}.{theirs}.{part}": own[f"layers.{n}.{mine}.{part}"] for mine, theirs in NAMES.items()}
-    if isinstance(reader, Smaller):
+    if reader.widen is not None:
         found[f"{start}_project.weight"] = own["widen.weight"]
+    if isinstance(reader, Smaller):
         found |= {f"bert.encoder.layer.{n}.relative_attention_bias.weight": one for n, one in enumerate(own["bias"])}
     return {name: one.detach().cpu().contiguous() for name, one in found.items()}
 
@@ -83,9 +84,10 @@ def ship(reader: Reader, tokenizer: Path, kept: Sequence[int], folder: Path) -> 
         "max_position_embeddings": PLACES, "type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": EPS,
         "quantization": {"bits": BITS, "group": GROUP},
     }
+    if reader.widen is not None:
+        config["embedding_size"] = reader.widen.in_features
     if isinstance(reader, Smaller):
-        heads, width = reader.sizes[4:]
-        config |= {"num_attention_heads": heads, "attention_head_size": hidden // HEADS, "embedding_size": width,
+        config |= {"num_attention_heads": reader.sizes[4], "attention_head_size": hidden // HEADS,
                    "relative_attention_num_buckets": BUCKETS}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     words = fewer(json.loads(tokenizer.read_text("utf-8")), kept)

@@ -1,5 +1,6 @@
-"""A smaller reader made of a mentor that has learned: of each layer the heads and the feed-forward neurons that say
-most, and word pieces in fewer dimensions. What is left learns from the whole mentor, layer by layer (`tuning.reader`).
+"""A smaller reader, made of a mentor that has learned: of each layer the heads and the feed-forward neurons that say
+most, and word pieces in fewer dimensions; or of another encoder, with fewer dimensions of its word pieces alone. What
+is left learns from the whole mentor, layer by layer (`tuning.reader`).
 
 A head or a neuron counts by how much a lesson's loss would change without it, to first order: what it says times the
 loss's gradient there, summed over the lesson's tokens (Molchanov et al., 2017, arXiv 1611.06440; Michel et al., 2019,
@@ -9,7 +10,7 @@ arXiv 1905.10650). Pruned so far and taught so, a large encoder is better than a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,16 +32,8 @@ class Smaller(Reader):
 
     def __init__(self, layers: int = 12, vocab: int = PIECES, hidden: int = 768, inner: int = 512, heads: int = 4,
                  width: int = 192) -> None:
-        """heads: of HEADS, of each layer. width: dimensions of a word piece."""
-        super().__init__(layers, vocab, hidden, inner, heads)
-        self.sizes = (layers, vocab, hidden, inner, heads, width)
-        self.embed, self.widen = nn.Parameter(torch.empty(vocab, width)), nn.Linear(width, hidden, bias=False)
+        super().__init__(layers, vocab, hidden, inner, heads, width)
         self.bias = nn.Parameter(torch.empty(layers, BUCKETS, heads), requires_grad=False)  # as the mentor's
-
-    def words(self, ids: Tensor) -> Tensor:
-        """ids [T] -> what each word piece is worth [T, C]."""
-        wide: Tensor = self.widen(super().words(ids))
-        return wide
 
     def mixer(self, pack: Pack) -> Callable[[int, Tensor, Tensor, Tensor], Tensor]:
         """Attention inside each sequence, with the layer's bias."""
@@ -86,14 +79,12 @@ def listen(mentor: Mentor, lessons: Iterable[Lesson]) -> Said:
 
 @torch.no_grad()
 def smaller(mentor: Mentor, said: Said, inner: int, heads: int, width: int) -> Smaller:
-    """Those that say most, as many as are asked for in each layer. Word pieces keep what, weighed by how often they are
-    read, the first `width` principal directions hold of them."""
+    """Those that say most, as many as are asked for in each layer, and word pieces as `principal` has them."""
     layers, _, hidden, _ = mentor.sizes
     made = Smaller(layers, PIECES, hidden, inner, heads, width).to(mentor.embed.device)
     state, before = made.state_dict(), {name: value.float() for name, value in mentor.state_dict().items()}
     words = before["embed"][own_ids(torch.arange(PIECES, device=mentor.embed.device))]
-    directions = torch.linalg.eigh(words.T @ (words * (said.pieces[:, None] + 1))).eigenvectors[:, -width:]
-    state |= {"embed": words @ directions, "widen.weight": directions.contiguous()}
+    state |= principal(words, said.pieces, width)
     kept_whole = ("places", "kinds", "norm.weight", "norm.bias", "score.weight", "score.bias")
     state |= {name: before[name] for name in kept_whole}
     for n in range(layers):
@@ -114,7 +105,33 @@ def smaller(mentor: Mentor, said: Said, inner: int, heads: int, width: int) -> S
     return made.to(mentor.embed.dtype)
 
 
-def unlike(own: list[Tensor], theirs: list[Tensor], pack: Pack, first: Tensor) -> Tensor:
+def principal(words: Tensor, pieces: Tensor, width: int) -> dict[str, Tensor]:
+    """What the first `width` principal directions hold of word pieces [V, C], weighed by how often each is read [V]."""
+    directions = torch.linalg.eigh(words.T @ (words * (pieces[:, None] + 1))).eigenvectors[:, -width:]
+    return {"embed": words @ directions, "widen.weight": directions.contiguous()}
+
+
+@torch.no_grad()
+def narrow(reader: Reader, pieces: Tensor, width: int) -> Reader:
+    """A reader whose word pieces have `width` dimensions. pieces: how often each is read [V]."""
+    layers, vocab, hidden, inner, heads, _ = reader.sizes
+    made = Reader(layers, vocab, hidden, inner, heads, width).to(reader.embed.device)
+    made.load_state_dict(reader.state_dict() | principal(reader.embed.float(), pieces.to(reader.embed.device), width))
+    return made.to(reader.embed.dtype)
+
+
+@torch.no_grad()
+def lift(own: list[Tensor], theirs: list[Tensor]) -> Tensor:
+    """What best maps a reader's states behind each layer [T, C] to a mentor's [T, D]: least squares, [layers, C, D]."""
+    found = []
+    for a, b in zip(own, theirs, strict=True):
+        gram = a.float().T @ a.float()
+        ridge = 1e-3 * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device)
+        found.append(torch.linalg.solve(gram + ridge, a.float().T @ b.float()))
+    return torch.stack(found)
+
+
+def unlike(own: Sequence[Tensor], theirs: Sequence[Tensor], pack: Pack, first: Tensor) -> Tensor:
     """How far states [T, C] behind each layer are from a mentor's: the mean square of the difference as a share of the
     mentor's own, over the sequences that count (see `reader.loss`), on the mean of all layers."""
     wanted = (first >= 0).float()[sequence(pack, len(own[0]))]
@@ -129,9 +146,10 @@ def trained(file: Path) -> Reader:
     layers, (vocab, hidden) = sum(name.endswith("qkv.bias") for name in state), state["embed"].shape
     inner = len(state["layers.0.up.bias"])
     made: Reader
-    if "widen.weight" in state:
+    wide = hidden if "widen.weight" in state else 0
+    if "bias" in state:
         made = Smaller(layers, vocab, len(state["widen.weight"]), inner, state["bias"].shape[-1], hidden)
     else:
-        made = Reader(layers, vocab, hidden, inner)
+        made = Reader(layers, vocab, len(state["places"][0]), inner, width=wide)
     made.load_state_dict(state)
     return made.eval()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.training import reader as reading
 from model.training import smaller
@@ -19,7 +19,7 @@ from model.training.evaluate import f1
 from model.training.loop import learning_rate
 from model.training.loss import ce_loss
 from model.training.optimizer import Optimizer
-from model.training.packing import Pack, make_pack
+from model.training.packing import Pack, make_pack, send
 from model.training.pools import Row
 from model.training.teacher import Teacher
 
@@ -55,14 +55,18 @@ def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: in
 def reader(start: Learned, lessons: Sequence[Path], seconds: float, tokens: int, passes: float, lr: float,
            mentors: Sequence[reading.Reader] = (), bits: Mapping[str, int] | None = None) -> Learned:
     """The encoder, after it has learned to read for some seconds (one step at least), or so many passes through its
-    lessons; with mentors more from what they say of each than from what is right, and one that was made of its mentor
-    from all layers of that, too, until it learns on the grid. tokens: of a step. bits: of each parameter that is stored
-    in groups, if any is."""
+    lessons; with mentors more from what they say of each than from what is right, and where the first of them has as
+    many layers from those, too (of another width: through a map of each that is learned with them; Jiao et al., 2020,
+    arXiv 1909.10351), until it learns on the grid. tokens: of a step. bits: of each parameter that is stored in groups,
+    if any is."""
     training = start.train()
+    batches = Examples(lessons, tokens, training.embed.device)
+    by_layer = bool(mentors) and mentors[0].sizes[0] == start.sizes[0]
+    maps = _maps(training, mentors[0], batches) if by_layer and mentors[0].sizes[2] != start.sizes[2] else None
+    training.register_parameter("maps", maps)  # the optimizer moves what the module has
     if training.embed.is_cuda:
         training.compile_layers()
     optimizer = Optimizer(training, muon=False, bits=(bits or {}).get)
-    batches = Examples(lessons, tokens, training.embed.device)
     heard: dict[int, list[Tensor]] = {}
 
     def learn(step: int) -> Tensor:
@@ -72,21 +76,30 @@ def reader(start: Learned, lessons: Sequence[Path], seconds: float, tokens: int,
         own = reading.loss(scores, pack, first, last)
         if not mentors:
             return own
-        layers, row = isinstance(start, smaller.Smaller) and not optimizer.grid, step % len(batches.rows)
+        layers, row = by_layer and not optimizer.grid, step % len(batches.rows)
         total = OWN * own
         with torch.no_grad():
-            if layers:
-                (mentor,) = mentors
-                above = mentor.states(ids, kinds, pack)
-                heard[row] = [mentor.scores(above[-1], kinds, pack)]
-            elif row not in heard:
-                heard[row] = [mentor(ids, kinds, pack) for mentor in mentors]
+            above = mentors[0].states(ids, kinds, pack) if layers else []
+            if row not in heard:
+                one = mentors[0].scores(above[-1], kinds, pack) if layers else mentors[0](ids, kinds, pack)
+                heard[row] = [one, *(mentor(ids, kinds, pack) for mentor in mentors[1:])]
         if layers:
-            total = total + smaller.unlike(states, above, pack, first)
+            lifted = states if maps is None else [x @ each for x, each in zip(states, maps, strict=True)]
+            total = total + smaller.unlike(lifted, above, pack, first)
         return total + (1 - OWN) * reading.soft_loss(scores, heard[row], pack, first)
 
     _run("reader", learn, optimizer, seconds, lr, passes, len(batches.rows))
+    training.register_parameter("maps", None)
     return cast(Learned, start.twin().eval())
+
+
+@torch.no_grad()
+def _maps(reader: reading.Reader, mentor: reading.Reader, batches: Examples) -> nn.Parameter:
+    """What maps a reader's states to a mentor's before it has learned."""
+    ids, kinds, pack, *_ = batches.step(0)
+    own = reader.eval().states(ids, kinds, pack)
+    reader.train()
+    return nn.Parameter(smaller.lift(own, mentor.states(ids, kinds, pack)).to(reader.embed.dtype))
 
 
 def _run(name: str, learn: Any, optimizer: Optimizer, seconds: float, lr: float, passes: float, steps: int) -> None:
@@ -147,7 +160,7 @@ class Examples:
                       for t in (self.ids, self.kinds))
         begin = np.cumsum([0, *lengths])[:-1]
         spans = [np.append(begin + t[chosen], [-1] * len(more)) for t in (self.first, self.last)]
-        all_of_it = [torch.from_numpy(t.astype(np.int64)).to(self.device) for t in (ids, kinds, *spans)]
+        all_of_it = [send(torch.from_numpy(t.astype(np.int64)), self.device) for t in (ids, kinds, *spans)]
         return all_of_it[0], all_of_it[1], make_pack(lengths + more, self.device), all_of_it[2], all_of_it[3]
 
 

@@ -1,9 +1,11 @@
 """What the writer and the reader learn from: the question files' own rows, and questions without an answer."""
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from model.training import lessons
 from model.training.data import plain_tokenizer
@@ -44,7 +46,27 @@ def test_lessons_in_asking_are_saved_with_what_is_learned(tmp_path: Path) -> Non
     assert "Write" not in learned
 
 
-def test_lessons_in_reading_point_at_the_answer_or_at_none(tmp_path: Path) -> None:
+def test_lessons_in_made_up_facts_point_at_the_one_that_is_asked_for(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lessons, "MADE_UP", 1.0)
+    pools = Pools(corpus(tmp_path), random.Random(2))
+    drawn = [each for _ in range(1000) if (each := lessons.example(pools))]
+    answered = [each for each in drawn if each[2] >= 0]
+    assert 0.8 < len(answered) / len(drawn) < 0.92
+    for question, passage, start, end in answered:
+        key = re.split(" of | is ", question.strip("?"))[-1]
+        line = next(one for one in re.split(r"\n|(?<=\.) ", passage) if re.search(rf"\b{key}\b", one)) \
+            if "\n" in passage else passage
+        assert re.fullmatch(r"\d{2,6}|[A-Z][a-z]+", passage[start:end])
+        assert passage[start:end] in line
+    assert any("1821" in passage for _, passage, _, _ in answered)  # facts within a passage
+    for question, passage, start, _ in drawn:
+        key = re.split(" of | is ", question.strip("?"))[-1]
+        assert (start >= 0) == bool(re.search(rf"\b{key}\b", passage))
+
+
+def test_lessons_in_reading_point_at_the_answer_or_at_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lessons, "MADE_UP", 0.0)
     pools = Pools(corpus(tmp_path), random.Random(2))
     drawn = [each for _ in range(3000) if (each := lessons.example(pools))]
     spans = {(question, passage[start:end]) for question, passage, start, end in drawn if start >= 0}
