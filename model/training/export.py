@@ -14,10 +14,10 @@ from kernels.quant import Grid
 from model.quantize import quantize
 from model.training.student import FeedForward, Student
 
+BITS = {"embed": 6, "f_b_proj": 8, "g_b_proj": 8}
+"""Bits by the parameter's last name (`weight` aside)."""
 PLAIN = ("A_log", "dt_bias", "norm", "conv1d", "bias", "router", "b_proj")
-"""Parts of the names of parameters that stay as they are: small, or sensitive (every b_proj among them)."""
-BITS = {"embed": 6}
-"""Bits of the others, by the parameter's last name (`weight` aside); 4 where not named."""
+"""Parts of the names of parameters that else stay as they are: small, or sensitive; the others have DEFAULT_BITS."""
 Stored = dict[str, Tensor]
 """Tensors by their names in a checkpoint's files."""
 DEFAULT_BITS, GROUP = 4, 64
@@ -27,7 +27,7 @@ SHARD_BYTES = 45_000_000
 def bits_of(name: str) -> int | None:
     """Stored bits of a student parameter, None for one that is stored plainly."""
     last = name.removesuffix(".weight").split(".")[-1]
-    return None if any(word in last for word in PLAIN) else BITS.get(last, DEFAULT_BITS)
+    return BITS.get(last, None if any(word in last for word in PLAIN) else DEFAULT_BITS)
 
 
 def names(student: Student) -> Iterator[tuple[str, str, slice, int]]:

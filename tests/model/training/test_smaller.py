@@ -1,4 +1,5 @@
-"""A pruned mentor: whole it is the mentor, what says nothing goes first, it learns from all layers; it is shipped."""
+"""A pruned mentor: whole it is the mentor, what says nothing goes first, it learns from all layers; it is shipped. So is
+another encoder with word pieces of fewer dimensions."""
 
 import json
 from pathlib import Path
@@ -94,6 +95,58 @@ def test_it_learns_from_all_layers_of_its_mentor(tmp_path: Path) -> None:
     learned = tuning.reader(made, [tmp_path / "lessons.npz"], 1e9, 80, 200, 3e-3, [own], shipping.stored_bits(made))
     assert isinstance(learned, smaller.Smaller)
     assert unlike(learned) < 0.6 * before
+
+
+def test_word_pieces_keep_what_most_of_those_read_are_made_of() -> None:
+    torch.manual_seed(7)
+    plane = torch.randn(64, HIDDEN)
+    words = torch.randn(len(readers.PIECES), 64) @ plane
+    words[5] = torch.randn(HIDDEN)  # out of the plane, and never read
+    whole = readers.small()
+    with torch.no_grad():
+        whole.embed.copy_(words)
+    read = torch.full((len(words),), 1000)
+    read[5] = 0
+    made = smaller.narrow(whole, read, 64).eval()
+    assert made.twin().sizes == (2, len(words), HIDDEN, 128, reading.HEADS, 64)
+    ids = torch.tensor([2, 6, 7, 3, 9, 10, 11, 3])
+    kinds, pack = (torch.arange(8) > 3).long(), make_pack([8])
+    torch.testing.assert_close(made(ids, kinds, pack), whole(ids, kinds, pack), rtol=1e-2, atol=1e-2)
+    lost = (made.words(torch.arange(len(words))) - words).norm(dim=1)
+    assert int(lost.argmax()) == 5
+
+
+def test_one_of_another_width_learns_from_all_layers_through_maps(tmp_path: Path) -> None:
+    own, some = mentor(), lessons(tmp_path)
+    torch.manual_seed(9)
+    made = reading.Reader(2, 1100, 24, 64)
+    for name, p in made.named_parameters():
+        p.data.normal_(1.0 if name.endswith("norm.weight") else 0.0, 0.2)
+    ids, kinds, pack, first, _ = some.step(0)
+
+    def unlike(model: reading.Reader) -> float:
+        with torch.no_grad():
+            states, above = (each.eval().states(ids, kinds, pack) for each in (model, own))
+            maps = smaller.lift(states, above)
+            return float(smaller.unlike([x @ m for x, m in zip(states, maps, strict=True)], above, pack, first))
+
+    before = unlike(made)
+    learned = tuning.reader(made, [tmp_path / "lessons.npz"], 1e9, 80, 200, 3e-3, [own])
+    assert unlike(learned) < 0.85 * before
+    assert "maps" not in learned.state_dict() | made.state_dict()
+
+
+def test_one_with_narrow_word_pieces_is_shipped(tmp_path: Path) -> None:
+    made = smaller.narrow(readers.small(), torch.ones(len(readers.PIECES)), 64).eval()
+    torch.save(made.state_dict(), tmp_path / "reader.pt")
+    again = smaller.trained(tmp_path / "reader.pt")
+    assert not isinstance(again, smaller.Smaller)
+    assert again.sizes == made.sizes
+    shipped = Shipped.load(readers.write(tmp_path, again), torch.float32, CPU)
+    assert shipped.widen is not None
+    ids = torch.tensor([shipped.cls, 9, 8, shipped.sep, *range(10, 40), shipped.sep])
+    expected = readers.rounded(made)(ids, (torch.arange(len(ids)) > 3).long(), make_pack([len(ids)]))
+    torch.testing.assert_close(shipped(ids, 4)[4:-1], expected[4:-1], rtol=1e-3, atol=1e-3)
 
 
 def test_it_is_shipped(tmp_path: Path) -> None:
