@@ -3,15 +3,12 @@
 An optional part of a checkpoint, in its folder `reader`: a BERT with two scores for each token, to begin and to end the
 answer; those of [CLS] are no answer's (Devlin et al., 2019, arXiv 1810.04805, as for SQuAD 2.0). A decoder reads from
 left to right, so what it knows of a word knows nothing of the words behind it; an encoder of a tenth of its size tells
-better which words answer, and whether any do. One that was pruned may have fewer heads than share its width, word
-pieces of fewer dimensions, and in each layer a bias on attention for how far a token stands from another (MPNet; Song
-et al., 2020, arXiv 2004.09297). Names of tensors and keys of config.json are those of transformers'
-`BertForQuestionAnswering`, and for these parts of its `ElectraModel` and `MPNetModel`; matrices are stored as
-`model.quantize` does. `model/training/reader.py` teaches it.
+better which words answer, and whether any do. Its word pieces may have fewer dimensions than its layers. Names of
+tensors and keys of config.json are those of transformers' `BertForQuestionAnswering`, and for this of its
+`ElectraModel`; matrices are stored as `model.quantize` does. `model/training/reader.py` teaches it.
 """
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +29,6 @@ OVERLAP = 128
 """Tokens of a passage too long for one window that the next one reads again."""
 MOST_ASKED = 128
 """Tokens of a question that are read."""
-FARTHEST = 128
-"""Tokens between two from which on all distances are one."""
 NEVER = -1e4
 """The score of a token that nothing has scored yet."""
 
@@ -49,8 +44,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Shape:
-    """A reader's sizes. places: tokens of a window at most. head: channels of a head. embed: dimensions of a word
-    piece. buckets: of distances with a bias each; 0: there is none."""
+    """A reader's sizes. places: tokens of a window at most. embed: dimensions of a word piece."""
 
     layers: int
     hidden: int
@@ -59,9 +53,7 @@ class Shape:
     vocab: int
     places: int
     eps: float
-    head: int
     embed: int
-    buckets: int
     quantization: dict[str, Any]
 
     @staticmethod
@@ -72,14 +64,11 @@ class Shape:
         try:
             said = json.loads(path.read_text("utf-8"))
             layers, hidden, inner, heads, vocab, places = (int(said[key]) for key in keys)
-            head, embed = (int(said.get(key) or size) for key, size in (
-                ("attention_head_size", hidden // max(heads, 1)), ("embedding_size", hidden)))
-            shape = Shape(layers, hidden, inner, heads, vocab, places, float(said["layer_norm_eps"]), head, embed,
-                          int(said.get("relative_attention_num_buckets") or 0), said.get("quantization") or {})
+            shape = Shape(layers, hidden, inner, heads, vocab, places, float(said["layer_norm_eps"]),
+                          int(said.get("embedding_size") or hidden), said.get("quantization") or {})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{path} cannot be used ({error!r}): download the checkpoint again") from error
-        odd = hidden % heads if heads > 0 and "attention_head_size" not in said else 0
-        if min(layers, heads, vocab, head, embed) < 1 or odd or places < MOST_ASKED + 2 * OVERLAP:
+        if min(layers, heads, vocab, shape.embed) < 1 or hidden % heads or places < MOST_ASKED + 2 * OVERLAP:
             raise ConfigError(f"{path} has sizes that no reader has: download the checkpoint again")
         return shape
 
@@ -89,18 +78,16 @@ class Layer(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        hidden, inner, width = shape.hidden, shape.inner, shape.heads * shape.head
+        hidden, inner = shape.hidden, shape.inner
         self.heads = shape.heads
-        self.qkv, self.out = nn.Linear(hidden, 3 * width), nn.Linear(width, hidden)
+        self.qkv, self.out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
         self.up, self.down = nn.Linear(hidden, inner), nn.Linear(inner, hidden)
         self.mixed_norm, self.norm = nn.LayerNorm(hidden, shape.eps), nn.LayerNorm(hidden, shape.eps)
-        self.bias = nn.Parameter(torch.empty(shape.buckets, shape.heads)) if shape.buckets else None
 
-    def forward(self, x: Tensor, buckets: Tensor | None = None) -> Tensor:
-        """x [T, C] -> [T, C]. buckets [T, T]: of the distances from each token to each, where there is a bias."""
+    def forward(self, x: Tensor) -> Tensor:
+        """x [T, C] -> [T, C]."""
         q, k, v = self.qkv(x).view(len(x), 3, self.heads, -1).transpose(0, 2).unbind(1)  # [H, T, d]
-        added = None if self.bias is None else self.bias[buckets].permute(2, 0, 1)[None]
-        mixed = F.scaled_dot_product_attention(q[None], k[None], v[None], added)[0]
+        mixed = F.scaled_dot_product_attention(q[None], k[None], v[None])[0]
         x = self.mixed_norm(x + self.out(mixed.transpose(0, 1).flatten(1)))
         fed: Tensor = self.norm(x + self.down(F.gelu(self.up(x))))
         return fed
@@ -173,8 +160,6 @@ class Reader(nn.Module):
             found["bert.embeddings_project.weight"] = self.widen.weight.data
         for n, layer in enumerate(self.layers):
             start = f"bert.encoder.layer.{n}."
-            if self.shape.buckets:
-                found[f"{start}relative_attention_bias.weight"] = layer.get_parameter("bias").data
             for name, theirs in NAMES.items():
                 parts[start + theirs] = getattr(layer, name)
             for part in ("weight", "bias"):
@@ -208,12 +193,9 @@ class Reader(nn.Module):
         """ids [T], the passage's from number `first` on -> scores to begin and to end [T, 2], float32."""
         kinds = (torch.arange(len(ids), device=ids.device) >= first).long()
         words = self._rows(ids) if self.widen is None else self.widen(self._rows(ids))
-        x, buckets = self.norm(words + self.places[: len(ids)] + self.kinds[kinds]), None
-        if self.shape.buckets:
-            at = torch.arange(len(ids), device=ids.device)
-            buckets = bucket(at - at[:, None], self.shape.buckets)
+        x = self.norm(words + self.places[: len(ids)] + self.kinds[kinds])
         for layer in self.layers:
-            x = layer(x, buckets)
+            x = layer(x)
         scores: Tensor = self.score(x).float()
         return scores
 
@@ -225,16 +207,6 @@ class Reader(nn.Module):
 
     def _tensor(self, ids: Sequence[int]) -> Tensor:
         return torch.tensor(ids, dtype=torch.int64, device=self.places.device)
-
-
-def bucket(distance: Tensor, buckets: int) -> Tensor:
-    """The bucket of each distance, from a token to one so many places further on: each of the nearest has its own, the
-    others share theirs by the distance's logarithm (T5; Raffel et al., 2020, arXiv 1910.10683)."""
-    half = buckets // 2
-    exact = half // 2
-    away = distance.abs()
-    far = exact + (torch.log(away.clamp_min(1).float() / exact) / math.log(FARTHEST / exact) * (half - exact)).long()
-    return torch.where(away < exact, away, far.clamp_max(half - 1)) + half * (distance > 0)
 
 
 WORDS = "bert.embeddings.word_embeddings.weight"

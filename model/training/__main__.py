@@ -235,8 +235,6 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-4, help="mentor, reader: the highest learning rate")
     parser.add_argument("--reader", type=Path, default=Path("build/gte"), help="the encoder's weights and tokenizer")
     parser.add_argument("--width", type=int, default=0, help="reader: dimensions of its word pieces, if not all")
-    parser.add_argument("--pruned", type=int, nargs=3, metavar=("NEURONS", "HEADS", "WIDTH"), default=None,
-                        help="reader: made of the mentor instead, with so many of each layer, and of a word piece")
     parser.add_argument("--mentor", type=Path, default=Path("build/mpnet"), help="the larger encoder's weights")
     parser.add_argument("--batch", type=int, default=1024, help="write: questions asked side by side")
     parser.add_argument("--step-tokens", type=int, default=32_768, help="writer, mentor, reader: tokens of a step")

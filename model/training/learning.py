@@ -16,18 +16,15 @@ from model.training import (
     evaluate,
     lessons,
     mentor,
+    narrow,
     passages,
     reader,
     shipping,
-    smaller,
     teacher,
     tuning,
     writing,
 )
 from model.training.pools import Pools
-
-LISTENED = 40
-"""Steps of lessons by which it is judged what of a mentor says most."""
 
 
 def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
@@ -63,15 +60,11 @@ def learn(args: argparse.Namespace) -> None:
         start: reader.Reader
         if kind == "mentor":
             start = mentor.load(args.mentor / "model.safetensors", dtype, device)
-        elif args.pruned:
-            some = tuning.Examples(files, args.step_tokens, above[0].embed.device)
-            said = smaller.listen(above[0], map(some.step, range(min(LISTENED, len(some.rows)))))
-            start = smaller.smaller(above[0], said, *args.pruned)
         else:
             start = reader.load(args.reader / "model.safetensors", dtype, device)
             if args.width:
                 read = sum(np.bincount(np.load(file)["ids"], minlength=len(start.embed)) for file in files)
-                start = smaller.narrow(start, torch.from_numpy(read), args.width)
+                start = narrow.narrow(start, torch.from_numpy(read), args.width)
         for each in above if device == "cuda" else []:
             each.compile_layers()
         stored = shipping.stored_bits(start) if kind == "reader" else {}
@@ -85,7 +78,7 @@ def learn(args: argparse.Namespace) -> None:
 
 def ship(args: argparse.Namespace) -> None:
     """The reader that has learned, as a checkpoint's: in the folder `reader` beside the model's weights."""
-    learned, words = smaller.trained(args.folder / "reader.pt"), args.reader / "tokenizer.json"
+    learned, words = narrow.trained(args.folder / "reader.pt"), args.reader / "tokenizer.json"
     used = shipping.used(sorted(args.folder.glob("lessons-reader-*.npz")), json.loads(words.read_text("utf-8")))
     shipping.ship(learned, words, used, args.out / FOLDER)
 

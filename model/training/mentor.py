@@ -1,7 +1,7 @@
 """A larger reader for the one that is shipped to learn from: MPNet (Song et al., 2020, arXiv 2004.09297).
 
 The base model as sentence-transformers ship it (110 M parameters, Apache-2.0; on PyPI in five packages): BERT's layers,
-and a bias on attention for how far a token stands from another (`model.reader.bucket`).
+and a bias on attention for how far a token stands from another (`bucket`).
 Its word pieces are BERT's under other numbers, so both read the same lessons, token for token, and what the mentor
 thinks of each can be learned (Hinton et al., 2015, arXiv 1503.02531; `tuning.reader`).
 """
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.reader import bucket
 from model.training.packing import Pack
 from model.training.reader import HEADS, PLACES, Reader, sequence
 
 BUCKETS = 32
+FARTHEST = 128
+"""Tokens between two from which on all distances are one."""
 SPECIAL = {0: 1, 100: 104, 101: 0, 102: 2}
 """BERT's [PAD], [UNK], [CLS] and [SEP] by MPNet's numbers; any other piece has its own number and four."""
 _NAMES = {"out": "attention.attn.o", "mixed_norm": "attention.LayerNorm", "up": "intermediate.dense",
@@ -65,6 +66,16 @@ class Padded:
         """q, k and v, each [T, H, D] -> attention [T, H, D]."""
         q, k, v = (part[self.gather].transpose(1, 2) for part in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v, attn_mask=added).transpose(1, 2).flatten(0, 1)[self.back]
+
+
+def bucket(distance: Tensor, buckets: int) -> Tensor:
+    """The bucket of each distance, from a token to one so many places further on: each of the nearest has its own, the
+    others share theirs by the distance's logarithm (T5; Raffel et al., 2020, arXiv 1910.10683)."""
+    half = buckets // 2
+    exact = half // 2
+    away = distance.abs()
+    far = exact + (torch.log(away.clamp_min(1).float() / exact) / math.log(FARTHEST / exact) * (half - exact)).long()
+    return torch.where(away < exact, away, far.clamp_max(half - 1)) + half * (distance > 0)
 
 
 def own_ids(ids: Tensor) -> Tensor:

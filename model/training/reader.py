@@ -31,17 +31,15 @@ NEVER = -1e4
 class ReaderLayer(nn.Module):
     """One BERT layer over a packed row [T, C]."""
 
-    def __init__(self, hidden: int, inner: int, heads: int = HEADS) -> None:
-        """Of HEADS heads, which share `hidden`, so many are there."""
+    def __init__(self, hidden: int, inner: int) -> None:
         super().__init__()
-        self.heads, width = heads, hidden // HEADS * heads
-        self.qkv, self.out = nn.Linear(hidden, 3 * width), nn.Linear(width, hidden)
+        self.qkv, self.out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
         self.up, self.down = nn.Linear(hidden, inner), nn.Linear(inner, hidden)
         self.mixed_norm, self.norm = nn.LayerNorm(hidden, EPS), nn.LayerNorm(hidden, EPS)
 
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         """x [T, C] -> q, k and v, each [T, H, D]."""
-        return self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        return self.qkv(x).unflatten(-1, (3, HEADS, -1)).unbind(1)
 
     def finish(self, x: Tensor, heads: Tensor) -> Tensor:
         """Add the attention output [T, H, D], then the feed-forward part."""
@@ -53,15 +51,15 @@ class Reader(nn.Module):
     """The encoder and its two scores."""
 
     def __init__(self, layers: int = 6, vocab: int = 30_522, hidden: int = 384, inner: int = 1536,
-                 heads: int = HEADS, width: int = 0) -> None:
-        """heads: of HEADS, of each layer. width: dimensions of a word piece, if they are not `hidden`."""
+                 width: int = 0) -> None:
+        """width: dimensions of a word piece, if they are not `hidden`."""
         super().__init__()
-        self.sizes: tuple[int, ...] = (layers, vocab, hidden, inner, heads, width)
+        self.sizes: tuple[int, ...] = (layers, vocab, hidden, inner, width)
         self.embed = nn.Parameter(torch.empty(vocab, width or hidden))
         self.widen = nn.Linear(width, hidden, bias=False) if width else None
         self.places, self.kinds = nn.Parameter(torch.empty(PLACES, hidden)), nn.Parameter(torch.empty(2, hidden))
         self.norm = nn.LayerNorm(hidden, EPS)
-        self.layers: Any = nn.ModuleList(ReaderLayer(hidden, inner, heads) for _ in range(layers))
+        self.layers: Any = nn.ModuleList(ReaderLayer(hidden, inner) for _ in range(layers))
         self.score = nn.Linear(hidden, 2)
 
     def compile_layers(self) -> None:

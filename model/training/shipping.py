@@ -14,16 +14,14 @@ from torch import Tensor
 from model.quantize import quantize
 from model.reader import NAMES, WORDS
 from model.training.export import GROUP
-from model.training.mentor import BUCKETS
 from model.training.reader import EPS, HEADS, PLACES, Reader
-from model.training.smaller import Smaller
 
 BITS = 4
 
 
 def tensors(reader: Reader) -> dict[str, Tensor]:
-    """Every tensor under the name that transformers' `BertForQuestionAnswering` has for it; of a pruned one the map
-    from its word pieces' dimensions as its `ElectraModel` names it, and each layer's bias as its `MPNetModel` does."""
+    """Every tensor under the name that transformers' `BertForQuestionAnswering` has for it, and the map from
+    narrow word pieces as its `ElectraModel` names it."""
     own, start = reader.state_dict(), "bert.embeddings"
     found = {WORDS: own["embed"], f"{start}.position_embeddings.weight": own["places"],
              f"{start}.token_type_embeddings.weight": own["kinds"]}
@@ -37,8 +35,6 @@ def tensors(reader: Reader) -> dict[str, Tensor]:
             found |= {f"{layer}.{theirs}.{part}": own[f"layers.{n}.{mine}.{part}"] for mine, theirs in NAMES.items()}
     if reader.widen is not None:
         found[f"{start}_project.weight"] = own["widen.weight"]
-    if isinstance(reader, Smaller):
-        found |= {f"bert.encoder.layer.{n}.relative_attention_bias.weight": one for n, one in enumerate(own["bias"])}
     return {name: one.detach().cpu().contiguous() for name, one in found.items()}
 
 
@@ -86,9 +82,6 @@ def ship(reader: Reader, tokenizer: Path, kept: Sequence[int], folder: Path) -> 
     }
     if reader.widen is not None:
         config["embedding_size"] = reader.widen.in_features
-    if isinstance(reader, Smaller):
-        config |= {"num_attention_heads": reader.sizes[4], "attention_head_size": hidden // HEADS,
-                   "relative_attention_num_buckets": BUCKETS}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     words = fewer(json.loads(tokenizer.read_text("utf-8")), kept)
     (folder / "tokenizer.json").write_text(json.dumps(words, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.training import narrow
 from model.training import reader as reading
-from model.training import smaller
 from model.training.data import Conversations
 from model.training.evaluate import f1
 from model.training.loop import learning_rate
@@ -85,7 +85,7 @@ def reader(start: Learned, lessons: Sequence[Path], seconds: float, tokens: int,
                 heard[row] = [one, *(mentor(ids, kinds, pack) for mentor in mentors[1:])]
         if layers:
             lifted = states if maps is None else [x @ each for x, each in zip(states, maps, strict=True)]
-            total = total + smaller.unlike(lifted, above, pack, first)
+            total = total + narrow.unlike(lifted, above, pack, first)
         return total + (1 - OWN) * reading.soft_loss(scores, heard[row], pack, first)
 
     _run("reader", learn, optimizer, seconds, lr, passes, len(batches.rows))
@@ -99,7 +99,7 @@ def _maps(reader: reading.Reader, mentor: reading.Reader, batches: Examples) -> 
     ids, kinds, pack, *_ = batches.step(0)
     own = reader.eval().states(ids, kinds, pack)
     reader.train()
-    return nn.Parameter(smaller.lift(own, mentor.states(ids, kinds, pack)).to(reader.embed.dtype))
+    return nn.Parameter(narrow.lift(own, mentor.states(ids, kinds, pack)).to(reader.embed.dtype))
 
 
 def _run(name: str, learn: Any, optimizer: Optimizer, seconds: float, lr: float, passes: float, steps: int) -> None:
