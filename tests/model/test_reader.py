@@ -52,9 +52,8 @@ def test_loading_it_brings_no_sympy(folder: Path) -> None:
     """Which alone would take half a second of a new process."""
     code = ("import sys, torch; from pathlib import Path; from model.reader import Reader; "
             "Reader.load(Path(sys.argv[1]), torch.float32, torch.device('cpu')); print('sympy' in sys.modules)")
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], cwd=Path(__file__).parents[2], check=True, capture_output=True, text=True
-    )
+    run = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(run, cwd=Path(__file__).parents[2], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
 
 
