@@ -153,6 +153,18 @@ def test_a_page_that_was_lost_meanwhile_is_written_again(database: Database, doc
     assert _same(snapshots.load(_save(snapshots, document, "abcdefghij").id), _whole("abcdefghij"))
 
 
+def test_where_a_document_ends_is_known_without_loading(database: Database, document: Document) -> None:
+    snapshots = Snapshots(database)
+    _save(snapshots, document, "abcdef", complete=False)
+    assert snapshots.whole(document.id, MAKER) is None
+    saved = _save(snapshots, document, "abcdefghij", keep=("abcdef",))
+    assert snapshots.whole(document.id, MAKER) == 10
+    assert snapshots.whole(document.id, replace(MAKER, model="other")) is None
+    assert snapshots.whole("nobody's", MAKER) is None
+    snapshots.discard([saved.id])
+    assert snapshots.whole(document.id, MAKER) is None
+
+
 @pytest.mark.parametrize("part", ["model", "tokenizer", "prompt_format"])
 def test_another_maker_never_matches(database: Database, document: Document, part: str) -> None:
     snapshots = Snapshots(database)
