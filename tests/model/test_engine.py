@@ -262,9 +262,8 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tiny_engine: Eng
     Engine.load(checkpoints.write(tmp_path, vocab_size=size))
 
 
-def test_weights_are_loaded_when_they_are_first_needed(
-    tiny_checkpoint: Path, tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def loads(patch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that weights are loaded from, from now on."""
     loaded: list[Path] = []
     load = weights.load
 
@@ -272,7 +271,14 @@ def test_weights_are_loaded_when_they_are_first_needed(
         loaded.append(folder)
         return load(folder, *parts, **named)
 
-    monkeypatch.setattr(weights, "load", noted)
+    patch.setattr(weights, "load", noted)
+    return loaded
+
+
+def test_weights_are_loaded_when_they_are_first_needed(
+    tiny_checkpoint: Path, tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = loads(monkeypatch)
     engine = Engine.open(tiny_checkpoint, dtype=torch.float32)
     assert (engine.fingerprint, engine.stop_ids) == (tiny_engine.fingerprint, tiny_engine.stop_ids)
     assert engine.state_bytes(100) == tiny_engine.state_bytes(100)
@@ -280,6 +286,14 @@ def test_weights_are_loaded_when_they_are_first_needed(
     assert loaded == []
     assert torch.equal(*(each.next_logits(each.empty(), ids(12))[1] for each in (other, tiny_engine)))
     assert other.model is engine.model
+    assert loaded == [tiny_checkpoint]
+
+
+def test_a_process_that_stays_has_them_loaded_before_anybody_asks(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = loads(monkeypatch)
+    Engine.open(tiny_checkpoint, dtype=torch.float32).warm()
     assert loaded == [tiny_checkpoint]
 
 

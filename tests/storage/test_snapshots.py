@@ -103,7 +103,9 @@ def test_a_state_is_loaded_onto_a_device(database: Database, document: Document)
 def test_going_on_keeps_the_pages_and_drops_the_end_before(database: Database, document: Document) -> None:
     snapshots = Snapshots(database)
     _save(snapshots, document, "abcdef", complete=False)
+    assert snapshots.whole(document.id, MAKER) is None
     second = _save(snapshots, document, "abcdefghij")
+    assert snapshots.whole(document.id, MAKER) == 10
     assert snapshots.find(document.id) == [second]
     assert _blocks(database) == [("page", 4), ("page", 8), ("state", 10)]
     assert _same(snapshots.load(second.id), _whole("abcdefghij"))
@@ -153,24 +155,13 @@ def test_a_page_that_was_lost_meanwhile_is_written_again(database: Database, doc
     assert _same(snapshots.load(_save(snapshots, document, "abcdefghij").id), _whole("abcdefghij"))
 
 
-def test_where_a_document_ends_is_known_without_loading(database: Database, document: Document) -> None:
-    snapshots = Snapshots(database)
-    _save(snapshots, document, "abcdef", complete=False)
-    assert snapshots.whole(document.id, MAKER) is None
-    saved = _save(snapshots, document, "abcdefghij", keep=("abcdef",))
-    assert snapshots.whole(document.id, MAKER) == 10
-    assert snapshots.whole(document.id, replace(MAKER, model="other")) is None
-    assert snapshots.whole("nobody's", MAKER) is None
-    snapshots.discard([saved.id])
-    assert snapshots.whole(document.id, MAKER) is None
-
-
 @pytest.mark.parametrize("part", ["model", "tokenizer", "prompt_format"])
 def test_another_maker_never_matches(database: Database, document: Document, part: str) -> None:
     snapshots = Snapshots(database)
     first = _save(snapshots, document, "abcde")
     other = replace(MAKER, **{part: "different"})
     assert snapshots.along(document.id, other, {5: "abcde"}) == []
+    assert (snapshots.whole(document.id, MAKER), snapshots.whole(document.id, other)) == (5, None)
     second = _save(snapshots, document, "abcde", maker=other)
     assert [s.maker for s in snapshots.find(document.id)] == [MAKER, other]
     snapshots.touch(document.id, first.id)
