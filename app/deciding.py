@@ -30,16 +30,13 @@ RIVALS = 2
 
 
 def decide(home: Home, state: ModelState, prepared: Prepared) -> tuple[ModelState, Prepared, int]:
-    """Settle how the reply to a prepared question begins, if the reader or the model has a say in it.
+    """Settle how the reply to a prepared question begins, if the model has a say in it, once the reader has looked.
 
     Returns the state that has read the question and how its reply begins in any case, what is now prepared, and how
-    many of its `ids` that state has read; of a reply that is whole and begins otherwise, as a refusal does, and of one
-    that the reader settles, the given state and 0. Raises ModelError.
+    many of its `ids` that state has read; of a reply that is whole and begins otherwise, as a refusal does, the given
+    state and 0. Raises ModelError.
     """
     if not has_a_say(home, prepared):
-        return state, prepared, 0
-    prepared = look(home, prepared)
-    if prepared.whole:
         return state, prepared, 0
     ids = ids_to_decide(home, prepared)
     begun, (asked, shared) = home.engine.logits_at(state, ids, [prepared.asked, len(ids)])

@@ -1,4 +1,4 @@
-"""The open data folder: its database, and the model, loaded when first needed."""
+"""The open data folder: its database, and the model, opened when first needed."""
 
 import copy
 import threading
@@ -9,7 +9,7 @@ from app import latents
 from app.aids import Aids
 from app.errors import OncereadError
 from app.kept import KeptStates
-from app.loading import load_engine
+from app.loading import open_engine
 from app.settings import Settings
 from app.turns import Turns
 from model import heap
@@ -49,15 +49,15 @@ class Home:
         self.kept = KeptStates()
         self._own(None)
         self._engine: Engine | None = None
-        self._loading = threading.Lock()
+        self._opening = threading.Lock()
 
     @property
     def engine(self) -> Engine:
-        """The model, loaded on first use. Raises ModelError."""
-        with self._loading:
+        """The model, opened on first use; its weights are loaded when they are needed. Raises ModelError."""
+        with self._opening:
             if self._engine is None:
-                loaded = load_engine(self.settings)
-                self._engine = replace(loaded, fingerprint=latents.named(loaded.fingerprint, self.settings))
+                opened = open_engine(self.settings)
+                self._engine = replace(opened, fingerprint=latents.named(opened.fingerprint, self.settings))
             return self._engine
 
     @cached_property
@@ -83,7 +83,7 @@ class Home:
     def of(self, person: str) -> "Home":
         """The same home as one person sees it: others' documents, conversations and jobs are not there.
 
-        Loads the model and its reader, so that there is one of each.
+        Opens the model and loads its reader, so that there is one of each.
         """
         self._engine, _ = self.engine, self.reader
         theirs = copy.copy(self)

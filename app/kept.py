@@ -16,9 +16,12 @@ MOST = 8
 
 @dataclass(frozen=True)
 class Kept:
-    """A state, how many messages of the conversation it has read, and the ids of the last of them still to be read."""
+    """A state, how many messages of the conversation it has read, and the ids of the last of them still to be read.
 
-    state: ModelState
+    state: None where it is the document's own, and nothing has had to take that up yet.
+    """
+
+    state: ModelState | None
     messages: int
     left: tuple[int, ...]
 

@@ -1,4 +1,4 @@
-"""The model of the settings, with a progress bar on stderr where loading takes time."""
+"""The model of the settings, with a progress bar on stderr where loading its weights takes time."""
 
 import sys
 
@@ -11,10 +11,9 @@ LARGE = 2_000_000_000
 """Bytes that take more than a moment to load."""
 
 
-def load_engine(settings: Settings) -> Engine:
-    """Load it. Raises ModelError."""
-    with LoadingBar() as bar:
-        return Engine.load(settings.model, settings.device, form=settings.weights, progress=bar)
+def open_engine(settings: Settings) -> Engine:
+    """Open it; its weights are loaded when they are first needed. Raises ModelError."""
+    return Engine.open(settings.model, settings.device, form=settings.weights, watch=LoadingBar)
 
 
 class LoadingBar:

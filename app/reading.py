@@ -118,6 +118,25 @@ def read_state(
     return result, state
 
 
+def saved(home: Home, document_id: str) -> ReadResult | None:
+    """What `read` does of a document whose state is saved to its end: nothing. None where there is something to do.
+
+    The state is not taken up, so whether it is damaged only `read` says.
+    """
+    document = home.documents.get(document_id)
+    tokens = home.snapshots.whole(document_id, states.maker_of(home.engine))
+    if tokens is None:
+        return None
+    home.documents.touch(document_id)
+    return nothing_read(home, document, tokens, states.FOUND)
+
+
+def nothing_read(home: Home, document: Document, tokens: int, reason: str) -> ReadResult:
+    """All of a document's tokens are in a state already."""
+    size = home.engine.state_bytes(tokens)
+    return ReadResult(document.id, document.title, tokens, 0, tokens, reason, 0.0, size, document.skipped)
+
+
 def computes_beside(engine: Engine) -> bool:
     """Whether the model computes while Python goes on: a GPU does."""
     return engine.device.type == "cuda"

@@ -1,4 +1,7 @@
-"""Asking: fork the document's saved state, read the question, stream the answer, keep it."""
+"""Asking: fork the document's saved state, read the question, stream the answer, keep it.
+
+The reader looks first. Where it settles a question, neither is the state taken up nor are the model's weights loaded.
+"""
 
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -6,7 +9,7 @@ from dataclasses import asdict, replace
 
 from app import answers, pointing, reading
 from app.answers import Answer, Generation
-from app.deciding import decide
+from app.deciding import decide, has_a_say, look
 from app.errors import OncereadError
 from app.home import Home
 from app.kept import Kept
@@ -56,6 +59,10 @@ class _Asking:
         self.home, self.document_id, self.question, self.talk = home, document_id, question, talk
         self.should_stop = should_stop
         self.keep = keep
+        self.read: reading.ReadResult
+        self.prepared: answers.Prepared
+        self.state: ModelState | None = None
+        """What is gone on from, the document's state or the conversation's; None until something has to be read."""
         self.written = ""
         self.ids: list[int] = []
         self.first_token: float | None = None
@@ -67,54 +74,69 @@ class _Asking:
     ) -> Iterator[str | Answer]:
         """Text as it comes, then the Answer."""
         started = time.perf_counter()
-        messages = self.talk.messages if self.talk else ()
-        kept = self.home.kept.find(self.talk.id, len(messages)) if self.talk else None
-        if kept is None:
-            read, state = reading.read_state(self.home, self.document_id, on_progress, self.should_stop)
-        else:
-            read, state = _nothing_read(self.home, self.document_id), kept.state
-        prepared = answers.prepare(
-            self.home, self.document_id, self.question, answers.exchanges(self.home, self.document_id, messages),
-            sampling, evidence, len(messages) // 2 if kept else 0,
-        )
-        if kept:
-            ids = (*kept.left, *prepared.ids)
-            prepared = replace(prepared, ids=ids, asked=prepared.asked + len(kept.left))
+        self._prepare(sampling, evidence, on_progress)
+        if not self.prepared.whole and has_a_say(self.home, self.prepared):
+            self.prepared = look(self.home, self.prepared)
+        after = self.state
+        if not self.prepared.whole:
+            after = self._take_up(on_progress)
         saved = False
         try:
-            after = None
-            if prepared.whole:
-                yield prepared.opening
+            if after is None or self.prepared.whole:
+                yield self.prepared.opening
             else:
                 with self.home.turns.asking():
-                    begun, prepared, asked = decide(self.home, state, prepared)
-                    self.held = prepared.unsettled is not None
-                    if prepared.opening and not self.held:
-                        yield prepared.opening
-                    if not prepared.whole:
-                        after = yield from self._generate(begun, prepared, asked, started)
-                        prepared = self._settled(prepared)
-                    if prepared.whole and prepared.pointed:
-                        after = begun
-                    if self.held:
-                        yield prepared.opening + self.written
-            answer = self._answer(prepared, read, started, stopped=self.should_stop())
+                    after = yield from self._write(after, started)
+            answer = self._answer(started, stopped=self.should_stop())
             saved = True
             self._save(answer)
-            if after is not None and self.talk is not None and not answer.stopped:
-                left = (*prepared.ids, *(() if prepared.whole else self.ids))[after.tokens - state.tokens :]
-                self.home.kept.keep(self.talk.id, Kept(after, len(messages) + 2, left))
+            self._go_on_from(after, answer)
             yield answer
         finally:
             if not saved:  # the caller went away, or something failed: keep the question and what there is
-                self._save(self._answer(prepared, read, started, stopped=True))
+                self._save(self._answer(started, stopped=True))
 
-    def _generate(
-        self, state: ModelState, prepared: answers.Prepared, read: int, started: float
-    ) -> Generator[str, None, ModelState]:
+    def _prepare(self, sampling: Sampling, evidence: int | None, on_progress: reading.OnProgress | None) -> None:
+        """Prepare the question behind what is kept of the conversation, or behind the document; one that is not in
+        saved state is read first."""
+        messages = self.talk.messages if self.talk else ()
+        kept = self.home.kept.find(self.talk.id, len(messages)) if self.talk else None
+        read = _nothing_read(self.home, self.document_id) if kept else reading.saved(self.home, self.document_id)
+        if read is None:
+            self._take_up(on_progress)
+        else:
+            self.read, self.state = read, kept.state if kept else None
+        earlier, behind = answers.exchanges(self.home, self.document_id, messages), len(messages) // 2 if kept else 0
+        prepared = answers.prepare(self.home, self.document_id, self.question, earlier, sampling, evidence, behind)
+        left = kept.left if kept else ()
+        self.prepared = replace(prepared, ids=(*left, *prepared.ids), asked=prepared.asked + len(left))
+
+    def _take_up(self, on_progress: reading.OnProgress | None) -> ModelState:
+        """The state to go on from, the document's if there is none yet; and the model's weights, so that what is wrong
+        with either is told before anything of an answer is shown. Raises what `reading.read_state` raises."""
+        _ = self.home.engine.model
+        if self.state is None:
+            self.read, self.state = reading.read_state(self.home, self.document_id, on_progress, self.should_stop)
+        return self.state
+
+    def _write(self, state: ModelState, started: float) -> Generator[str, None, ModelState]:
+        """Text as it comes; returns the state that the conversation goes on from."""
+        begun, self.prepared, asked = decide(self.home, state, self.prepared)
+        self.held = self.prepared.unsettled is not None
+        if self.prepared.opening and not self.held:
+            yield self.prepared.opening
+        after = begun
+        if not self.prepared.whole:
+            after = yield from self._generate(begun, asked, started)
+            self._settle()
+        if self.held:
+            yield self.prepared.opening + self.written
+        return begun if self.prepared.whole else after
+
+    def _generate(self, state: ModelState, read: int, started: float) -> Generator[str, None, ModelState]:
         """Text as it comes; returns the state behind it. read: how many of the prepared ids the state has read."""
         stream = TokenStream(self.home.engine.tokenizer)
-        tokens = self.home.engine.generate(state, prepared.ids[read:], prepared.sampling, self.should_stop)
+        tokens = self.home.engine.generate(state, self.prepared.ids[read:], self.prepared.sampling, self.should_stop)
         while True:
             try:
                 token = next(tokens)
@@ -131,22 +153,32 @@ class _Asking:
         if text and not self.held:
             yield text
 
-    def _settled(self, prepared: answers.Prepared) -> answers.Prepared:
-        """What is prepared once its answer is written, unless that was stopped; what other words replace is gone."""
+    def _settle(self) -> None:
+        """Settle what is prepared once its answer is written, unless that was stopped; what other words replace is
+        gone."""
         if self.should_stop():
-            return prepared
-        settled = pointing.settled(self.home, prepared, self.written, len(self.ids))
-        if settled.whole:
+            return
+        self.prepared = pointing.settled(self.home, self.prepared, self.written, len(self.ids))
+        if self.prepared.whole:
             self.written = ""
-        return settled
 
-    def _answer(self, prepared: answers.Prepared, read: reading.ReadResult, started: float, stopped: bool) -> Answer:
+    def _answer(self, started: float, stopped: bool) -> Answer:
         seconds = time.perf_counter() - started
         if self.talk is None and self.keep:
             self.talk = self.home.conversations.start(self.document_id, self.question[:80])
         first = seconds if self.first_token is None else self.first_token
         generation = Generation(self.written, len(self.ids), first, seconds, stopped)
-        return answers.finish(self.home, prepared, read, generation, self.talk.id if self.talk else 0)
+        return answers.finish(self.home, self.prepared, self.read, generation, self.talk.id if self.talk else 0)
+
+    def _go_on_from(self, after: ModelState | None, answer: Answer) -> None:
+        """Keep where the conversation goes on from; nothing behind a refusal, and where it was stopped. after: None for
+        the document's state, which nobody has taken up."""
+        refused = self.prepared.whole and not self.prepared.pointed
+        if self.talk is None or refused or answer.stopped:
+            return
+        read = 0 if after is None or self.state is None else after.tokens - self.state.tokens
+        left = (*self.prepared.ids, *(() if self.prepared.whole else self.ids))[read:]
+        self.home.kept.keep(self.talk.id, Kept(after, len(self.talk.messages) + 2, left))
 
     def _save(self, answer: Answer) -> None:
         if self.keep:
@@ -157,7 +189,4 @@ class _Asking:
 def _nothing_read(home: Home, document_id: str) -> reading.ReadResult:
     """What reading did where a conversation's state was in memory: nothing."""
     document = home.documents.get(document_id)
-    tokens = document.tokens or 0
-    return reading.ReadResult(
-        document_id, document.title, tokens, 0, tokens, KEPT, 0.0, home.engine.state_bytes(tokens), document.skipped
-    )
+    return reading.nothing_read(home, document, document.tokens or 0, KEPT)

@@ -28,6 +28,9 @@ from storage.snapshots import Eviction, Snapshot
 WHAT_DIFFERS = {"model": "model", "tokenizer": "tokenizer", "prompt_format": "prompt"}
 """The parts of a maker, as people are told of them."""
 
+FOUND = "saved state found"
+"""Why no token of a document is read again."""
+
 OVERHEAD = 0.1
 """Checkpoints take at most this share of what the latents take; but one is always kept."""
 
@@ -232,12 +235,12 @@ def _why(home: Home, document_id: str, snapshot: Snapshot, tokens: int) -> str:
     """Why this state, which was found, and not another."""
     if document_id in snapshot.documents:
         if snapshot.tokens == tokens:
-            return "saved state found"
+            return FOUND
         return f"reading goes on after {snapshot.tokens:,} tokens saved earlier"
     titles = [f"“{document.title}”" for document in home.documents.list() if document.id in snapshot.documents]
     whose = titles[0] if titles else "another document"
     if snapshot.tokens == tokens:
-        return f"saved state found: {whose} is read as the same tokens"
+        return f"{FOUND}: {whose} is read as the same tokens"
     alike = f"its first {snapshot.tokens:,} tokens are those of {whose}"
     return f"{alike}: kept up to the last state saved before the two part"
 

@@ -266,21 +266,20 @@ def _fed(layer: Layer, x: Tensor, attended: Tensor, following: Tensor) -> tuple[
 class Desk:
     """Lends slots to whoever generates: each generation has its own until it ends, and then the next may."""
 
-    def __init__(self, model: Transformer) -> None:
-        self._model = model
+    def __init__(self) -> None:
         self._free: list[Slots] = []
         self._lock = threading.Lock()
 
     @contextmanager
-    def lend(self, states: Sequence[ModelState]) -> Iterator[Slots]:
-        """Slots with these states taken."""
+    def lend(self, model: Transformer, states: Sequence[ModelState]) -> Iterator[Slots]:
+        """Slots of the model, the same each time, with these states taken."""
         capacity = bucket(len(states))
         with self._lock:
             fitting = [slots for slots in self._free if slots.capacity >= capacity]
             slots = min(fitting, key=lambda each: each.capacity, default=None)
             if slots is not None:
                 self._free.remove(slots)
-        slots = slots or Slots(self._model, capacity)
+        slots = slots or Slots(model, capacity)
         slots.take(states)
         try:
             yield slots

@@ -1,16 +1,20 @@
-"""The engine: reads tokens into a state and generates from one. States are values: what is passed in is not changed."""
+"""The engine: reads tokens into a state and generates from one. States are values: what is passed in is not changed.
+
+Its weights may come later than all else: they are loaded when something is first to be read or written.
+"""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from kernels import backend
 from kernels.quant import Form
-from model import batch, heap, weights
+from model import batch, heap, memory, weights
 from model import state as states
 from model.chat import ChatTemplate
 from model.config import KimiConfig
@@ -18,6 +22,7 @@ from model.decode import Desk, Slots
 from model.devices import choose_device, choose_dtype
 from model.errors import ModelError, TokenizerError
 from model.fingerprint import fingerprint
+from model.once import Once
 from model.sampling import Next, Sampler, Sampling
 from model.state import ModelState
 from model.tokenizer import Tokenizer, load_tokenizer
@@ -35,12 +40,16 @@ Brought = list[tuple[int, int | None]]
 """What a step of many rows brought: a row's token, or None at its end."""
 
 
+Watch = Callable[[], AbstractContextManager[weights.Progress]]
+"""Whoever looks on while weights are loaded, for as long as that takes."""
+
+
 @dataclass(frozen=True)
 class Engine:
-    """A loaded model with its tokenizer and chat form."""
+    """A model with its tokenizer and chat form. loaded: its weights, once something asks for them."""
 
     config: KimiConfig
-    model: Transformer
+    loaded: Once[Transformer]
     tokenizer: Tokenizer
     chat: ChatTemplate
     device: torch.device
@@ -50,30 +59,43 @@ class Engine:
     desk: Desk
 
     @staticmethod
-    def load(
-        folder: Path, device: str = "cpu", dtype: torch.dtype | None = None, form: Form = "bf16",
-        progress: weights.Progress = weights.unseen,
-    ) -> "Engine":
-        """The engine of a checkpoint folder, its experts in `form`.
+    def load(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None, form: Form = "bf16") -> "Engine":
+        """`open`, with the weights there. Raises ModelError."""
+        engine = Engine.open(folder, device, dtype, form)
+        _ = engine.model
+        return engine
 
-        `dtype` defaults to bfloat16 where the processor multiplies it in hardware, else float32. Raises ModelError.
+    @staticmethod
+    def open(
+        folder: Path, device: str = "cpu", dtype: torch.dtype | None = None, form: Form = "bf16",
+        watch: Watch = lambda: nullcontext(weights.unseen),
+    ) -> "Engine":
+        """The engine of a checkpoint folder, its experts in `form`; the weights are loaded when they are first needed.
+
+        `dtype` defaults to bfloat16 where the processor multiplies it in hardware, else float32. Raises ModelError,
+        also for weights that could not be loaded: by the headers of their files and the memory that is free.
         """
         config = KimiConfig.from_folder(folder)
         place = choose_device(device)
         dtype = dtype or choose_dtype(place)
-        tokenizer = load_tokenizer(folder)
-        if tokenizer.size > config.vocab_size:
-            counts = f"{tokenizer.size:,} tokens, the model {config.vocab_size:,}"
-            raise TokenizerError(f"the tokenizer in {folder} has {counts}: they do not belong together")
-        chat = ChatTemplate.from_folder(folder, tokenizer)
-        ends = {id for name, id in tokenizer.special.items() if name in ("<|im_end|>", "[EOS]", "<|endoftext|>")}
-        heap.keep_freed_memory()
-        with torch.no_grad(), ThreadPoolExecutor(1, "fingerprint") as beside:
+        with ThreadPoolExecutor(1, "fingerprint") as beside:
             name = beside.submit(fingerprint, folder, dtype, place, form)
-            model = weights.load(folder, config, dtype, place, form, progress=progress)
-        heap.give_back()
+            tokenizer = load_tokenizer(folder)
+            if tokenizer.size > config.vocab_size:
+                counts = f"{tokenizer.size:,} tokens, the model {config.vocab_size:,}"
+                raise TokenizerError(f"the tokenizer in {folder} has {counts}: they do not belong together")
+            chat = ChatTemplate.from_folder(folder, tokenizer)
+            memory.check(config, dtype, place, form)
+            weights.inspect(folder, config)
+        ends = {id for name, id in tokenizer.special.items() if name in ("<|im_end|>", "[EOS]", "<|endoftext|>")}
         ends |= frozenset(config.stop_ids)
-        return Engine(config, model, tokenizer, chat, place, dtype, name.result(), frozenset(ends), Desk(model))
+        loaded = Once(partial(_load, folder, config, dtype, place, form, watch))
+        return Engine(config, loaded, tokenizer, chat, place, dtype, name.result(), frozenset(ends), Desk())
+
+    @property
+    def model(self) -> Transformer:
+        """The model itself, loaded on first use. Raises ModelError."""
+        return self.loaded.value
 
     def warm(self) -> None:
         """Begin to bring what writing needs; see `batch.warm`."""
@@ -178,7 +200,7 @@ class Engine:
 
     def _alone(self, state: ModelState) -> AbstractContextManager["batch.Alone | batch.Single | Slots"]:
         """A state, which is changed, as one row."""
-        return self.desk.lend([state]) if self._triton else nullcontext(batch.alone(self.model, state))
+        return self.desk.lend(self.model, [state]) if self._triton else nullcontext(batch.alone(self.model, state))
 
     @torch.no_grad()
     def read_many(
@@ -243,7 +265,7 @@ class Engine:
     ) -> AbstractContextManager[batch.Rows | batch.Singles | Slots]:
         """`states`, which went on from `shared` and are changed, as rows that take up to `room` tokens each."""
         if self._triton:
-            return self.desk.lend(states)
+            return self.desk.lend(self.model, states)
         return nullcontext(batch.several(self.model, shared, states, room))
 
     def _write(
@@ -298,6 +320,17 @@ class Engine:
             raise ModelError(
                 f"{tokens:,} tokens are more than the {self.config.max_length:,} this model reads: split the document"
             )
+
+
+def _load(
+    folder: Path, config: KimiConfig, dtype: torch.dtype, device: torch.device, form: Form, watch: Watch
+) -> Transformer:
+    """The weights, watched; what loading leaves behind is given back."""
+    heap.keep_freed_memory()
+    with torch.no_grad(), watch() as progress:
+        model = weights.load(folder, config, dtype, device, form, progress=progress)
+    heap.give_back()
+    return model
 
 
 def _groups(questions: Sequence[Sequence[int]], chunk: int) -> Iterator[slice]:

@@ -131,7 +131,7 @@ class Reader(nn.Module):
         tokenizer.no_truncation()
         with torch.device("meta"):  # nothing is drawn at random: every tensor is filled
             reader = Reader(shape, tokenizer).to(dtype)
-        reader = reader.to_empty(device=device)
+        _give_memory(reader, device)
         with torch.no_grad():
             reader._fill(folder, dict(_stored(folder / "model.safetensors", shape.quantization, device)))
         return reader.eval().requires_grad_(False)
@@ -213,6 +213,13 @@ WORDS = "bert.embeddings.word_embeddings.weight"
 NAMES = {"out": "attention.output.dense", "mixed_norm": "attention.output.LayerNorm", "up": "intermediate.dense",
          "down": "output.dense", "norm": "output.LayerNorm"}
 """A layer's parts by our names and by the library's, but for its queries, keys and values."""
+
+
+def _give_memory(module: nn.Module, device: torch.device) -> None:
+    """Memory for parameters that have none yet. `to_empty` would do it, too, but it brings SymPy: half a second."""
+    for part in module.modules():
+        for name, one in part.named_parameters(recurse=False):
+            setattr(part, name, nn.Parameter(torch.empty(one.shape, dtype=one.dtype, device=device)))
 
 
 def _special(tokenizer: Tokenizer, name: str) -> int:

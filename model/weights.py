@@ -185,6 +185,7 @@ def _headers(files: Iterable[Path], config: KimiConfig) -> Iterator[tuple[str, T
                     shape = shard.get_slice(name).get_shape()
                     if weight != name:
                         shape[-1] = shape[-1] * 8 // _how(weight, config)["bits"]
+                        _ = [shard.get_slice(f"{weight}.{part}") for part in ("scale", "zero")]  # they are there
                     yield weight, torch.empty(shape, device="meta")
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} cannot be read ({error}): download it again") from error

@@ -108,6 +108,14 @@ class Snapshots:
             found = session.scalars(of_document.order_by(BlockRow.last_used_at, BlockRow.tokens, BlockRow.id)).all()
             return [_snapshot(session, row, document_id) for row in found]
 
+    def whole(self, document_id: str, maker: Maker) -> int | None:
+        """After how many tokens the state ends that has read all of a document; None if there is none. Nothing of it is
+        loaded or checked."""
+        ends = blocks.of(maker).join(ReadingRow).where(ReadingRow.document_id == document_id, ReadingRow.complete)
+        with self._database.reading() as session:
+            row = session.scalar(ends)
+            return row.tokens if row else None
+
     def along(self, document_id: str, maker: Maker, prefixes: Mapping[int, str]) -> list[Snapshot]:
         """Every state after tokens that begin this document, the furthest first: its own and those of its owner's other
         documents. Other people's are not found, so that nobody learns what they read.

@@ -98,6 +98,7 @@ def test_no_name_hides_a_module_of_pythons_or_triton(path: Path) -> None:
 
 
 OF_THE_WHOLE = {
+    "tests/app/test_at_once.py",
     "tests/app/test_exactness.py",
     "tests/app/test_large_chunks.py",
     "tests/storage/test_crash.py",

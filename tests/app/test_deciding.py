@@ -290,17 +290,20 @@ def test_the_fit_of_their_sentence_counts_for_words(
         assert fits.get(settled.quote, worst.fit) == wanted.fit
 
 
-@pytest.mark.parametrize("aids", [POINTING, replace(POINTING, point=0.0, weigh=5.0)])
-def test_a_conversation_goes_on_after_words_that_were_pointed_to(pointing: tuple[Home, str], aids: Aids) -> None:
+@pytest.mark.parametrize(("aids", "taken"), [(POINTING, False), (replace(POINTING, point=0.0, weigh=5.0), True)])
+def test_a_conversation_goes_on_after_words_that_were_pointed_to(
+    pointing: tuple[Home, str], aids: Aids, taken: bool
+) -> None:
     home, document = pointing
     home.aids = aids
     first = ask(home, document)
     kept = home.kept.find(first.conversation, 2)
     assert kept is not None
     assert kept.left
+    assert (kept.state is not None) is taken
     prepared = answers.prepare(home, document, QUESTION)
     whole = (*prepared.ids[: prepared.asked], *home.engine.tokenizer.encode(first.raw))
     before = home.documents.get(document).tokens
     assert before is not None
-    assert whole[kept.state.tokens - before :] == kept.left
+    assert whole[kept.state.tokens - before if kept.state else 0 :] == kept.left
     assert ask(home, document, "Where is the mill?", first.conversation).reason == session.KEPT

@@ -17,7 +17,9 @@ def test_a_bar_for_large_checkpoints_only(
 ) -> None:
     if large:
         monkeypatch.setattr(loading, "LARGE", 1000)
-    loading.load_engine(settings)
+    engine = loading.open_engine(settings)
+    assert "loading" not in capsys.readouterr().err
+    _ = engine.model
     said = capsys.readouterr()
     assert ("loading" in said.err) == large
     assert said.out == ""

@@ -124,6 +124,7 @@ def test_a_conversations_state_in_memory_and_one_rebuilt_from_its_text_are_the_s
     talk = home.conversations.get(first.conversation)
     kept = home.kept.find(talk.id, 2)
     assert kept is not None
+    assert kept.state is not None
     earlier = answers.exchanges(home, document, talk.messages)
     going_on = answers.prepare(home, document, "And then?", earlier, read=1)
     again = answers.prepare(home, document, "And then?", earlier)

@@ -25,6 +25,7 @@ from model.config import KimiConfig
 from model.decode import Desk
 from model.engine import Engine
 from model.moe import MoE
+from model.once import Once
 from model.sampling import Next
 from model.state import MLAState, ModelState
 from model.tokenizer import load_tokenizer
@@ -102,8 +103,8 @@ def build(layers: int, experts: int, form: str, dtype: torch.dtype | None = None
     write_tokenizer(folder)
     tokenizer = load_tokenizer(folder)
     name = f"synthetic {layers} {experts} {form} {place.type}"
-    chat, desk = ChatTemplate.from_folder(folder, tokenizer), Desk(model)
-    return Engine(config, model, tokenizer, chat, place, dtype, name, frozenset(), desk)
+    chat, desk = ChatTemplate.from_folder(folder, tokenizer), Desk()
+    return Engine(config, Once(lambda: model), tokenizer, chat, place, dtype, name, frozenset(), desk)
 
 
 def tokens(count: int, seed: int = 0) -> Tensor:
@@ -192,7 +193,7 @@ def written(engine: Engine, states: Sequence[ModelState], thousands: int, what: 
 
 def decode(engine: Engine, states: Sequence[ModelState]) -> tuple[float, list[int]]:
     """Median seconds of a step, its token chosen and on the host; how many experts each layer's first step reads."""
-    engine = replace(engine, desk=Desk(engine.model))  # without graphs yet: a graph's layers cannot be listened to
+    engine = replace(engine, desk=Desk())  # without graphs yet: a graph's layers cannot be listened to
     forks = [state.fork() for state in states]
     spent: list[float] = []
     with torch.no_grad(), engine.side_by_side(engine.empty(), forks, STEPS + 4) as rows:

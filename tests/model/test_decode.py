@@ -117,7 +117,7 @@ def test_slots_serve_one_generation_after_the_other_and_never_two(engine: Engine
     first, second = read(engine, 30), read(engine, 2 * PAGE, seed=4)
     sampling = Sampling(max_tokens=3)
     alone = [plainly(engine, each, [5, 6], sampling) for each in (first, second)]
-    desk = decode.Desk(engine.model)
+    desk = decode.Desk()
     own = Engine(**(vars(engine) | {"desk": desk}))
     flows = [own.generate(each, [5, 6], sampling) for each in (first, second)]
     woven = [[next(flow) for flow in flows] for _ in range(3)]
@@ -132,7 +132,7 @@ def test_slots_serve_one_generation_after_the_other_and_never_two(engine: Engine
 
 
 def test_a_generation_that_is_dropped_gives_its_slots_back(engine: Engine) -> None:
-    desk = decode.Desk(engine.model)
+    desk = decode.Desk()
     flow = Engine(**(vars(engine) | {"desk": desk})).generate(read(engine, 8), [5], Sampling(max_tokens=50))
     next(flow)
     next(flow)
@@ -164,7 +164,7 @@ def test_a_graph_is_captured_once_for_a_number_of_rows_and_replayed(
     monkeypatch.setattr(Slots, "_capture", capture)
     slots = Slots(engine.model, 2)
     slots._capturing = True
-    desk = decode.Desk(engine.model)
+    desk = decode.Desk()
     desk._free = [slots]
     own = Engine(**(vars(engine) | {"desk": desk}))
     shared = read(engine, PAGE - 3)
@@ -186,7 +186,7 @@ def test_where_no_graph_can_be_had_the_step_runs_all_the_same_and_says_so(
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
     slots = Slots(engine.model, 1)
     slots._capturing = True
-    desk = decode.Desk(engine.model)
+    desk = decode.Desk()
     desk._free = [slots]
     shared = read(engine, 20)
     own = Engine(**(vars(engine) | {"desk": desk}))

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model import engine as module
-from model import mla, state
+from model import mla, state, weights
 from model.engine import Engine
-from model.errors import ConfigError, ModelError, TokenizerError
+from model.errors import CheckpointError, ConfigError, ModelError, TokenizerError
 from model.sampling import Sampling
 from model.state import ModelState
 from tests import checkpoints
@@ -259,6 +260,58 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tiny_engine: Eng
     with pytest.raises(TokenizerError, match=f"has {size} tokens, the model {size - 1}"):
         Engine.load(checkpoints.write(tmp_path, vocab_size=size - 1))
     Engine.load(checkpoints.write(tmp_path, vocab_size=size))
+
+
+def loads(patch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that weights are loaded from, from now on."""
+    loaded: list[Path] = []
+    load = weights.load
+
+    def noted(folder: Path, *parts: Any, **named: Any) -> Any:
+        loaded.append(folder)
+        return load(folder, *parts, **named)
+
+    patch.setattr(weights, "load", noted)
+    return loaded
+
+
+def test_weights_are_loaded_when_they_are_first_needed(
+    tiny_checkpoint: Path, tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = loads(monkeypatch)
+    engine = Engine.open(tiny_checkpoint, dtype=torch.float32)
+    assert (engine.fingerprint, engine.stop_ids) == (tiny_engine.fingerprint, tiny_engine.stop_ids)
+    assert engine.state_bytes(100) == tiny_engine.state_bytes(100)
+    other = replace(engine, stop_ids=frozenset())
+    assert loaded == []
+    assert torch.equal(*(each.next_logits(each.empty(), ids(12))[1] for each in (other, tiny_engine)))
+    assert other.model is engine.model
+    assert loaded == [tiny_checkpoint]
+
+
+def test_a_process_that_stays_has_them_loaded_before_anybody_asks(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = loads(monkeypatch)
+    Engine.open(tiny_checkpoint, dtype=torch.float32).warm()
+    assert loaded == [tiny_checkpoint]
+
+
+def test_what_its_files_headers_tell_is_told_before_weights_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkpoints.write(tmp_path)
+    monkeypatch.setattr("model.memory.free_bytes", lambda _device: 1000)
+    with pytest.raises(CheckpointError, match="do not fit into"):
+        Engine.open(folder)
+    monkeypatch.undo()
+    shard = sorted(folder.glob("*.safetensors"))[-1]
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        Engine.open(folder)
+    shard.unlink()
+    with pytest.raises(CheckpointError, match="lacks"):
+        Engine.open(folder)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

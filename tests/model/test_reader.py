@@ -1,6 +1,8 @@
 """The reader is the library's BERT for questions, over passages of any length; a damaged one says so in one line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,15 @@ def test_it_is_the_library_s_bert(reader: Reader) -> None:
         scores = reader(torch.tensor(ids), 5)
     theirs = torch.stack((found.start_logits[0], found.end_logits[0]), -1)
     torch.testing.assert_close(scores, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_loading_it_brings_no_sympy(folder: Path) -> None:
+    """Which alone would take half a second of a new process."""
+    code = ("import sys, torch; from pathlib import Path; from model.reader import Reader; "
+            "Reader.load(Path(sys.argv[1]), torch.float32, torch.device('cpu')); print('sympy' in sys.modules)")
+    run = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(run, cwd=Path(__file__).parents[2], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_what_it_says_of_a_passage(reader: Reader) -> None:

@@ -186,6 +186,9 @@ def test_headers_alone_tell_what_is_there(folder: Path) -> None:
     how = CONFIG | {"quantization": {"bits": 4, "group": 16}}
     rewrite(folder, tensors | {f"{GATE}.{part}": getattr(grid, part) for part in ("q", "scale", "zero")}, how)
     assert weights.inspect(folder, KimiConfig.from_folder(folder)) == len(checkpoints.shapes(CONFIG))
+    rewrite(folder, tensors | {f"{GATE}.{part}": getattr(grid, part) for part in ("q", "zero")}, how)
+    with pytest.raises(CheckpointError, match="scale"):
+        weights.inspect(folder, KimiConfig.from_folder(folder))
     tensors[EXPERT] = tensors[EXPERT][:-1]
     with pytest.raises(CheckpointError, match="does not say how"):
         weights.inspect(folder, config)

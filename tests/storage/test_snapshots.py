@@ -103,7 +103,9 @@ def test_a_state_is_loaded_onto_a_device(database: Database, document: Document)
 def test_going_on_keeps_the_pages_and_drops_the_end_before(database: Database, document: Document) -> None:
     snapshots = Snapshots(database)
     _save(snapshots, document, "abcdef", complete=False)
+    assert snapshots.whole(document.id, MAKER) is None
     second = _save(snapshots, document, "abcdefghij")
+    assert snapshots.whole(document.id, MAKER) == 10
     assert snapshots.find(document.id) == [second]
     assert _blocks(database) == [("page", 4), ("page", 8), ("state", 10)]
     assert _same(snapshots.load(second.id), _whole("abcdefghij"))
@@ -159,6 +161,7 @@ def test_another_maker_never_matches(database: Database, document: Document, par
     first = _save(snapshots, document, "abcde")
     other = replace(MAKER, **{part: "different"})
     assert snapshots.along(document.id, other, {5: "abcde"}) == []
+    assert (snapshots.whole(document.id, MAKER), snapshots.whole(document.id, other)) == (5, None)
     second = _save(snapshots, document, "abcde", maker=other)
     assert [s.maker for s in snapshots.find(document.id)] == [MAKER, other]
     snapshots.touch(document.id, first.id)
