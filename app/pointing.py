@@ -28,18 +28,10 @@ LONGEST = 24
 """Tokens of a span at most."""
 LOOKED_AT = 64
 """The likeliest pairs of tokens that are looked at; many are the same words with another blank or comma."""
-NEAR = 0.4
-"""Where the best sentence is an entry of a list (`hupmirlom: 870392`), others may fit the question's words worse by so
-much for their own to answer: among entries with names that are alike the reader is often sure of the wrong one, and of
-160 made-up values and numbers 38 were wrong so. In prose the reader knows better than the fit."""
 WEIGHED = 8
 """Of these so many are weighed against what the model writes."""
 _CLOSED = re.compile(r"(?:[\s,;:]|[.!?](?!\w))+")
 """What may stand behind words, before others: a full stop (but not that of `.5`), a comma, blanks."""
-
-
-_ENTRY = re.compile(r"\s*[^\s:=|]+(?: [^\s:=|]+){0,4}\s*[:=|\t]\s*\S.{0,80}")
-"""A line that says what something is: its name in a few words, a sign, and the rest."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +64,7 @@ def _pointed(home: Home, prepared: Prepared, scores: torch.Tensor, tokens: Seque
     first, last = logs[:-1].unbind(-1)
     short = torch.ones(len(first), len(first), dtype=torch.bool).triu().tril(LONGEST - 1)
     totals = (first[:, None] + last).masked_fill(~short, -math.inf)
-    spans, none = _likeliest(places, prepared, totals, tokens), float(logs[-1].sum())
-    likeliest = spans[0].likelihood if spans else -math.inf
-    best = max(prepared.candidates, key=lambda one: one.fit, default=None)
-    if best and _ENTRY.fullmatch(places.words(best.sentence)):
-        fits = [_fit(prepared, token) for token in tokens]
-        begins = torch.tensor([fit >= best.fit - NEAR for fit in fits])
-        fitting = _likeliest(places, prepared, totals.masked_fill(~begins[:, None], -math.inf), tokens)
-        spans = tuple(span for span in fitting if span.fit >= best.fit - NEAR) or spans
-    return Pointed(spans, none, likeliest)
+    return Pointed(_likeliest(places, prepared, totals, tokens), float(logs[-1].sum()))
 
 
 def _likeliest(
@@ -102,13 +86,6 @@ def _likeliest(
             if sentence and any(map(str.isalnum, places.words(words))):
                 spans.setdefault(words, Span(words, sentence, total, fits.get(sentence, least)))
     return tuple(spans.values())
-
-
-def _fit(prepared: Prepared, token: _Token | None) -> float:
-    """How well the candidate fits that a token stands in; less than any where it stands in none."""
-    inside = (one.fit for one in prepared.candidates
-              if token and one.sentence.char_start <= token.start < one.sentence.char_end)
-    return max(inside, default=-math.inf)
 
 
 def answered(home: Home, prepared: Prepared, found: Pointed, best: Span) -> Prepared:

@@ -27,17 +27,15 @@ class Span:
 
 @dataclass(frozen=True)
 class Pointed:
-    """The likeliest spans that may answer, best first; the log-probability of no answer, and of the likeliest span of
-    all, also where the words of its sentence do not fit the question."""
+    """The likeliest spans that may answer, best first; and the log-probability of no answer."""
 
     spans: tuple[Span, ...]
     none: float
-    likeliest: float
 
     @property
     def odds(self) -> float:
         """By how much no answer is likelier than the likeliest span, in nats."""
-        return self.none - self.likeliest if self.spans else math.inf
+        return self.none - self.spans[0].likelihood if self.spans else math.inf
 
     def is_sure(self, bound: float | None) -> bool:
         """Whether the best span has at least this log-probability."""

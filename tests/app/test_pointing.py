@@ -282,17 +282,3 @@ def test_reasons_are_not_for_the_reader_to_refuse(pointing_home: Home, tmp_path:
     assert [refusing(home, looked, margin).whole for margin in (0.9, 1.1)] == [False, True]
     home.aids = replace(home.aids, refuse=None)
     assert not refusing(home, looked, 1e9).whole
-
-
-@pytest.mark.parametrize(("text", "answer"), [
-    ("hupmirlom: 870392\nvexgornus: 906387\ntovhupdor: 437765", "870392"),
-    ("The value of hupmirlom is 870392. That of vexgornus is 906387.", "906387"),  # in prose the reader knows better
-])  # fmt: skip
-def test_in_a_list_the_entry_that_is_asked_for_answers(home: Home, tmp_path: Path, text: str, answer: str) -> None:
-    mill = prepare(home, tmp_path, {"list.txt": text})
-    prepared = answers.prepare(home, mill.document, "What is the value of hupmirlom?")
-    says(home, ("906387", 9.0), ("870392", 2.0), none=1.0)
-    found = pointing.pointed(home, prepared)
-    assert found is not None
-    assert text[found.spans[0].words.char_start : found.spans[0].words.char_end] == answer
-    assert found.odds == pytest.approx(-16.0, abs=1e-2)  # by what it finds likeliest, whatever may answer

@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model.errors import CheckpointError, ConfigError, ModelError, TokenizerError
-from model.reader import NEVER, Reader
+from model.reader import FOLDER, NEVER, Reader
 from model.training import shipping
 from tests import readers
 
 CPU = torch.device("cpu")
+MINI = Path(__file__).parents[2] / "model" / "mini"
 PASSAGE = "The mill was built in 1821 by Anne Reed. It burned down in the winter."
 
 
@@ -155,3 +156,15 @@ def test_half_a_character_is_one_that_says_nothing(reader: Reader) -> None:
     found = reader.read("Who built \udfff the mill?", passage)
     words = "".join(passage[a:b] for a, b in found.offsets)
     assert words == passage.replace(" ", "").replace("\ud800", "")
+
+
+def test_the_shipped_one_tells_apart_what_has_names_alike() -> None:
+    shipped = Reader.load(MINI / FOLDER, torch.float32, CPU)
+    keys = ["hupmirlom", "hupmirfen", "hupgralom", "mirlomhup", "mirhuplom", "lomhupmir", "lommirhup", "fenmirlom"]
+    values = {key: str(870_392 + 1_117 * n) for n, key in enumerate(keys)}
+    for lines in ("{}: {}", "The value of {} is {}."):
+        passage = "\n".join(lines.format(key, value) for key, value in values.items())
+        for key, value in values.items():
+            found = shipped.read(f"What is the value of {key}?", passage)
+            first, last = found.values.argmax(0).tolist()
+            assert passage[found.offsets[first][0] : found.offsets[last][1]] == value
