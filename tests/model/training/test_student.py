@@ -54,7 +54,10 @@ def test_what_has_other_bits_by_now_is_quantised_anew_and_nothing_else(
     before = load_export(tmp_path / "before").state_dict()
     monkeypatch.setitem(BITS, "embed", 6)
     said = requantise(tmp_path / "before", tmp_path / "after")
-    assert said["tensors"] == {"model.embed_tokens.weight": {"bits": 6, "group": 64}}
+    gates = {f"model.layers.{name.split('.')[1]}.self_attn.{name.split('.')[3]}.weight" for name in before
+             if name.endswith(("f_b_proj", "g_b_proj"))}
+    eight = {name: {"bits": 8, "group": 64} for name in gates}
+    assert said["tensors"] == {"model.embed_tokens.weight": {"bits": 6, "group": 64}} | eight
     for name, value in load_export(tmp_path / "after").state_dict().items():
         assert torch.equal(value, round_trip(before[name], 6, 64) if name == "embed" else before[name]), name
     assert not torch.equal(before["embed"], load_export(tmp_path / "after").embed)
