@@ -26,7 +26,7 @@ from tests.bench.resume import QUESTION, SAMPLE
 NEAR, TOKENS = 16_384, 100_000
 SHORT = 2_048
 DECODED = 64
-WORDS = "Who is the youngest brother?"
+WORDS = "What is the name of the youngest brother?"
 """A question that words of the text answer; QUESTION is one that the model has to read."""
 TEACHER_LENGTHS = (512, 2_048, 8_192)
 
