@@ -25,7 +25,8 @@ class Aids:
     likeness to the answer that is then written are largest together; with None the written one stays. suit: how much
     the fit of their sentence to the question's words counts in that. none: where words may answer the reader refuses,
     and not the model, if no answer is likelier to it than the best words by so many nats; none_far: the same behind
-    more than FAR characters; None: as elsewhere, and where neither is given the model refuses.
+    more than FAR characters; None: as elsewhere, and where neither is given the model refuses. none_open: the same for
+    reasons, ways and deeds, which words answer less often (`evidence.is_open`); None: the model refuses those.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
@@ -43,6 +44,7 @@ class Aids:
     suit: float = 0.0
     none: float | None = None
     none_far: float | None = None
+    none_open: float | None = None
 
     def refuse_behind(self, chars: int) -> float | None:
         """The bound for the model's margin behind a document of so many characters."""

@@ -6,10 +6,10 @@ quoted for which fit and the model's log-probability together are largest. Wheth
 decides: by how much more it would rather begin its reply with the not-found sentence. A quote that hardly leads the
 next candidate is wrong much more often than others (RESULTS.md), so those behind it are offered beside it.
 
-Where there is a reader beside the model it looks first. Words that it is sure of are the answer, and their sentence the
-quote; where no answer is much likelier to it, that is; then the model need not read the question at all. Other words
-are weighed against the answer that the model writes (`pointing`). Where the file or the function is asked for that a
-line of code is in, the quote says it by its place.
+Where there is a reader beside the model it looks first. Where no answer is much likelier to it, that is the answer;
+words that are likely enough are, and their sentence the quote; then the model need not read the question at all. Other
+words are weighed against the answer that the model writes (`pointing`). Where the file or the function is asked for
+that a line of code is in, the quote says it by its place.
 """
 
 from collections.abc import Sequence
@@ -53,24 +53,28 @@ def has_a_say(home: Home, prepared: Prepared) -> bool:
 
 
 def look(home: Home, prepared: Prepared) -> Prepared:
-    """What is prepared once the reader, where there is one, has looked: answered where it is sure of some words, and
-    refused where it has a say in that and no answer is much likelier; then the model need not read the question.
+    """What is prepared once the reader, where there is one, has looked: refused where it has a say in that and no
+    answer is much likelier, and answered where some words are likely enough; then the model need not read the question.
     Otherwise with the words that it found, to be weighed."""
     found = pointed(home, prepared)
     if found is None:
         return prepared
-    if found.is_sure(home.aids.point):
-        return replace(pointing.answered(home, prepared, found, found.spans[0]), asked=0)
     prepared = replace(prepared, unsettled=found)
     bound = _none(home, prepared)
-    return _refused(prepared, asked=0) if bound is not None and found.odds > bound else prepared
+    if bound is not None and found.odds > bound:
+        prepared = _refused(prepared, asked=0)
+    if not prepared.whole and found.is_sure(home.aids.point):
+        return replace(pointing.answered(home, prepared, found, found.spans[0]), asked=0)
+    return prepared
 
 
 def _none(home: Home, prepared: Prepared) -> float | None:
     """From which odds of no answer the reader refuses; None where the model has the say: without words that may
-    answer, and for questions that words seldom answer."""
-    if prepared.unsettled is None or not prepared.unsettled.spans or is_open(prepared.question):
+    answer, and without a bound of its own for questions that words seldom answer."""
+    if prepared.unsettled is None or not prepared.unsettled.spans:
         return None
+    if is_open(prepared.question):
+        return home.aids.none_open
     return home.aids.none_behind(len(places_of(home, prepared.document).text))
 
 

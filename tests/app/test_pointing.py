@@ -254,11 +254,13 @@ def test_the_reader_refuses_where_no_answer_is_much_likelier(pointing_home: Home
             assert looked.unsettled is not None
             assert refusing(home, looked, 0.0).whole is (bound is None)  # the reader has the say, or else the model
     assert (looked.opening, looked.quote, looked.pointed) == (prompts.NOT_FOUND, None, "")
-    home.aids = replace(home.aids, point=-1e9)
-    assert deciding.look(home, prepared).pointed == "Anna Reed"  # sure of it
     insisting = replace(prepared, insists=True)
-    home.aids = replace(home.aids, point=0.0)
     assert (deciding.look(home, insisting).whole, deciding.look(home, insisting).doubted) == (False, True)
+    home.aids = replace(home.aids, point=-1e9)  # any words would do
+    assert deciding.look(home, prepared).opening == prompts.NOT_FOUND
+    assert (deciding.look(home, insisting).pointed, deciding.look(home, insisting).doubted) == ("Anna Reed", True)
+    home.aids = replace(home.aids, none=4.1)
+    assert (deciding.look(home, prepared).pointed, deciding.look(home, insisting).doubted) == ("Anna Reed", False)
 
 
 def test_behind_a_long_document_the_reader_may_have_a_bound_of_its_own(pointing_home: Home, tmp_path: Path) -> None:
@@ -271,7 +273,7 @@ def test_behind_a_long_document_the_reader_may_have_a_bound_of_its_own(pointing_
         assert deciding.look(home, prepared).whole is refused
 
 
-def test_reasons_are_not_for_the_reader_to_refuse(pointing_home: Home, tmp_path: Path) -> None:
+def test_reasons_have_a_bound_of_their_own_or_are_the_model_s_to_refuse(pointing_home: Home, tmp_path: Path) -> None:
     home = pointing_home
     home.aids = Aids(2, True, fit=1.0, point=0.0, none=3.9, refuse=1.0)
     mill = prepare(home, tmp_path)
@@ -282,3 +284,8 @@ def test_reasons_are_not_for_the_reader_to_refuse(pointing_home: Home, tmp_path:
     assert [refusing(home, looked, margin).whole for margin in (0.9, 1.1)] == [False, True]
     home.aids = replace(home.aids, refuse=None)
     assert not refusing(home, looked, 1e9).whole
+    for bound in (4.1, 3.9):
+        home.aids = replace(home.aids, none_open=bound, refuse=-1e9)
+        looked = deciding.look(home, prepared)
+        assert looked.whole is (bound == 3.9)
+        assert looked.whole or not refusing(home, looked, 0.0).whole  # the reader has the say
