@@ -1,9 +1,10 @@
 """Which words of the evidence answer a question, as the reader says, and where they stand in the document.
 
 The reader scores each token of the evidence to begin and to end the answer, and no answer (`model.reader`). How
-likely a span is is the product of both; its words are the document's own. Where that is likely enough (`point`) nothing has to be written. Elsewhere the model writes an answer, too,
-and the span is chosen that is both likely and like it: of a reader that is hardly better than the model each is wrong
-where the other is right. `mini`'s is much better, and nearly always settles alone (model/training/LOG.md).
+likely a span is is the product of both; its words are the document's own. Where that is likely enough (`point`) nothing
+has to be written. Elsewhere the model writes an answer, too, and the span is chosen that is both likely and like it: of
+a reader that is hardly better than the model each is wrong where the other is right. `mini`'s is much better, and
+nearly always settles alone (model/training/LOG.md).
 """
 
 import math
