@@ -63,7 +63,7 @@ def look(home: Home, prepared: Prepared) -> Prepared:
     bound = _none(home, prepared)
     if bound is not None and found.odds > bound:
         prepared = _refused(prepared, asked=0)
-    if not prepared.whole and found.is_sure(home.aids.point):
+    if not prepared.whole and found.is_likely(home.aids.point):
         return replace(pointing.answered(home, prepared, found, found.spans[0]), asked=0)
     return prepared
 

@@ -37,7 +37,7 @@ class Pointed:
         """By how much no answer is likelier than the likeliest span, in nats."""
         return self.none - self.spans[0].likelihood if self.spans else math.inf
 
-    def is_sure(self, bound: float | None) -> bool:
+    def is_likely(self, bound: float | None) -> bool:
         """Whether the best span has at least this log-probability."""
         return bound is not None and bool(self.spans) and self.spans[0].likelihood >= bound
 

@@ -89,9 +89,8 @@ def write_questions(args: argparse.Namespace) -> None:
         texts = passages.runs(args.corpus, args.seed)
         pool.submit(int).result()  # its processes begin before this one takes the GPU
         device, dtype = place()
-        writer, judge = teacher.Teacher().to(device, dtype), reader.Reader().to(device, dtype).eval()
-        for kind, model in {"writer": writer, "reader": judge}.items():
-            model.load_state_dict(torch.load(args.folder / f"{kind}.pt", weights_only=True, map_location=device))
+        writer, judge = teacher.Teacher().to(device, dtype), narrow.trained(args.folder / "reader.pt").to(device, dtype)
+        writer.load_state_dict(torch.load(args.folder / "writer.pt", weights_only=True, map_location=device))
         if device == "cuda":
             writer.compile_layers()
         files = writing.Words(args.tokenizer, args.reader / "tokenizer.json")

@@ -40,38 +40,27 @@ class Mentor(Reader):
         """ids [T] -> what each word piece is worth [T, C]."""
         return super().words(own_ids(ids))
 
-    def mixer(self, pack: Pack) -> Callable[[int, Tensor, Tensor, Tensor], Tensor]:
-        """Attention inside each sequence, with the bias."""
-        padded = Padded(pack)
-        added = padded.mask(self.bias)
-        return lambda n, q, k, v: padded.attend(q, k, v, added)
-
-
-class Padded:
-    """Sequences of a packed row side by side, padded to the longest: for attention with a bias."""
-
-    def __init__(self, pack: Pack) -> None:
+    def mixer(self, pack: Pack) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Attention inside each sequence, with the bias. All sequences are padded to the longest."""
         longest, tokens = -(-pack.longest // 8) * 8, int(pack.borders_cpu[-1])
         place = torch.arange(longest, device=pack.borders.device)
-        self.there = place < pack.borders.diff()[:, None]  # [N, L]
-        self.gather = (pack.borders[:-1, None] + place).clamp_max(tokens - 1)
-        self.back = sequence(pack, tokens) * longest + pack.position
-        self.buckets = bucket(place - place[:, None], BUCKETS)  # [L, L]
+        there = place < pack.borders.diff()[:, None]  # [N, L]
+        gather = (pack.borders[:-1, None] + place).clamp_max(tokens - 1)
+        back = sequence(pack, tokens) * longest + pack.position
+        bias = self.bias[bucket(place - place[:, None])].permute(2, 0, 1)  # [H, L, L]
+        added = bias.masked_fill(~there[:, None, None], -math.inf)  # [N, H, L, L]
 
-    def mask(self, bias: Tensor) -> Tensor:
-        """A bias of each bucket and head [B, H] -> what is added to the attention scores [N, H, L, L]."""
-        return bias[self.buckets].permute(2, 0, 1).masked_fill(~self.there[:, None, None], -math.inf)
+        def mix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            q, k, v = (part[gather].transpose(1, 2) for part in (q, k, v))
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=added).transpose(1, 2).flatten(0, 1)[back]
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, added: Tensor) -> Tensor:
-        """q, k and v, each [T, H, D] -> attention [T, H, D]."""
-        q, k, v = (part[self.gather].transpose(1, 2) for part in (q, k, v))
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=added).transpose(1, 2).flatten(0, 1)[self.back]
+        return mix
 
 
-def bucket(distance: Tensor, buckets: int) -> Tensor:
+def bucket(distance: Tensor) -> Tensor:
     """The bucket of each distance, from a token to one so many places further on: each of the nearest has its own, the
     others share theirs by the distance's logarithm (T5; Raffel et al., 2020, arXiv 1910.10683)."""
-    half = buckets // 2
+    half = BUCKETS // 2
     exact = half // 2
     away = distance.abs()
     far = exact + (torch.log(away.clamp_min(1).float() / exact) / math.log(FARTHEST / exact) * (half - exact)).long()

@@ -55,8 +55,8 @@ def unlike(own: Sequence[Tensor], theirs: Sequence[Tensor], pack: Pack, first: T
 def trained(file: Path) -> Reader:
     """A reader that has learned, float32, from the state that was saved of it."""
     state = torch.load(file, weights_only=True, map_location="cpu")
-    layers, (vocab, width), hidden = sum(name.endswith("qkv.bias") for name in state), state["embed"].shape, \
-        len(state["norm.bias"])
-    made = Reader(layers, vocab, hidden, len(state["layers.0.up.bias"]), width if "widen.weight" in state else 0)
+    layers, (vocab, width) = sum(name.endswith("qkv.bias") for name in state), state["embed"].shape
+    hidden, inner = len(state["norm.bias"]), len(state["layers.0.up.bias"])
+    made = Reader(layers, vocab, hidden, inner, width if "widen.weight" in state else 0)
     made.load_state_dict(state)
     return made.eval()

@@ -79,16 +79,16 @@ class Reader(nn.Module):
         rows = F.embedding(ids, self.embed)
         return rows if self.widen is None else cast(Tensor, self.widen(rows))
 
-    def mixer(self, pack: Pack) -> Callable[[int, Tensor, Tensor, Tensor], Tensor]:
-        """How layer n mixes q, k and v, each [T, H, D], inside each sequence: attention [T, H, D]."""
-        return lambda n, q, k, v: attend(q, k, v, pack, q.shape[-1] ** -0.5, causal=False)
+    def mixer(self, pack: Pack) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """How the layers mix q, k and v, each [T, H, D], inside each sequence: attention [T, H, D]."""
+        return lambda q, k, v: attend(q, k, v, pack, q.shape[-1] ** -0.5, causal=False)
 
     def states(self, ids: Tensor, kinds: Tensor, pack: Pack) -> list[Tensor]:
         """What the layers begin with, and what each gives [T, C]; see `forward`."""
         x = self.words(ids) + F.embedding(pack.position, self.places) + F.embedding(kinds, self.kinds)
         found, mix = [F.dropout(self.norm(x), DROPOUT, self.training)], self.mixer(pack)
-        for n, layer in enumerate(self.layers):
-            found.append(layer.finish(found[-1], mix(n, *layer.project(found[-1]))))
+        for layer in self.layers:
+            found.append(layer.finish(found[-1], mix(*layer.project(found[-1]))))
         return found
 
     def scores(self, last: Tensor, kinds: Tensor, pack: Pack) -> Tensor:

@@ -49,7 +49,8 @@ on_cards() { # STEP TOKENS SECONDS PASSES RATE …: a step on every card, each w
     local kind=$1 tokens=$2 seconds=$3 passes=$4 card running=(); shift 4
     local rate=("$@")
     for card in $(seq 0 $((cards - 1))); do
-        step "$kind" "$card" --width "${WIDTH:-128}" --step-tokens "$tokens" --workers $((cores / cards)) --lessons "${LESSONS:-600000}" --seconds "$seconds" --passes "$passes" \
+        step "$kind" "$card" --width "${WIDTH:-128}" --step-tokens "$tokens" \
+            --workers $((cores / cards)) --lessons "${LESSONS:-600000}" --seconds "$seconds" --passes "$passes" \
             --seed $((1 + 1000 * card)) --near "${nears[card % ${#nears[@]}]}" --rate "${rate[card % ${#rate[@]}]}" \
             > "/tmp/$kind$card.log" 2>&1 & running+=($!)
     done

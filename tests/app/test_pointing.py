@@ -134,7 +134,7 @@ def test_probabilities_are_those_of_both_ends_over_the_evidence(home: Home, tmp_
     assert likely["1871"] == pytest.approx(2 * math.log(math.exp(2) / total), abs=1e-4)
     assert found.none == pytest.approx(2 * math.log(math.exp(1) / total), abs=1e-4)
     assert found.odds == pytest.approx(-4.0, abs=1e-4)
-    assert [found.is_sure(bound) for bound in (None, likely["Anna Reed"], 0.0)] == [False, True, False]
+    assert [found.is_likely(bound) for bound in (None, likely["Anna Reed"], 0.0)] == [False, True, False]
 
 
 @pytest.mark.parametrize(("second", "score", "rivals"), [
