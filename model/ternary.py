@@ -19,6 +19,8 @@ SMALL = 0.7
 DIGITS = 5
 """Numbers in a byte, the first counting least."""
 INT8_MAX = 127
+BITS = 2
+"""What is said of a matrix that has three values where of others their bits are."""
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,16 @@ from model.training import (
     evaluate,
     lessons,
     mentor,
-    narrow,
     passages,
     reader,
     shipping,
     teacher,
+    threes,
     tuning,
     writing,
 )
 from model.training.pools import Pools
+from model.training.ranks import Ranks, join, part
 
 
 def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
@@ -35,14 +36,15 @@ def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
     pools = Pools(args.corpus, random.Random(args.seed + worker))
     if kind == "writer":
         return lessons.asking(pools, data.plain_tokenizer(args.tokenizer), args.tokens // args.workers, file)
-    return lessons.reading(pools, reader.read_tokenizer(args.reader / "tokenizer.json"), args.lessons // args.workers,
+    return lessons.reading(pools, reader.read_tokenizer(args.encoder / "tokenizer.json"), args.lessons // args.workers,
                            file, args.near)
 
 
 def learn(args: argparse.Namespace) -> None:
     """The lessons of the writer, or of the mentor and the reader, drawn by several workers, and then what has learned
-    from them, into the run's folder; a reader with its scores on held-out questions. Where there are mentors already
-    (mentor*.pt), the reader learns from what they say, too."""
+    from them, into the run's folder; mentor and reader with their scores on held-out questions. The reader learns from
+    what all mentors say that are there (mentor*.pt), and begins as the first of them; several ranks teach it together
+    (see `ranks`), each from its own lessons."""
     torch._dynamo.config.recompile_limit = 64
     kind, device, dtype = args.step, *place()
     lesson = "writer" if kind == "writer" else "reader"
@@ -51,34 +53,45 @@ def learn(args: argparse.Namespace) -> None:
     print(json.dumps({"lessons": lesson, "count": sum(found)}), flush=True)
     files = sorted(args.folder.glob(f"lessons-{lesson}-*.npz"))
     learned: torch.nn.Module
+    ranks = join(device) if kind == "reader" else Ranks()
     if kind == "writer":
         learned = tuning.writer(teacher.load(args.gguf, device, dtype), files, args.seconds, args.step_tokens,
                                 args.passes)
+    elif kind == "mentor":
+        start = mentor.load(args.encoder / "model.safetensors", dtype, device)
+        learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.passes, args.rate)
     else:
-        known = sorted(args.folder.glob("mentor*.pt")) if kind == "reader" else []
-        above = [mentor.trained(each, dtype, device) for each in known]
-        start: reader.Reader
-        if kind == "mentor":
-            start = mentor.load(args.mentor / "model.safetensors", dtype, device)
-        else:
-            start = reader.load(args.reader / "model.safetensors", dtype, device)
-            if args.width:
-                read = sum(np.bincount(np.load(file)["ids"], minlength=len(start.embed)) for file in files)
-                start = narrow.narrow(start, torch.from_numpy(read), args.width)
+        above = [mentor.trained(mentor.Mentor, each, dtype, device) for each in sorted(args.folder.glob("mentor*.pt"))]
+        if not above:
+            raise SystemExit(f"no mentor*.pt in {args.folder}: let one learn first (the step `mentor`)")
+        read = sum(np.bincount(np.load(file)["ids"], minlength=reader.PIECES) for file in files)
+        begun = threes.begin(above[0], torch.from_numpy(read), args.width)
         for each in above if device == "cuda" else []:
             each.compile_layers()
-        stored = shipping.stored_bits(start) if kind == "reader" else {}
-        learned = tuning.reader(start, files, args.seconds, args.step_tokens, args.passes, args.rate, above, stored)
-        for name in ("reading-squad1", "reading-squad2"):
-            rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: args.every]
-            words = reader.read_tokenizer(args.reader / "tokenizer.json")
-            print(json.dumps({"set": name, **tuning.read_scores(learned, rows, words)}), flush=True)
-    torch.save(learned.state_dict(), args.folder / f"{kind}.pt")
+        learned = tuning.reader(begun, files, args.seconds, args.step_tokens, args.passes, args.rate, above,
+                                threes.stored_bits(begun), ranks)
+    if ranks.first:
+        if isinstance(learned, reader.Reader):
+            _tell_scores(learned, args)
+        torch.save(learned.state_dict(), args.folder / f"{kind}.pt")
+    part()
+
+
+def _tell_scores(learned: reader.Reader, args: argparse.Namespace) -> None:
+    for name in ("reading-squad1", "reading-squad2"):
+        rows = evaluate.read_rows(args.eval / f"{name}.jsonl.xz")[:: args.every]
+        words = reader.read_tokenizer(args.encoder / "tokenizer.json")
+        print(json.dumps({"set": name, **tuning.read_scores(learned, rows, words)}), flush=True)
+
+
+def trained(args: argparse.Namespace) -> threes.Threes:
+    """The reader that has learned."""
+    return mentor.trained(threes.Threes, args.folder / "reader.pt")
 
 
 def ship(args: argparse.Namespace) -> None:
     """The reader that has learned, as a checkpoint's: in the folder `reader` beside the model's weights."""
-    learned, words = narrow.trained(args.folder / "reader.pt"), args.reader / "tokenizer.json"
+    learned, words = trained(args), args.encoder / "tokenizer.json"
     used = shipping.used(sorted(args.folder.glob("lessons-reader-*.npz")), json.loads(words.read_text("utf-8")))
     shipping.ship(learned, words, used, args.out / FOLDER)
 
@@ -89,11 +102,11 @@ def write_questions(args: argparse.Namespace) -> None:
         texts = passages.runs(args.corpus, args.seed)
         pool.submit(int).result()  # its processes begin before this one takes the GPU
         device, dtype = place()
-        writer, judge = teacher.Teacher().to(device, dtype), narrow.trained(args.folder / "reader.pt").to(device, dtype)
+        writer, judge = teacher.Teacher().to(device, dtype), trained(args).to(device, dtype)
         writer.load_state_dict(torch.load(args.folder / "writer.pt", weights_only=True, map_location=device))
         if device == "cuda":
             writer.compile_layers()
-        files = writing.Words(args.tokenizer, args.reader / "tokenizer.json")
+        files = writing.Words(args.tokenizer, args.encoder / "tokenizer.json")
         found = writing.write(writer, judge, texts, files, pool, args.seed, args.seconds, args.batch)
         print(json.dumps(writing.save(writing.named(found, args.seed), args.folder, args.seed)), flush=True)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ FARTHEST = 128
 """Tokens between two from which on all distances are one."""
 SPECIAL = {0: 1, 100: 104, 101: 0, 102: 2}
 """BERT's [PAD], [UNK], [CLS] and [SEP] by MPNet's numbers; any other piece has its own number and four."""
+Kind = TypeVar("Kind", bound="Mentor")
 _NAMES = {"out": "attention.attn.o", "mixed_norm": "attention.LayerNorm", "up": "intermediate.dense",
           "down": "output.dense", "norm": "output.LayerNorm"}
 
@@ -31,14 +33,17 @@ _NAMES = {"out": "attention.attn.o", "mixed_norm": "attention.LayerNorm", "up": 
 class Mentor(Reader):
     """MPNet with a reader's two scores; it takes BERT's ids."""
 
-    def __init__(self, layers: int = 12, vocab: int = 30_527, hidden: int = 768, inner: int = 3072) -> None:
-        super().__init__(layers, vocab, hidden, inner)
-        self.sizes = self.sizes[:4]
+    def __init__(self, layers: int = 12, vocab: int = 30_527, hidden: int = 768, inner: int = 3072,
+                 width: int = 0) -> None:
+        super().__init__(layers, vocab, hidden, inner, width)
         self.bias = nn.Parameter(torch.empty(BUCKETS, HEADS), requires_grad=False)  # as it came: it need not learn
 
-    def words(self, ids: Tensor) -> Tensor:
-        """ids [T] -> what each word piece is worth [T, C]."""
-        return super().words(own_ids(ids))
+    def numbers(self, ids: Tensor) -> Tensor:
+        """See `Reader`."""
+        own = ids + 4
+        for theirs, mine in SPECIAL.items():
+            own = own.masked_fill(ids == theirs, mine)
+        return own
 
     def mixer(self, pack: Pack) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Attention inside each sequence, with the bias. All sequences are padded to the longest."""
@@ -67,14 +72,6 @@ def bucket(distance: Tensor) -> Tensor:
     return torch.where(away < exact, away, far.clamp_max(half - 1)) + half * (distance > 0)
 
 
-def own_ids(ids: Tensor) -> Tensor:
-    """BERT's ids as MPNet's."""
-    own = ids + 4
-    for theirs, mine in SPECIAL.items():
-        own = own.masked_fill(ids == theirs, mine)
-    return own
-
-
 def load(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Mentor:
     """The encoder of sentence-transformers' `model.safetensors`, with scores that are yet to be learned."""
     from safetensors.torch import load_file
@@ -98,10 +95,11 @@ def load(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") ->
     return model.to(device, dtype)
 
 
-def trained(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Mentor:
-    """A mentor that has learned, from the state that was saved of it."""
+def trained(kind: type[Kind], file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Kind:
+    """A mentor, or what became of one, that has learned, from the state that was saved of it."""
     state = torch.load(file, weights_only=True, map_location="cpu")
-    layers, (vocab, hidden) = sum(name.endswith("qkv.bias") for name in state), state["embed"].shape
-    model = Mentor(layers, vocab, hidden, len(state["layers.0.up.bias"]))
+    layers, (vocab, width) = sum(name.endswith("qkv.bias") for name in state), state["embed"].shape
+    hidden, inner = len(state["norm.bias"]), len(state["layers.0.up.bias"])
+    model = kind(layers, vocab, hidden, inner, width if "widen.weight" in state else 0)
     model.load_state_dict(state)
     return model.to(device, dtype).eval()

@@ -3,7 +3,7 @@
 Muon replaces a matrix's momentum by its nearest (semi-)orthogonal matrix, through a quintic Newton-Schulz iteration in
 bf16 (K. Jordan and others, 2024); scaled so that an update has the size of an AdamW one (Moonlight, 2025). Matrices of
 one shape go through it together. With `grid`, the student's copy is the stored 4- and 8-bit grid of the master, so
-training sees what will be shipped (the gradient passes straight through).
+training sees what will be shipped (the gradient passes straight through); matrices of three values, too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.quantize import round_trip
+from model import quantize, ternary
 from model.training.export import GROUP, bits_of
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -33,6 +33,11 @@ def orthogonal(update: Tensor, steps: int = 5) -> Tensor:
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.mT if tall else x
+
+
+def round_trip(weight: Tensor, bits: int) -> Tensor:
+    """What a matrix becomes once stored in so many bits."""
+    return ternary.round_trip(weight) if bits == ternary.BITS else quantize.round_trip(weight, bits, GROUP)
 
 
 class Optimizer:
@@ -95,7 +100,7 @@ class Optimizer:
         """Copy the masters into the student, on the stored grid when asked."""
         for n, p in self.params.items():
             bits = self.bits(n) if self.grid else None
-            p.copy_(self.masters[n] if bits is None else self.round_trip(self.masters[n], bits, GROUP))
+            p.copy_(self.masters[n] if bits is None else self.round_trip(self.masters[n], bits))
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs."""

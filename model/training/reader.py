@@ -22,6 +22,8 @@ from model.reader import NAMES
 from model.training.packing import Pack, attend, make_pack
 
 HEADS, EPS, PLACES = 12, 1e-12, 512
+PIECES = 30_522
+"""Of BERT's vocabulary."""
 DROPOUT = 0.1
 LONGEST_ANSWER = 24
 """Tokens."""
@@ -50,7 +52,11 @@ class ReaderLayer(nn.Module):
 class Reader(nn.Module):
     """The encoder and its two scores."""
 
-    def __init__(self, layers: int = 6, vocab: int = 30_522, hidden: int = 384, inner: int = 1536,
+    layer = ReaderLayer
+    ternary = False
+    """Whether its layers' matrices have three values (see `threes`)."""
+
+    def __init__(self, layers: int = 6, vocab: int = PIECES, hidden: int = 384, inner: int = 1536,
                  width: int = 0) -> None:
         """width: dimensions of a word piece, if they are not `hidden`."""
         super().__init__()
@@ -59,7 +65,7 @@ class Reader(nn.Module):
         self.widen = nn.Linear(width, hidden, bias=False) if width else None
         self.places, self.kinds = nn.Parameter(torch.empty(PLACES, hidden)), nn.Parameter(torch.empty(2, hidden))
         self.norm = nn.LayerNorm(hidden, EPS)
-        self.layers: Any = nn.ModuleList(ReaderLayer(hidden, inner) for _ in range(layers))
+        self.layers: Any = nn.ModuleList(self.layer(hidden, inner) for _ in range(layers))
         self.score = nn.Linear(hidden, 2)
 
     def compile_layers(self) -> None:
@@ -74,9 +80,13 @@ class Reader(nn.Module):
         other.load_state_dict(self.state_dict())
         return other
 
+    def numbers(self, ids: Tensor) -> Tensor:
+        """BERT's ids as this encoder numbers its word pieces."""
+        return ids
+
     def words(self, ids: Tensor) -> Tensor:
         """ids [T] -> what each word piece is worth [T, C]."""
-        rows = F.embedding(ids, self.embed)
+        rows = F.embedding(self.numbers(ids), self.embed)
         return rows if self.widen is None else cast(Tensor, self.widen(rows))
 
     def mixer(self, pack: Pack) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

@@ -1,4 +1,5 @@
-"""The reader as it is shipped: under transformers' names, in 4-bit groups, with the word pieces that are ever used."""
+"""The reader as it is shipped: under transformers' names, its layers' matrices of three values or in 4-bit groups, all
+else in these, with the word pieces that are ever used."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model import ternary
 from model.quantize import quantize
 from model.reader import NAMES, WORDS
 from model.training.export import GROUP
@@ -20,8 +22,8 @@ BITS = 4
 
 
 def tensors(reader: Reader) -> dict[str, Tensor]:
-    """Every tensor under the name that transformers' `BertForQuestionAnswering` has for it, and the map from
-    narrow word pieces as its `ElectraModel` names it."""
+    """Every tensor under the name that transformers' `BertForQuestionAnswering` has for it, and what that has not as
+    its `ElectraModel` (the map from narrow word pieces) and its `MPNetModel` (the bias on attention) name it."""
     own, start = reader.state_dict(), "bert.embeddings"
     found = {WORDS: own["embed"], f"{start}.position_embeddings.weight": own["places"],
              f"{start}.token_type_embeddings.weight": own["kinds"]}
@@ -35,6 +37,8 @@ def tensors(reader: Reader) -> dict[str, Tensor]:
             found |= {f"{layer}.{theirs}.{part}": own[f"layers.{n}.{mine}.{part}"] for mine, theirs in NAMES.items()}
     if reader.widen is not None:
         found[f"{start}_project.weight"] = own["widen.weight"]
+    if "bias" in own:
+        found["bert.encoder.relative_attention_bias.weight"] = own["bias"]
     return {name: one.detach().cpu().contiguous() for name, one in found.items()}
 
 
@@ -66,8 +70,11 @@ def ship(reader: Reader, tokenizer: Path, kept: Sequence[int], folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     stored: dict[str, Tensor] = {}
     for name, one in tensors(reader).items():
-        one = one[torch.tensor(kept)] if name == WORDS else one
-        if is_on_grid(one):
+        one = one[reader.numbers(torch.tensor(kept))] if name == WORDS else one
+        if reader.ternary and one.dim() == 2 and ".layer." in name:
+            three = ternary.pack(one)
+            stored |= {f"{name}.packed": three.packed, f"{name}.scale": three.scale}
+        elif is_on_grid(one):
             grid = quantize(one.float(), BITS, GROUP)
             stored |= {f"{name}.q": grid.q, f"{name}.scale": grid.scale, f"{name}.zero": grid.zero}
         else:
@@ -78,8 +85,10 @@ def ship(reader: Reader, tokenizer: Path, kept: Sequence[int], folder: Path) -> 
         "architectures": ["BertForQuestionAnswering"], "model_type": "bert", "vocab_size": len(kept),
         "num_hidden_layers": layers, "hidden_size": hidden, "intermediate_size": inner, "num_attention_heads": HEADS,
         "max_position_embeddings": PLACES, "type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": EPS,
-        "quantization": {"bits": BITS, "group": GROUP},
+        "quantization": {"bits": BITS, "group": GROUP} | ({"layers": "ternary"} if reader.ternary else {}),
     }
+    if "bias" in reader.state_dict():
+        config["relative_attention_num_buckets"] = len(reader.state_dict()["bias"])
     if reader.widen is not None:
         config["embedding_size"] = reader.widen.in_features
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")

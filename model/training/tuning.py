@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.training import narrow
 from model.training import reader as reading
@@ -21,13 +21,14 @@ from model.training.loss import ce_loss
 from model.training.optimizer import Optimizer
 from model.training.packing import Pack, make_pack, send
 from model.training.pools import Row
+from model.training.ranks import Ranks
 from model.training.teacher import Teacher
 
 Learned = TypeVar("Learned", bound=reading.Reader)
 OWN = 0.3
 """What counts of the right answers where mentors say theirs."""
-STORED = 0.6
-"""When a reader begins to learn on the grid that it is stored in, as a share of its time."""
+LAYERS = 0.6
+"""How long a reader learns from a mentor's layers, too, as a share of its time."""
 ALIKE = 8192
 """Lessons among which those of like lengths come into one row."""
 
@@ -42,41 +43,41 @@ def writer(teacher: Teacher, lessons: Sequence[Path], seconds: float, tokens: in
     optimizer = Optimizer(training, muon=False)
     batches = Conversations(list(lessons), tokens, 0, training.embed.device.type)
 
-    def learn(step: int) -> Tensor:
+    def learn(step: int, _: float) -> Tensor:
         ids, pack, target = batches.step(step)
         return ce_loss(training(ids, pack), training.embed, target)
 
-    _run("writer", learn, optimizer, seconds, lr, passes, len(batches.bins))
+    _run("writer", learn, optimizer, seconds, lr, passes, len(batches.bins), Ranks())
     written = teacher.twin()  # not compiled: what it reads later is of every length
     written.load_state_dict(training.state_dict())
     return written
 
 
 def reader(start: Learned, lessons: Sequence[Path], seconds: float, tokens: int, passes: float, lr: float,
-           mentors: Sequence[reading.Reader] = (), bits: Mapping[str, int] | None = None) -> Learned:
+           mentors: Sequence[reading.Reader] = (), bits: Mapping[str, int] | None = None, ranks: Ranks | None = None
+           ) -> Learned:
     """The encoder, after it has learned to read for some seconds (one step at least), or so many passes through its
     lessons; with mentors more from what they say of each than from what is right, and where the first of them has as
-    many layers from those, too (of another width: through a map of each that is learned with them; Jiao et al., 2020,
-    arXiv 1909.10351), until it learns on the grid. tokens: of a step. bits: of each parameter that is stored in groups,
-    if any is."""
-    training = start.train()
+    many layers from those, too (Jiao et al., 2020, arXiv 1909.10351), for the first part of its time (`LAYERS`).
+    tokens: of a step, of each rank. bits: of each parameter that is not stored plainly, if any: it learns on them."""
+    ranks, training = ranks or Ranks(), start.train()
     batches = Examples(lessons, tokens, training.embed.device)
     by_layer = bool(mentors) and mentors[0].sizes[0] == start.sizes[0]
-    maps = _maps(training, mentors[0], batches) if by_layer and mentors[0].sizes[2] != start.sizes[2] else None
-    training.register_parameter("maps", maps)  # the optimizer moves what the module has
     if training.embed.is_cuda:
         training.compile_layers()
-    optimizer = Optimizer(training, muon=False, bits=(bits or {}).get)
+    ranks.average([p.data for p in training.parameters()])  # as they begin they are all but the same: now they are
+    optimizer = Optimizer(training, muon=False, bits=(bits or {}).get, grid=bool(bits))
+    optimizer.publish()
     heard: dict[int, list[Tensor]] = {}
 
-    def learn(step: int) -> Tensor:
+    def learn(step: int, ended: float) -> Tensor:
         ids, kinds, pack, first, last = batches.step(step)
         states = training.states(ids, kinds, pack)
         scores = training.scores(states[-1], kinds, pack)
         own = reading.loss(scores, pack, first, last)
         if not mentors:
             return own
-        layers, row = by_layer and not optimizer.grid, step % len(batches.rows)
+        layers, row = by_layer and ended < LAYERS, step % len(batches.rows)
         total = OWN * own
         with torch.no_grad():
             above = mentors[0].states(ids, kinds, pack) if layers else []
@@ -84,36 +85,26 @@ def reader(start: Learned, lessons: Sequence[Path], seconds: float, tokens: int,
                 one = mentors[0].scores(above[-1], kinds, pack) if layers else mentors[0](ids, kinds, pack)
                 heard[row] = [one, *(mentor(ids, kinds, pack) for mentor in mentors[1:])]
         if layers:
-            lifted = states if maps is None else [x @ each for x, each in zip(states, maps, strict=True)]
-            total = total + narrow.unlike(lifted, above, pack, first)
+            total = total + narrow.unlike(states, above, pack, first)
         return total + (1 - OWN) * reading.soft_loss(scores, heard[row], pack, first)
 
-    _run("reader", learn, optimizer, seconds, lr, passes, len(batches.rows))
-    training.register_parameter("maps", None)
+    _run("reader", learn, optimizer, seconds, lr, passes, len(batches.rows), ranks)
     return cast(Learned, start.twin().eval())
 
 
-@torch.no_grad()
-def _maps(reader: reading.Reader, mentor: reading.Reader, batches: Examples) -> nn.Parameter:
-    """What maps a reader's states to a mentor's before it has learned."""
-    ids, kinds, pack, *_ = batches.step(0)
-    own = reader.eval().states(ids, kinds, pack)
-    reader.train()
-    return nn.Parameter(narrow.lift(own, mentor.states(ids, kinds, pack)).to(reader.embed.dtype))
-
-
-def _run(name: str, learn: Any, optimizer: Optimizer, seconds: float, lr: float, passes: float, steps: int) -> None:
+def _run(name: str, learn: Callable[[int, float], Tensor], optimizer: Optimizer, seconds: float, lr: float,
+         passes: float, steps: int, ranks: Ranks) -> None:
     """Steps for some seconds, which begin when the first step is over (it compiles), or so many passes; the rate warms
     up and falls. steps: of a pass."""
     ended, step, losses = 0.0, 0, []
     began = time.monotonic()
     while not step or ended < 1:
-        loss = learn(step)
+        loss = learn(step, ended)
         loss.backward()
+        ranks.average([p.grad for p in optimizer.params.values() if p.grad is not None])
         optimizer.step(learning_rate(max(ended, 0.01), [lr, lr / 20], 0.05))
         losses.append(loss.detach())
         step += 1
-        optimizer.grid = ended >= STORED
         if step == 1:
             began, first = time.monotonic(), time.monotonic() - began
         if step % 50 == 0:
@@ -121,7 +112,7 @@ def _run(name: str, learn: Any, optimizer: Optimizer, seconds: float, lr: float,
             facts = {"phase": name, "step": step, "passes": round(step / steps, 2), "loss": round(mean, 4),
                      "seconds": round(time.monotonic() - began, 1), "first": round(first, 1)}
             print(json.dumps(facts), flush=True)
-        ended = max((time.monotonic() - began) / seconds, step / (passes * steps))
+        ended = ranks.agree(max((time.monotonic() - began) / seconds, step / (passes * steps)))
 
 
 class Examples:

@@ -1,0 +1,86 @@
+"""A mentor whose matrices learn to have three values is much like the mentor, and is shipped as it learned."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from model import ternary
+from model.training import narrow, shipping, threes, tuning
+from model.training import reader as reading
+from model.training.mentor import Mentor
+from model.training.packing import make_pack
+from tests.model.training.test_tuning import CPU
+
+HIDDEN = 48
+
+
+def mentor(hidden: int = HIDDEN) -> Mentor:
+    """Small layers that give one token much more than the others."""
+    torch.manual_seed(5)
+    own = Mentor(layers=2, vocab=30_527, hidden=hidden, inner=64)
+    for name, p in own.named_parameters():
+        p.data.normal_(1.0 if name.endswith("norm.weight") else 0.0, 0.2)
+    return own.eval()
+
+
+def lessons(folder: Path) -> Path:
+    """Eight short ones."""
+    lengths, first = np.full(8, 9, dtype=np.int32), np.array([4, 0] * 4, dtype=np.int32)
+    ids = np.random.default_rng(3).integers(1000, 1040, 72).astype(np.uint16)
+    np.savez(folder / "lessons.npz", ids=ids, kinds=np.tile(np.array([0] * 3 + [1] * 6, dtype=np.int8), 8),
+             lengths=lengths, first=first, last=first)
+    return folder / "lessons.npz"
+
+
+def rounded(reader: threes.Threes) -> threes.Threes:
+    """The reader with its matrices as they are stored."""
+    twin = reader.twin()
+    assert isinstance(twin, threes.Threes)
+    for name, one in twin.state_dict().items():
+        if threes.stored_bits(twin).get(name) == ternary.BITS:
+            one.copy_(ternary.round_trip(one))
+    return twin.eval()
+
+
+def test_it_begins_as_the_mentor() -> None:
+    own = mentor()
+    begun = threes.begin(own, torch.ones(reading.PIECES), HIDDEN).eval()
+    ids, pack = torch.arange(1000, 1012), make_pack([12])
+    kinds = (torch.arange(12) > 3).long()
+    torch.testing.assert_close(begun(ids, kinds, pack)[4:-1], own(ids, kinds, pack)[4:-1], rtol=0.1, atol=0.1)
+
+
+def test_the_gradient_passes_through_rounded_activations() -> None:
+    x = torch.randn(5, 7, requires_grad=True)
+    out = threes.rounded(x)
+    whole, scale = ternary.in_bytes(x)
+    torch.testing.assert_close(out, whole * scale)
+    (grad,) = torch.autograd.grad(out.sum(), x)
+    assert torch.equal(grad, torch.ones_like(x))
+
+
+def test_it_learns_with_three_values_what_its_mentor_says(tmp_path: Path) -> None:
+    own, file = mentor(), lessons(tmp_path)
+    begun = threes.begin(own, torch.ones(reading.PIECES), HIDDEN)
+    ids, kinds, pack, first, _ = tuning.Examples([file], 80, CPU).step(0)
+
+    @torch.no_grad()
+    def unlike(reader: reading.Reader) -> float:
+        return float(narrow.unlike(reader.states(ids, kinds, pack), own.states(ids, kinds, pack), pack, first))
+
+    before = unlike(rounded(begun))
+    learned = tuning.reader(begun, [file], 1e9, 80, 150, 3e-3, [own], threes.stored_bits(begun))
+    assert isinstance(learned, threes.Threes)
+    for name, one in learned.named_parameters():
+        if name.startswith("layers.") and one.dim() == 2:
+            assert all(len(row.unique()) <= 3 for row in one.detach())
+    torch.testing.assert_close(learned(ids, kinds, pack), rounded(learned)(ids, kinds, pack), rtol=0.05, atol=0.05)
+    assert unlike(learned) < 0.5 * before
+
+
+def test_only_its_layers_matrices_have_three_values() -> None:
+    stored = threes.stored_bits(threes.begin(mentor(96), torch.ones(reading.PIECES), 64))
+    assert [stored.pop("embed"), stored.pop("widen.weight")] == [shipping.BITS] * 2
+    assert stored == {f"layers.{n}.{name}.weight": ternary.BITS
+                      for n in range(2) for name in ("qkv", "out", "up", "down")}
