@@ -18,6 +18,8 @@ SMALL = 0.7
 """Of a row's mean size: what is less becomes 0 (Li and Liu, equation 5)."""
 DIGITS = 5
 """Numbers in a byte, the first counting least."""
+_SIGNS = torch.stack([torch.arange(256) // 3**n % 3 - 1 for n in range(DIGITS)], 1).to(torch.int8)
+"""The signs [256, 5] in each byte."""
 INT8_MAX = 127
 IN_BYTES = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
 """Whether PyTorch multiplies bytes fast on this processor: where oneDNN does not, it has a plain loop for them."""
@@ -36,10 +38,8 @@ class Ternary:
         if self.packed.shape != (*self.scale.shape, -(-columns // DIGITS)) or self.packed.dtype != torch.uint8:
             sizes = f"{list(self.packed.shape)} packed and {list(self.scale.shape)} scales"
             raise ValueError(f"{sizes} for {columns} columns")
-        table = torch.stack([torch.arange(256) // 3**n % 3 - 1 for n in range(DIGITS)], 1)
-        table = table.to(torch.int8).to(self.packed.device)
-        signs = table.index_select(0, self.packed.flatten().int())
-        return signs.view(len(self.packed), -1)[:, :columns].contiguous()
+        signs = _SIGNS.to(self.packed.device).index_select(0, self.packed.flatten().int())
+        return signs.view(len(self.packed), -1)[:, :columns]
 
 
 def split(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,5 +92,5 @@ class TernaryLinear(nn.Module):
             product = torch._int_mm(whole.to(torch.int8), self.signs.t()).float()
         else:
             product = F.linear(whole.to(x.dtype), self.signs.to(x.dtype)).float()
-        # in place: room for a new tensor of this size costs more than what is computed in it
+        # in place: a new tensor of this size costs more than what is computed in it
         return product.mul_(scale).mul_(self.scale).add_(self.bias).to(x.dtype)
