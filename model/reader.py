@@ -3,16 +3,17 @@
 An optional part of a checkpoint, in its folder `reader`: a BERT with two scores for each token, to begin and to end the
 answer; those of [CLS] are no answer's (Devlin et al., 2019, arXiv 1810.04805, as for SQuAD 2.0). A decoder reads from
 left to right, so what it knows of a word knows nothing of the words behind it; an encoder of a tenth of its size tells
-better which words answer, and whether any do. Its word pieces may have fewer dimensions than its layers. Names of
-tensors and keys of config.json are those of transformers' `BertForQuestionAnswering`, and for this of its
-`ElectraModel`; matrices are stored as `model.quantize` does. `model/training/reader.py` teaches it.
+better which words answer, and whether any do. Its word pieces may have fewer dimensions than its layers, its layers'
+matrices three values (`model.ternary`), and its attention a bias for distances (`model.distance`). Names of tensors and
+keys of config.json are those of transformers' `BertForQuestionAnswering`, and for these of its `ElectraModel` and
+`MPNetModel`; other matrices are stored as `model.quantize` does. `model/training/reader.py` teaches it.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,9 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from kernels.quant import Grid
+from model import distance
 from model.errors import CheckpointError, ConfigError, TokenizerError
+from model.ternary import Ternary, TernaryLinear
 from model.tokenizer import whole
 
 FOLDER = "reader"
@@ -44,7 +47,8 @@ class Scores:
 
 @dataclass(frozen=True)
 class Shape:
-    """A reader's sizes. places: tokens of a window at most. embed: dimensions of a word piece."""
+    """A reader's sizes. places: tokens of a window at most. embed: dimensions of a word piece. buckets: those that
+    distances share for a bias on attention, 0 where it has none."""
 
     layers: int
     hidden: int
@@ -54,7 +58,13 @@ class Shape:
     places: int
     eps: float
     embed: int
+    buckets: int
     quantization: dict[str, Any]
+
+    @property
+    def ternary(self) -> bool:
+        """Whether the layers' matrices have three values."""
+        return self.quantization.get("layers") == "ternary"
 
     @staticmethod
     def of(path: Path) -> "Shape":
@@ -65,11 +75,16 @@ class Shape:
             said = json.loads(path.read_text("utf-8"))
             layers, hidden, inner, heads, vocab, places = (int(said[key]) for key in keys)
             shape = Shape(layers, hidden, inner, heads, vocab, places, float(said["layer_norm_eps"]),
-                          int(said.get("embedding_size") or hidden), said.get("quantization") or {})
+                          int(said.get("embedding_size") or hidden),
+                          int(said.get("relative_attention_num_buckets") or 0), dict(said.get("quantization") or {}))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{path} cannot be used ({error!r}): download the checkpoint again") from error
         if min(layers, heads, vocab, shape.embed) < 1 or hidden % heads or places < MOST_ASKED + 2 * OVERLAP:
             raise ConfigError(f"{path} has sizes that no reader has: download the checkpoint again")
+        if shape.buckets not in range(0, 4 * distance.FARTHEST, 4):
+            raise ConfigError(f"{path} has {shape.buckets} buckets of distances, as no reader has: download it again")
+        if not shape.ternary and "layers" in shape.quantization:
+            raise ConfigError(f"{path} stores layers in a way that is not known here: {shape.quantization['layers']!r}")
         return shape
 
 
@@ -80,14 +95,15 @@ class Layer(nn.Module):
         super().__init__()
         hidden, inner = shape.hidden, shape.inner
         self.heads = shape.heads
-        self.qkv, self.out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
-        self.up, self.down = nn.Linear(hidden, inner), nn.Linear(inner, hidden)
+        linear = TernaryLinear if shape.ternary else nn.Linear
+        self.qkv, self.out = linear(hidden, 3 * hidden), linear(hidden, hidden)
+        self.up, self.down = linear(hidden, inner), linear(inner, hidden)
         self.mixed_norm, self.norm = nn.LayerNorm(hidden, shape.eps), nn.LayerNorm(hidden, shape.eps)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [T, C] -> [T, C]."""
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """x [T, C], and what attention adds to its scores [1, H, T, T], if anything -> [T, C]."""
         q, k, v = self.qkv(x).view(len(x), 3, self.heads, -1).transpose(0, 2).unbind(1)  # [H, T, d]
-        mixed = F.scaled_dot_product_attention(q[None], k[None], v[None])[0]
+        mixed = F.scaled_dot_product_attention(q[None], k[None], v[None], bias)[0]
         x = self.mixed_norm(x + self.out(mixed.transpose(0, 1).flatten(1)))
         fed: Tensor = self.norm(x + self.down(F.gelu(self.up(x))))
         return fed
@@ -106,6 +122,7 @@ class Reader(nn.Module):
         self.norm = nn.LayerNorm(shape.hidden, shape.eps)
         self.widen = nn.Linear(shape.embed, shape.hidden, bias=False) if shape.embed != shape.hidden else None
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
+        self.apart = nn.Parameter(torch.empty(shape.buckets, shape.heads)) if shape.buckets else None
         self.score = nn.Linear(shape.hidden, 2)
         self.cls, self.sep = (_special(tokenizer, name) for name in ("[CLS]", "[SEP]"))
 
@@ -136,17 +153,21 @@ class Reader(nn.Module):
             reader._fill(folder, dict(_stored(folder / "model.safetensors", shape.quantization, device)))
         return reader.eval().requires_grad_(False)
 
-    def _fill(self, folder: Path, stored: dict[str, Grid | Tensor]) -> None:
+    def _fill(self, folder: Path, stored: dict[str, Grid | Ternary | Tensor]) -> None:
         wanted = self.destinations()
         if stored.keys() != wanted.keys() | {WORDS}:
             odd = sorted(stored.keys() ^ (wanted.keys() | {WORDS}))
             raise CheckpointError(f"{folder} lacks, or has beyond its config.json, {', '.join(odd[:8])}: load it again")
-        self.words = stored.pop(WORDS)
+        self.words = cast("Grid | Tensor", stored.pop(WORDS))  # three values would have brought a name too many
         rows = self.words if isinstance(self.words, Tensor) else self.words.scale
         if len(rows) != self.shape.vocab:
             raise CheckpointError(f"{WORDS} in {folder} has {len(rows)} rows, not {self.shape.vocab}")
         for name, one in stored.items():
-            place, value = wanted[name], one.values(torch.float32) if isinstance(one, Grid) else one
+            place = wanted[name]
+            try:
+                value = _values(one, place.shape[-1])
+            except ValueError as error:
+                raise CheckpointError(f"{name} in {folder} has {error}") from error
             if value.shape != place.shape:
                 raise CheckpointError(f"{name} in {folder} has shape {list(value.shape)}, not {list(place.shape)}")
             place.copy_(value)
@@ -158,16 +179,17 @@ class Reader(nn.Module):
         parts: dict[str, Any] = {"bert.embeddings.LayerNorm": self.norm, "qa_outputs": self.score}
         if self.widen is not None:
             found["bert.embeddings_project.weight"] = self.widen.weight.data
+        if self.apart is not None:
+            found["bert.encoder.relative_attention_bias.weight"] = self.apart.data
         for n, layer in enumerate(self.layers):
             start = f"bert.encoder.layer.{n}."
             for name, theirs in NAMES.items():
                 parts[start + theirs] = getattr(layer, name)
-            for part in ("weight", "bias"):
-                three = getattr(layer.qkv, part).data.chunk(3)
-                for name, slice_ in zip(("query", "key", "value"), three, strict=True):
+            for part, three in _tensors(layer.qkv).items():
+                for name, slice_ in zip(("query", "key", "value"), three.chunk(3), strict=True):
                     found[f"{start}attention.self.{name}.{part}"] = slice_
         for name, module in parts.items():
-            found |= {f"{name}.weight": module.weight.data, f"{name}.bias": module.bias.data}
+            found |= {f"{name}.{part}": tensor for part, tensor in _tensors(module).items()}
         return found
 
     @torch.no_grad()
@@ -194,8 +216,9 @@ class Reader(nn.Module):
         kinds = (torch.arange(len(ids), device=ids.device) >= first).long()
         words = self._rows(ids) if self.widen is None else self.widen(self._rows(ids))
         x = self.norm(words + self.places[: len(ids)] + self.kinds[kinds])
+        bias = None if self.apart is None else distance.bias(self.apart, len(ids))[None]
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x, bias)
         scores: Tensor = self.score(x).float()
         return scores
 
@@ -216,10 +239,27 @@ NAMES = {"out": "attention.output.dense", "mixed_norm": "attention.output.LayerN
 
 
 def _give_memory(module: nn.Module, device: torch.device) -> None:
-    """Memory for parameters that have none yet. `to_empty` would do it, too, but it brings SymPy: half a second."""
+    """Memory for parameters and buffers that have none yet. `to_empty` would do it, too, but it brings SymPy: half a
+    second."""
     for part in module.modules():
         for name, one in part.named_parameters(recurse=False):
             setattr(part, name, nn.Parameter(torch.empty(one.shape, dtype=one.dtype, device=device)))
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, torch.empty(buffer.shape, dtype=buffer.dtype, device=device))
+
+
+def _tensors(module: Any) -> dict[str, Tensor]:
+    """The tensors of a part by what a checkpoint calls them behind its name."""
+    if isinstance(module, TernaryLinear):
+        return {"weight": module.signs, "weight.scale": module.scale, "bias": module.bias.data}
+    return {"weight": module.weight.data, "bias": module.bias.data}
+
+
+def _values(stored: Grid | Ternary | Tensor, columns: int) -> Tensor:
+    """What is to be computed with: of three values the signs alone. Raises ValueError as `Ternary.signs` does."""
+    if isinstance(stored, Ternary):
+        return stored.signs(columns)
+    return stored.values(torch.float32) if isinstance(stored, Grid) else stored
 
 
 def _special(tokenizer: Tokenizer, name: str) -> int:
@@ -229,16 +269,24 @@ def _special(tokenizer: Tokenizer, name: str) -> int:
     return int(id)
 
 
-def _stored(file: Path, quantization: dict[str, Any], device: torch.device) -> Iterator[tuple[str, Grid | Tensor]]:
-    """Every tensor of a file, quantised ones as the grids they are. Raises CheckpointError."""
+def _stored(
+    file: Path, quantization: dict[str, Any], device: torch.device,
+) -> Iterator[tuple[str, Grid | Ternary | Tensor]]:  # fmt: skip
+    """Every tensor of a file, quantised ones as they are; those of three values and, by a name of its own, their scale.
+    Raises CheckpointError."""
     try:
         with safe_open(file, framework="pt") as shard:
-            for name in shard.keys():  # noqa: SIM118 - a shard is no dict
-                if name.endswith(".q"):
-                    weight = name.removesuffix(".q")
-                    parts = {part: shard.get_tensor(f"{weight}.{part}").to(device) for part in ("q", "scale", "zero")}
-                    yield weight, Grid(**parts, bits=int(quantization["bits"]))
-                elif not name.endswith((".scale", ".zero")):
-                    yield name, shard.get_tensor(name).to(device)
+            found = {name: shard.get_tensor(name).to(device) for name in shard.keys()}  # noqa: SIM118 - it is no dict
+        for name, tensor in found.items():
+            weight, _, part = name.rpartition(".")
+            if part == "q":
+                scale, zero = (found[f"{weight}.{each}"] for each in ("scale", "zero"))
+                yield weight, Grid(tensor, scale, zero, int(quantization["bits"]))
+            elif part == "packed":
+                scale = found[f"{weight}.scale"]
+                yield weight, Ternary(tensor, scale)
+                yield f"{weight}.scale", scale
+            elif part not in ("scale", "zero"):
+                yield name, tensor
     except (SafetensorError, OSError, KeyError) as error:
         raise CheckpointError(f"{file} cannot be read ({error}): download it again") from error

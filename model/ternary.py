@@ -18,9 +18,13 @@ SMALL = 0.7
 """Of a row's mean size: what is less becomes 0 (Li and Liu, equation 5)."""
 DIGITS = 5
 """Numbers in a byte, the first counting least."""
+_SIGNS = torch.stack([torch.arange(256) // 3**n % 3 - 1 for n in range(DIGITS)], 1).to(torch.int8)
+"""The signs [256, 5] in each byte."""
 INT8_MAX = 127
 BITS = 2
 """What is said of a matrix that has three values where of others their bits are."""
+IN_BYTES = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+"""Whether PyTorch multiplies bytes fast on this processor: where oneDNN does not, it has a plain loop for them."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,11 @@ class Ternary:
 
     def signs(self, columns: int) -> Tensor:
         """int8 [O, columns]. Raises ValueError where rows of so many numbers would be stored in other sizes."""
-        if self.packed.shape[1] != -(-columns // DIGITS) or len(self.packed) != len(self.scale):
-            raise ValueError(f"{list(self.packed.shape)} packed and {len(self.scale)} scales for {columns} columns")
-        table = torch.stack([torch.arange(256) // 3**n % 3 - 1 for n in range(DIGITS)], 1)
-        table = table.to(torch.int8).to(self.packed.device)
-        signs = table.index_select(0, self.packed.flatten().int())
-        return signs.view(len(self.packed), -1)[:, :columns].contiguous()
+        if self.packed.shape != (*self.scale.shape, -(-columns // DIGITS)) or self.packed.dtype != torch.uint8:
+            sizes = f"{list(self.packed.shape)} packed and {list(self.scale.shape)} scales"
+            raise ValueError(f"{sizes} for {columns} columns")
+        signs = _SIGNS.to(self.packed.device).index_select(0, self.packed.flatten().int())
+        return signs.view(len(self.packed), -1)[:, :columns]
 
 
 def split(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,8 +68,9 @@ def round_trip(weight: Tensor) -> Tensor:
 
 def in_bytes(x: Tensor) -> tuple[Tensor, Tensor]:
     """Activations [T, I] -> whole numbers, float32 [T, I], from -127 to 127, and each row's scale, float32 [T, 1]."""
-    scale = (x.float().abs().amax(1, keepdim=True) / INT8_MAX).clamp_min(1e-12)
-    return (x.float() / scale).round(), scale
+    wide = x.float()
+    scale = (wide.abs().amax(1, keepdim=True) / INT8_MAX).clamp_min(1e-12)
+    return (wide / scale).round_(), scale
 
 
 class TernaryLinear(nn.Module):
@@ -75,7 +79,7 @@ class TernaryLinear(nn.Module):
     signs: Tensor
     """int8 [O, I]."""
     scale: Tensor
-    """float32 [O]."""
+    """float [O]: no less than bfloat16, in which it is stored."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -86,8 +90,9 @@ class TernaryLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [T, I] -> [T, O], in x's dtype."""
         whole, scale = in_bytes(x)
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" and IN_BYTES:
             product = torch._int_mm(whole.to(torch.int8), self.signs.t()).float()
         else:
             product = F.linear(whole.to(x.dtype), self.signs.to(x.dtype)).float()
-        return (product * scale * self.scale + self.bias).to(x.dtype)
+        # in place: a new tensor of this size costs more than what is computed in it
+        return product.mul_(scale).mul_(self.scale).add_(self.bias).to(x.dtype)

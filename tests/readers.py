@@ -4,14 +4,19 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from torch import Tensor
 
+from model import ternary
 from model.quantize import round_trip
 from model.training import shipping
 from model.training.reader import Reader
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz0123456789.,?'-():#",
           *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789"), "the", "mill", "built", "##ing", "river", "who"]
+
+BIAS = "bert.encoder.relative_attention_bias.weight"
 
 
 def tokenizer(folder: Path) -> Path:
@@ -50,3 +55,27 @@ def write(checkpoint: Path, reader: Reader | None = None) -> Path:
     shipping.ship(reader or small(), file, [*used], checkpoint / "reader")
     file.unlink()
     return checkpoint / "reader"
+
+
+def write_mpnet(checkpoint: Path, three_values: bool) -> tuple[Path, dict[str, Tensor]]:
+    """A reader whose attention has a bias for distances, as MPNet's, and whose layers' matrices may have three values;
+    returns its folder, and its tensors as they are read back, in float32."""
+    folder = write(checkpoint)
+    file = folder / "model.safetensors"
+    stored, back = load_file(file), shipping.tensors(rounded(small()))
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    stored[BIAS] = torch.randn(32, 12, generator=torch.Generator().manual_seed(7)).bfloat16()
+    back[BIAS] = stored[BIAS].float()
+    config["relative_attention_num_buckets"] = 32
+    if three_values:
+        config["quantization"]["layers"] = "ternary"
+        for name, one in shipping.tensors(small()).items():
+            if ".layer." in name and one.dim() == 2:
+                packed = ternary.pack(one)
+                for part in ("q", "scale", "zero"):
+                    del stored[f"{name}.{part}"]
+                stored |= {f"{name}.packed": packed.packed, f"{name}.scale": packed.scale}
+                back[name] = ternary.round_trip(one)
+    save_file(stored, file)
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    return folder, back

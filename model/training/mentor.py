@@ -1,7 +1,7 @@
 """A larger reader for the one that is shipped to learn from: MPNet (Song et al., 2020, arXiv 2004.09297).
 
 The base model as sentence-transformers ship it (110 M parameters, Apache-2.0; on PyPI in five packages): BERT's layers,
-and a bias on attention for how far a token stands from another (`bucket`).
+and a bias on attention for how far a token stands from another (`model.distance`).
 Its word pieces are BERT's under other numbers, so both read the same lessons, token for token, and what the mentor
 thinks of each can be learned (Hinton et al., 2015, arXiv 1503.02531; `tuning.reader`).
 """
@@ -17,12 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model import distance
 from model.training.packing import Pack
 from model.training.reader import HEADS, PLACES, Reader, sequence
 
-BUCKETS = 32
-FARTHEST = 128
-"""Tokens between two from which on all distances are one."""
 SPECIAL = {0: 1, 100: 104, 101: 0, 102: 2}
 """BERT's [PAD], [UNK], [CLS] and [SEP] by MPNet's numbers; any other piece has its own number and four."""
 Kind = TypeVar("Kind", bound="Mentor")
@@ -36,7 +34,7 @@ class Mentor(Reader):
     def __init__(self, layers: int = 12, vocab: int = 30_527, hidden: int = 768, inner: int = 3072,
                  width: int = 0) -> None:
         super().__init__(layers, vocab, hidden, inner, width)
-        self.bias = nn.Parameter(torch.empty(BUCKETS, HEADS), requires_grad=False)  # as it came: it need not learn
+        self.bias = nn.Parameter(torch.empty(distance.BUCKETS, HEADS), requires_grad=False)  # as it came: it need not learn
 
     def numbers(self, ids: Tensor) -> Tensor:
         """See `Reader`."""
@@ -52,24 +50,13 @@ class Mentor(Reader):
         there = place < pack.borders.diff()[:, None]  # [N, L]
         gather = (pack.borders[:-1, None] + place).clamp_max(tokens - 1)
         back = sequence(pack, tokens) * longest + pack.position
-        bias = self.bias[bucket(place - place[:, None])].permute(2, 0, 1)  # [H, L, L]
-        added = bias.masked_fill(~there[:, None, None], -math.inf)  # [N, H, L, L]
+        added = distance.bias(self.bias, longest).masked_fill(~there[:, None, None], -math.inf)  # [N, H, L, L]
 
         def mix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             q, k, v = (part[gather].transpose(1, 2) for part in (q, k, v))
             return F.scaled_dot_product_attention(q, k, v, attn_mask=added).transpose(1, 2).flatten(0, 1)[back]
 
         return mix
-
-
-def bucket(distance: Tensor) -> Tensor:
-    """The bucket of each distance, from a token to one so many places further on: each of the nearest has its own, the
-    others share theirs by the distance's logarithm (T5; Raffel et al., 2020, arXiv 1910.10683)."""
-    half = BUCKETS // 2
-    exact = half // 2
-    away = distance.abs()
-    far = exact + (torch.log(away.clamp_min(1).float() / exact) / math.log(FARTHEST / exact) * (half - exact)).long()
-    return torch.where(away < exact, away, far.clamp_max(half - 1)) + half * (distance > 0)
 
 
 def load(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Mentor:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from model.errors import CheckpointError, ConfigError, ModelError, TokenizerError
 from model.reader import FOLDER, NEVER, Reader
+from model.ternary import TernaryLinear, in_bytes
 from model.training import shipping
 from tests import readers
 
@@ -49,8 +50,71 @@ def test_it_is_the_library_s_bert(reader: Reader) -> None:
     torch.testing.assert_close(scores, theirs, rtol=1e-3, atol=1e-3)
 
 
-def test_loading_it_brings_no_sympy(folder: Path) -> None:
+def _library_s_mpnet(stored: dict[str, torch.Tensor], reader: Reader) -> torch.nn.Module:
+    """MPNet for questions, of tensors under BERT's names."""
+    from transformers import MPNetConfig, MPNetForQuestionAnswering
+
+    shape = reader.shape
+    config = MPNetConfig(vocab_size=shape.vocab, hidden_size=shape.hidden, num_hidden_layers=shape.layers,
+                         num_attention_heads=shape.heads, intermediate_size=shape.inner, layer_norm_eps=shape.eps,
+                         max_position_embeddings=shape.places + 2, relative_attention_num_buckets=32)
+    theirs = {"bert.": "mpnet.", "attention.self.query": "attention.attn.q", "attention.self.key": "attention.attn.k",
+              "attention.self.value": "attention.attn.v", "attention.output.dense": "attention.attn.o",
+              "attention.output.LayerNorm": "attention.LayerNorm"}
+    named = {}
+    for name, one in stored.items():
+        for mine, other in theirs.items():
+            name = name.replace(mine, other)
+        named[name] = one
+    del named["mpnet.embeddings.token_type_embeddings.weight"]  # it has none
+    places = "mpnet.embeddings.position_embeddings.weight"
+    named[places] = torch.nn.functional.pad(named[places], (0, 0, 2, 0))  # its first two are of no place
+    oracle = MPNetForQuestionAnswering(config).eval()
+    oracle.load_state_dict(named)
+    return oracle
+
+
+@pytest.mark.parametrize("three_values", [False, True])
+def test_with_a_bias_for_distances_it_is_the_library_s_mpnet(tmp_path: Path, three_values: bool) -> None:
+    folder, stored = readers.write_mpnet(tmp_path, three_values)
+    reader = Reader.load(folder, torch.float32, CPU)
+    oracle = _library_s_mpnet(stored, reader)
+    if three_values:
+        for name, module in oracle.named_modules():
+            if ".layer." in name and isinstance(module, torch.nn.Linear):
+                module.register_forward_pre_hook(lambda _, given: (torch.mul(*in_bytes(given[0][0]))[None],))
+    times = 1 if three_values else 7  # of many numbers, some lie so close between two bytes that noise rounds them
+    ids = torch.tensor([reader.cls, 9, 8, 7, reader.sep, *[*range(20, 60)] * times, reader.sep])
+    kinds = (torch.arange(len(ids)) >= 5).long()
+    words = stored["bert.embeddings.word_embeddings.weight"][ids]
+    words = words + stored["bert.embeddings.token_type_embeddings.weight"][kinds]
+    with torch.no_grad():
+        found = oracle(inputs_embeds=words[None], position_ids=2 + torch.arange(len(ids))[None])
+        scores = reader(ids, 5)
+    theirs = torch.stack((found.start_logits[0], found.end_logits[0]), -1)
+    torch.testing.assert_close(scores, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def ternary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reader whose layers' matrices have three values."""
+    return readers.write_mpnet(tmp_path_factory.mktemp("ternary"), three_values=True)[0]
+
+
+def test_three_values_stay_a_byte_each_and_say_nearly_the_same_in_half_precision(ternary: Path) -> None:
+    one, half = (Reader.load(ternary, dtype, CPU) for dtype in (torch.float32, torch.bfloat16))
+    for reader in (one, half):
+        layers = [part for part in reader.modules() if isinstance(part, TernaryLinear)]
+        assert len(layers) == 4 * reader.shape.layers
+        assert {layer.signs.dtype for layer in layers} == {torch.int8}
+    values, others = (r.read("Who built the mill?", PASSAGE * 3).values for r in (one, half))
+    assert (others - values).abs().mean() < 0.2 * values.std()
+
+
+@pytest.mark.parametrize("kind", ["folder", "ternary"])
+def test_loading_it_brings_no_sympy(kind: str, request: pytest.FixtureRequest) -> None:
     """Which alone would take half a second of a new process."""
+    folder = request.getfixturevalue(kind)
     code = ("import sys, torch; from pathlib import Path; from model.reader import Reader; "
             "Reader.load(Path(sys.argv[1]), torch.float32, torch.device('cpu')); print('sympy' in sys.modules)")
     run = [sys.executable, "-c", code, str(folder)]
@@ -149,6 +213,48 @@ def test_a_damaged_one_says_what_is_wrong(tmp_path: Path, damage: object, error:
     with pytest.raises(error, match=words) as raised:
         Reader.load(folder, torch.float32, CPU)
     assert str(raised.value).count("\n") == 0
+
+
+QUERY = "bert.encoder.layer.1.attention.self.query.weight"
+
+
+@pytest.mark.parametrize(("settings", "tensors", "error", "words"), [
+    ({}, {f"{QUERY}.packed": None}, CheckpointError, QUERY),
+    ({}, {f"{QUERY}.scale": None}, CheckpointError, QUERY),
+    ({}, {f"{QUERY}.packed": torch.zeros(192, 38, dtype=torch.uint8)}, CheckpointError, f"{QUERY}.*192 columns"),
+    ({}, {f"{QUERY}.packed": torch.zeros(192, 39)}, CheckpointError, f"{QUERY}.*192 columns"),
+    ({}, {f"{QUERY}.packed": torch.zeros(9, 39, dtype=torch.uint8), f"{QUERY}.scale": torch.ones(9)}, CheckpointError,
+     f"{QUERY}.*shape"),
+    ({}, {readers.BIAS: None}, CheckpointError, readers.BIAS),
+    ({}, {readers.BIAS: torch.zeros(16, 12)}, CheckpointError, readers.BIAS),
+    ({"relative_attention_num_buckets": 0}, {}, CheckpointError, readers.BIAS),
+    ({"relative_attention_num_buckets": 30}, {}, ConfigError, "30 buckets"),
+    ({"quantization": {"bits": 4, "group": 64}}, {}, CheckpointError, "weight.scale"),
+    ({"quantization": {"bits": 4, "group": 64, "layers": "binary"}}, {}, ConfigError, "binary"),
+    ({"quantization": [4]}, {}, ConfigError, "config.json"),
+])  # fmt: skip
+def test_a_damaged_one_of_three_values_says_what_is_wrong(
+    ternary: Path, tmp_path: Path, settings: dict[str, object], tensors: dict[str, torch.Tensor | None],
+    error: type[ModelError], words: str,
+) -> None:  # fmt: skip
+    stored = load_file(ternary / "model.safetensors") | tensors
+    save_file({name: one for name, one in stored.items() if one is not None}, tmp_path / "model.safetensors")
+    config = json.loads((ternary / "config.json").read_text("utf-8")) | settings
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    (tmp_path / "tokenizer.json").write_bytes((ternary / "tokenizer.json").read_bytes())
+    with pytest.raises(error, match=words) as raised:
+        Reader.load(tmp_path, torch.float32, CPU)
+    assert str(raised.value).count("\n") == 0
+
+
+def test_layers_that_are_said_to_have_three_values_must(folder: Path, tmp_path: Path) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config["quantization"]["layers"] = "ternary"
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(CheckpointError, match=r"query\.weight\.scale|dense\.weight\.scale"):
+        Reader.load(tmp_path, torch.float32, CPU)
 
 
 def test_half_a_character_is_one_that_says_nothing(reader: Reader) -> None:
