@@ -34,7 +34,7 @@ class Mentor(Reader):
     def __init__(self, layers: int = 12, vocab: int = 30_527, hidden: int = 768, inner: int = 3072,
                  width: int = 0) -> None:
         super().__init__(layers, vocab, hidden, inner, width)
-        self.bias = nn.Parameter(torch.empty(distance.BUCKETS, HEADS), requires_grad=False)  # as it came: it need not learn
+        self.bias = nn.Parameter(torch.empty(distance.BUCKETS, HEADS), requires_grad=False)  # it need not learn
 
     def numbers(self, ids: Tensor) -> Tensor:
         """See `Reader`."""
