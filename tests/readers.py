@@ -41,9 +41,12 @@ def small(hidden: int = 192, layers: int = 2) -> Reader:
 def rounded(reader: Reader) -> Reader:
     """A reader as it is read back from its folder, in float32."""
     twin = reader.twin().float()
-    for one in twin.state_dict().values():
-        on_grid = shipping.is_on_grid(one)
-        one.copy_(round_trip(one, shipping.BITS, shipping.GROUP) if on_grid else one.bfloat16())
+    for name, one in twin.state_dict().items():
+        if twin.ternary and name.startswith("layers.") and one.dim() == 2:
+            one.copy_(ternary.round_trip(one))
+        else:
+            on_grid = shipping.is_on_grid(one)
+            one.copy_(round_trip(one, shipping.BITS, shipping.GROUP) if on_grid else one.bfloat16())
     return twin.eval()
 
 

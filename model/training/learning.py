@@ -84,25 +84,21 @@ def _tell_scores(learned: reader.Reader, args: argparse.Namespace) -> None:
         print(json.dumps({"set": name, **tuning.read_scores(learned, rows, words)}), flush=True)
 
 
-def trained(args: argparse.Namespace) -> threes.Threes:
-    """The reader that has learned."""
-    return mentor.trained(threes.Threes, args.folder / "reader.pt")
-
-
 def ship(args: argparse.Namespace) -> None:
     """The reader that has learned, as a checkpoint's: in the folder `reader` beside the model's weights."""
-    learned, words = trained(args), args.encoder / "tokenizer.json"
+    learned, words = mentor.trained(threes.Threes, args.folder / "reader.pt"), args.encoder / "tokenizer.json"
     used = shipping.used(sorted(args.folder.glob("lessons-reader-*.npz")), json.loads(words.read_text("utf-8")))
     shipping.ship(learned, words, used, args.out / FOLDER)
 
 
 def write_questions(args: argparse.Namespace) -> None:
-    """What `writer` and `reader` have learned -> questions on the corpus's texts, as question files in the folder."""
+    """What `writer` and `mentor` have learned -> questions on the corpus's texts, as question files in the folder."""
     with ProcessPoolExecutor(args.workers) as pool:
         texts = passages.runs(args.corpus, args.seed)
         pool.submit(int).result()  # its processes begin before this one takes the GPU
         device, dtype = place()
-        writer, judge = teacher.Teacher().to(device, dtype), trained(args).to(device, dtype)
+        writer = teacher.Teacher().to(device, dtype)
+        judge = mentor.trained(mentor.Mentor, args.folder / "mentor.pt", dtype, device)
         writer.load_state_dict(torch.load(args.folder / "writer.pt", weights_only=True, map_location=device))
         if device == "cuda":
             writer.compile_layers()

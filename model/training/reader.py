@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.reader import NAMES
 from model.training.packing import Pack, attend, make_pack
 
 HEADS, EPS, PLACES = 12, 1e-12, 512
@@ -111,30 +110,6 @@ class Reader(nn.Module):
         """ids and kinds (0 in the question, 1 in the passage) [T] -> scores to begin and to end [T, 2], float32;
         `NEVER` in the question and at [SEP]."""
         return self.scores(self.states(ids, kinds, pack)[-1], kinds, pack)
-
-
-def load(file: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Reader:
-    """The encoder of sentence-transformers' `model.safetensors`, with scores that are yet to be learned."""
-    from safetensors.torch import load_file
-
-    found = load_file(str(file))
-    state: dict[str, Tensor] = {
-        "embed": found["embeddings.word_embeddings.weight"], "places": found["embeddings.position_embeddings.weight"],
-        "kinds": found["embeddings.token_type_embeddings.weight"],
-    }
-    model = Reader(layers=sum(name.endswith("self.query.bias") for name in found))
-    for part in ("weight", "bias"):
-        state[f"norm.{part}"] = found[f"embeddings.LayerNorm.{part}"]
-        for n in range(len(model.layers)):
-            old, new = f"encoder.layer.{n}", f"layers.{n}"
-            three = [found[f"{old}.attention.self.{name}.{part}"] for name in ("query", "key", "value")]
-            state[f"{new}.qkv.{part}"] = torch.cat(three)
-            for mine, theirs in NAMES.items():
-                state[f"{new}.{mine}.{part}"] = found[f"{old}.{theirs}.{part}"]
-    nn.init.normal_(model.score.weight, std=0.02)
-    nn.init.zeros_(model.score.bias)
-    model.load_state_dict(state | {f"score.{k}": v for k, v in model.score.state_dict().items()})
-    return model.to(device, dtype)
 
 
 def read_tokenizer(file: Path) -> Any:
@@ -237,6 +212,15 @@ def soft_loss(scores: Tensor, theirs: Sequence[Tensor], pack: Pack, first: Tenso
     wanted = (first >= 0).float()[sequence(pack, len(scores))]
     log, target = log_softmax(scores, pack), torch.stack([log_softmax(one, pack).exp() for one in theirs]).mean(0)
     return -(target * log * wanted[:, None]).sum() / (2 * (first >= 0).sum().clamp_min(1))
+
+
+def unlike(own: Sequence[Tensor], theirs: Sequence[Tensor], pack: Pack, first: Tensor) -> Tensor:
+    """How far states [T, C] behind each layer are from a mentor's: the mean square of the difference as a share of the
+    mentor's own, over the sequences that count (see `reader.loss`), on the mean of all layers."""
+    wanted = (first >= 0).float()[sequence(pack, len(own[0]))]
+    shares = [((a - b).float().square().mean(-1) @ wanted) / (b.float().square().mean(-1) @ wanted)
+              for a, b in zip(own, theirs, strict=True)]
+    return torch.stack(shares).mean()
 
 
 def log_softmax(scores: Tensor, pack: Pack) -> Tensor:

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from model import ternary
 from model.training import shipping
 from model.training.mentor import Mentor
-from model.training.narrow import principal
 from model.training.reader import ReaderLayer
 
 
@@ -42,6 +41,12 @@ class Threes(Mentor):
 
     layer = RoundedLayer
     ternary = True
+
+
+def principal(words: Tensor, pieces: Tensor, width: int) -> dict[str, Tensor]:
+    """What the first `width` principal directions hold of word pieces [V, C], weighed by how often each is read [V]."""
+    directions = torch.linalg.eigh(words.T @ (words * (pieces[:, None] + 1))).eigenvectors[:, -width:]
+    return {"embed": words @ directions, "widen.weight": directions.contiguous()}
 
 
 @torch.no_grad()

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.training import narrow
 from model.training import reader as reading
 from model.training.data import Conversations
 from model.training.evaluate import f1
@@ -85,7 +84,7 @@ def reader(start: Learned, lessons: Sequence[Path], seconds: float, tokens: int,
                 one = mentors[0].scores(above[-1], kinds, pack) if layers else mentors[0](ids, kinds, pack)
                 heard[row] = [one, *(mentor(ids, kinds, pack) for mentor in mentors[1:])]
         if layers:
-            total = total + narrow.unlike(states, above, pack, first)
+            total = total + reading.unlike(states, above, pack, first)
         return total + (1 - OWN) * reading.soft_loss(scores, heard[row], pack, first)
 
     _run("reader", learn, optimizer, seconds, lr, passes, len(batches.rows), ranks)

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 
 from model import ternary
-from model.training import narrow, shipping, threes, tuning
+from model.reader import Reader as Shipped
 from model.training import reader as reading
-from model.training.mentor import Mentor
+from model.training import shipping, threes, tuning
+from model.training.mentor import Mentor, trained
 from model.training.packing import make_pack
+from tests import readers
 from tests.model.training.test_tuning import CPU
 
 HIDDEN = 48
@@ -67,7 +69,7 @@ def test_it_learns_with_three_values_what_its_mentor_says(tmp_path: Path) -> Non
 
     @torch.no_grad()
     def unlike(reader: reading.Reader) -> float:
-        return float(narrow.unlike(reader.states(ids, kinds, pack), own.states(ids, kinds, pack), pack, first))
+        return float(reading.unlike(reader.states(ids, kinds, pack), own.states(ids, kinds, pack), pack, first))
 
     before = unlike(rounded(begun))
     learned = tuning.reader(begun, [file], 1e9, 80, 150, 3e-3, [own], threes.stored_bits(begun))
@@ -84,3 +86,32 @@ def test_only_its_layers_matrices_have_three_values() -> None:
     assert [stored.pop("embed"), stored.pop("widen.weight")] == [shipping.BITS] * 2
     assert stored == {f"layers.{n}.{name}.weight": ternary.BITS
                       for n in range(2) for name in ("qkv", "out", "up", "down")}
+
+
+def test_word_pieces_keep_what_most_of_those_read_are_made_of() -> None:
+    own = mentor()
+    read = torch.full((reading.PIECES,), 1000)
+    read[5] = 0
+    plane = torch.randn(24, HIDDEN)
+    with torch.no_grad():
+        own.embed.copy_(torch.randn(len(own.embed), 24) @ plane)
+        own.embed[9] = torch.randn(HIDDEN)  # out of the plane, and never read: MPNet's number for BERT's 5
+    begun = threes.begin(own, read, 24)
+    lost = (begun.words(torch.arange(1000)) - own.words(torch.arange(1000))).detach().norm(dim=1)
+    assert int(lost.argmax()) == 5
+    assert float(lost.sort().values[-2]) < 0.01 * float(lost[5])
+
+
+def test_it_is_shipped_as_it_learned(tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    begun = threes.Threes(layers=2, vocab=len(readers.PIECES) + 5, hidden=192, inner=128, width=64)
+    for name, p in begun.named_parameters():
+        p.data.normal_(1.0 if name.endswith("norm.weight") else 0.0, 0.2)
+    torch.save(begun.state_dict(), tmp_path / "reader.pt")
+    again = trained(threes.Threes, tmp_path / "reader.pt")
+    assert again.sizes == begun.sizes
+    shipped = Shipped.load(readers.write(tmp_path, again), torch.float32, CPU)
+    assert shipped.shape.ternary
+    ids = torch.tensor([shipped.cls, 9, 8, shipped.sep, *range(10, 40), shipped.sep])
+    expected = readers.rounded(again)(ids, (torch.arange(len(ids)) > 3).long(), make_pack([len(ids)]))
+    torch.testing.assert_close(shipped(ids, 4)[4:-1], expected[4:-1], rtol=0.02, atol=0.02)
