@@ -11,14 +11,19 @@ from kernels.quant import Grid, affine_grid
 def quantize(weight: Tensor, bits: int, group: int = 64) -> Grid:
     """A matrix [out, in] on a grid of 2^bits levels. Raises ValueError when `in` is no multiple of `group`."""
     levels, scale, zero = affine_grid(weight, bits, group)
-    q = levels.flatten(1).to(torch.uint8)
+    return pack(levels.flatten(1), scale[..., 0], zero[..., 0], bits)
+
+
+def pack(levels: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Grid:
+    """A `Grid` of levels [out, in] (whole numbers of any dtype), scale and zero [out, in/group] (bf16)."""
+    q = levels.to(torch.uint8)
     if bits == 4:
         q = q[:, 0::2] | (q[:, 1::2] << 4)
     elif bits == 6:
         four = q.unflatten(1, (-1, 4))
         fourth = four[..., 3:]
         q = (four[..., :3] | torch.cat((fourth << 6, (fourth >> 2) << 6, (fourth >> 4) << 6), -1)).flatten(1)
-    return Grid(q.contiguous(), scale[..., 0].contiguous(), zero[..., 0].contiguous(), bits)
+    return Grid(q.contiguous(), scale.contiguous(), zero.contiguous(), bits)
 
 
 def round_trip(weight: Tensor, bits: int, group: int = 64) -> Tensor:

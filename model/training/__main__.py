@@ -4,7 +4,7 @@ tokenise  corpus files -> one uint16 array each        tasks    question files -
 convert   teacher GGUF -> the untrained student        train    a plan of phases (goes on from its checkpoint)
 export    a run's checkpoint -> model/mini             measure  an exported folder: KL and cross-entropy on a book
 answer    an exported folder through the engine: scores on reading sets
-requantise an exported folder -> one whose tensors have the bits that `export` has now
+requantise an exported folder -> one to ship: the embedding in fewer bits, and all in those that `export` has now
 prune     an exported folder -> one with fewer attention heads, to go on from
 adopt     an exported folder -> the student that a run starts from, to train on where the shipped weights stand
 writer    a copy of the teacher learns to ask           reader  an encoder learns to read, from a mentor if there is one
@@ -29,6 +29,7 @@ from model.reader import FOLDER as READER
 from model.sampling import Sampling
 from model.training import (
     autotuning_triton,
+    compensate,
     data,
     evaluate,
     export,
@@ -104,14 +105,19 @@ def make_student(args: argparse.Namespace) -> None:
     save_start(student, args.folder)
 
 
-def fewer_heads(args: argparse.Namespace) -> None:
-    """The shipped weights with so many attention heads a layer, fitted on a little text of each kind and on samples."""
+def look_at(args: argparse.Namespace) -> list[torch.Tensor]:
+    """What weights are fitted on: a little text of each kind, and samples of tasks until there are so many tokens."""
     tokenizer, form = data.plain_tokenizer(args.tokenizer), tasks.read_form(args.prompts)
     builder = Builder(args.corpus, form, args.seed, limit=3000)
     samples = list(sample_ids(args, count=4, length=2048).split(2048))
     while sum(map(len, samples)) < args.tokens:
         samples.append(torch.tensor(tasks.encode(builder.draw(), form, tokenizer)[0]))
-    products = prune.look(Engine.load(args.shipped), [ids.tolist() for ids in samples])
+    return samples
+
+
+def fewer_heads(args: argparse.Namespace) -> None:
+    """The shipped weights with so many attention heads a layer."""
+    products = prune.look(Engine.load(args.shipped), [ids.tolist() for ids in look_at(args)])
     export.export(prune.prune(export.load_export(args.shipped), products, args.heads), args.out)
     copy_beside(args.shipped, args.out)
 
@@ -166,7 +172,8 @@ def export_run(args: argparse.Namespace) -> None:
 
 def requantise(args: argparse.Namespace) -> None:
     """The shipped weights in the bits of now."""
-    export.requantise(args.shipped, args.out)
+    products = compensate.look(Engine.load(args.shipped), look_at(args))
+    export.requantise(args.shipped, args.out, products)
     copy_beside(args.shipped, args.out)
 
 

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from kernels.quant import Grid
 from model.quantize import quantize
+from model.training.compensate import compensate
 from model.training.student import FeedForward, Student
 
-BITS = {"embed": 6, "f_b_proj": 8, "g_b_proj": 8}
-"""Bits by the parameter's last name (`weight` aside)."""
+BITS = {"embed": 8, "f_b_proj": 8, "g_b_proj": 8}
+"""Bits by the parameter's last name (`weight` aside), as a run learns with them and `export` writes them."""
+EMBED, EMBED_BITS = "model.embed_tokens.weight", 4
+"""The embedding, which is the head as well, and its bits once `requantise` has rounded it with care."""
 PLAIN = ("A_log", "dt_bias", "norm", "conv1d", "bias", "router", "b_proj")
 """Parts of the names of parameters that else stay as they are: small, or sensitive; the others have DEFAULT_BITS."""
 Stored = dict[str, Tensor]
@@ -33,7 +36,7 @@ def bits_of(name: str) -> int | None:
 def names(student: Student) -> Iterator[tuple[str, str, slice, int]]:
     """For every tensor of the checkpoint: its name, our parameter's name, the slice of it, and the sliced dimension."""
     whole = slice(None)
-    yield "model.embed_tokens.weight", "embed", whole, 0
+    yield EMBED, "embed", whole, 0
     yield "model.norm.weight", "norm", whole, 0
     for n, layer in enumerate(student.layers):
         theirs, ours = f"model.layers.{n}.", f"layers.{n}."
@@ -84,23 +87,32 @@ def export(student: Student, folder: Path) -> dict[str, Any]:
     return _write(folder, stored, student.config, {name: bits for name, (_, bits) in found.items()})
 
 
-def requantise(shipped: Path, folder: Path) -> dict[str, Any]:
-    """The same of weights that were exported before: what is stored in other bits by now is quantised anew, all else
-    stays as it was, to the last bit."""
+def requantise(shipped: Path, folder: Path, products: Tensor) -> dict[str, Any]:
+    """The same of weights that were exported before, the embedding in EMBED_BITS, rounded for the head's inputs with
+    these mean products [C, C] (`compensate.look`). What else is stored in other bits by now is quantised anew; all that
+    has its bits stays as it was, to the last one."""
     student = load_export(shipped)
     found, before, bits_before = checkpoint(student), _read(shipped), _bits(shipped)
+    found[EMBED] = found[EMBED][0], EMBED_BITS
     parts = ("", ".q", ".scale", ".zero")
-    stored = [_stored(name, value, bits) if bits and (f"{name}.q" not in before or bits != bits_before(name))
-              else {full: before[full] for part in parts if (full := f"{name}{part}") in before}
-              for name, (value, bits) in found.items()]
+    stored: list[Stored] = []
+    for name, (value, bits) in found.items():
+        if not bits or (f"{name}.q" in before and bits == bits_before(name)):
+            stored.append({full: before[full] for part in parts if (full := f"{name}{part}") in before})
+        elif name == EMBED:
+            stored.append(_parts(name, compensate(value, products, bits, GROUP)))
+        else:
+            stored.append(_stored(name, value, bits))
     return _write(folder, stored, student.config, {name: bits for name, (_, bits) in found.items()})
 
 
 def _stored(name: str, value: Tensor, bits: int | None) -> Stored:
     """A tensor as the files hold it."""
-    if bits is None:
-        return {name: value.to(plain_dtype(name))}
-    grid = quantize(value, bits, GROUP)
+    return _parts(name, quantize(value, bits, GROUP)) if bits else {name: value.to(plain_dtype(name))}
+
+
+def _parts(name: str, grid: Grid) -> Stored:
+    """A matrix on a grid as the files hold it."""
     return {f"{name}.q": grid.q, f"{name}.scale": grid.scale, f"{name}.zero": grid.zero}
 
 

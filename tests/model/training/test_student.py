@@ -9,8 +9,9 @@ import torch
 from model.config import KimiConfig
 from model.quantize import round_trip
 from model.state import ModelState
+from model.training.compensate import compensate
 from model.training.data import plain_tokenizer
-from model.training.export import BITS, PLAIN, bits_of, export, load_export, requantise, write_tokenizer
+from model.training.export import PLAIN, bits_of, export, load_export, requantise, write_tokenizer
 from model.training.packing import make_pack
 from model.training.student import balance
 from model.weights import load
@@ -49,22 +50,22 @@ def test_export_is_read_by_our_engines_model_and_by_ourselves(
 def test_what_has_other_bits_by_now_is_quantised_anew_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(BITS, "embed", 8)
     export(student(), tmp_path / "before")
     before = load_export(tmp_path / "before").state_dict()
-    monkeypatch.setitem(BITS, "embed", 6)
-    said = requantise(tmp_path / "before", tmp_path / "after")
+    products = before["embed"].T @ before["embed"]
+    said = requantise(tmp_path / "before", tmp_path / "after", products)
     gates = {f"model.layers.{name.split('.')[1]}.self_attn.{name.split('.')[3]}.weight" for name in before
              if name.endswith(("f_b_proj", "g_b_proj"))}
-    eight = {name: {"bits": 8, "group": 64} for name in gates}
-    assert said["tensors"] == {"model.embed_tokens.weight": {"bits": 6, "group": 64}} | eight
+    assert said["tensors"] == {name: {"bits": 8, "group": 64} for name in gates}
+    expected = before | {"embed": compensate(before["embed"], products, 4).values(torch.float32)}
+    assert not torch.equal(before["embed"], expected["embed"])
     for name, value in load_export(tmp_path / "after").state_dict().items():
-        assert torch.equal(value, round_trip(before[name], 6, 64) if name == "embed" else before[name]), name
-    assert not torch.equal(before["embed"], load_export(tmp_path / "after").embed)
+        assert torch.equal(value, expected[name]), name
     monkeypatch.setattr("model.training.export.PLAIN", tuple(name for name in PLAIN if name != "router"))
-    requantise(tmp_path / "before", tmp_path / "last")  # what was plain before
-    router = load_export(tmp_path / "last").state_dict()["layers.1.mlp.router"]
-    assert torch.equal(router, round_trip(before["layers.1.mlp.router"], 4, 64))
+    requantise(tmp_path / "after", tmp_path / "last", torch.eye(64))  # what was plain before
+    last = load_export(tmp_path / "last").state_dict()
+    assert torch.equal(last["layers.1.mlp.router"], round_trip(before["layers.1.mlp.router"], 4, 64))
+    assert torch.equal(last["embed"], expected["embed"])
 
 
 def test_what_stands_beside_exported_weights_is_what_is_shipped(tmp_path: Path) -> None:
