@@ -60,7 +60,8 @@ class Prepared:
     candidates behind it. insists: an answer is wanted also where the model would rather refuse; doubted: it would have.
     points: words of the evidence may answer; unsettled: those that are still to be weighed against what is written;
     pointed: those that do, as the reader found them (`pointing`), or the name of where its quote is. looked_up: the
-    question with what it leans on in earlier ones.
+    question with what it leans on in earlier ones. foreign: hardly any of its words are in the document, so there is
+    no answer unless the reader finds one.
     """
 
     document: str
@@ -81,6 +82,7 @@ class Prepared:
     unsettled: Pointed | None = None
     pointed: str = ""
     looked_up: str = ""
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,17 +160,13 @@ def prepare(
     look_up = look_up or in_context(question, [exchange.question for exchange in earlier])
     found = find(home, document_id, places, look_up, home.aids.excerpt)
     nearest = tuple(one.sentence for one in found[:NEAREST])
-    if home.aids.choose_quotes and is_foreign(look_up, found):
-        return Prepared(
-            document_id, question, (), opening=prompts.NOT_FOUND, whole=True, nearest=nearest, sampling=sampling
-        )
     best = chosen(found, count)
     passages = tuple(one.passage for one in best)
     asked = tuple(question_ids(home.engine, earlier, question, shown(places, passages), read=read))
     prepared = Prepared(
         document_id, question, asked, len(asked), evidence=passages, nearest=nearest, sampling=sampling,
         insists=insists and asks_of_the_whole(look_up), points=in_words and asks_for_words(question, look_up),
-        looked_up=look_up,
+        looked_up=look_up, foreign=home.aids.choose_quotes and is_foreign(look_up, found),
     )
     if not found or not home.aids.choose_quotes:
         return prepared

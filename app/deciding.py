@@ -54,13 +54,16 @@ def has_a_say(home: Home, prepared: Prepared) -> bool:
 
 def look(home: Home, prepared: Prepared) -> Prepared:
     """What is prepared once the reader, where there is one, has looked: refused where it has a say in that and no
-    answer is much likelier, and answered where some words are likely enough; then the model need not read the question.
-    Otherwise with the words that it found, to be weighed."""
-    found = pointed(home, prepared)
-    if found is None:
-        return prepared
+    answer is much likelier, and where it has none in a question foreign to the document; and answered where some words
+    are likely enough. Then the model need not read the question. Otherwise with the words that it found, to be
+    weighed."""
+    found = pointed(home, prepared) if has_a_say(home, prepared) else None
     prepared = replace(prepared, unsettled=found)
     bound = _none(home, prepared)
+    if bound is None and prepared.foreign:
+        return _refused(replace(prepared, insists=False), asked=0)
+    if found is None:
+        return prepared
     if bound is not None and found.odds > bound:
         prepared = _refused(prepared, asked=0)
     if not prepared.whole and found.is_likely(home.aids.point):

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 from app import answers, pointing, reading
 from app.answers import Answer, Generation
-from app.deciding import decide, has_a_say, look
+from app.deciding import decide, look
 from app.errors import OncereadError
 from app.home import Home
 from app.kept import Kept
@@ -75,8 +75,7 @@ class _Asking:
         """Text as it comes, then the Answer."""
         started = time.perf_counter()
         self._prepare(sampling, evidence, on_progress)
-        if not self.prepared.whole and has_a_say(self.home, self.prepared):
-            self.prepared = look(self.home, self.prepared)
+        self.prepared = look(self.home, self.prepared)
         after = self.state
         if not self.prepared.whole:
             after = self._take_up(on_progress)

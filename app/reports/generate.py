@@ -65,9 +65,8 @@ def _steps(
     """Decide how the replies of these numbers begin, in place, and write them: what each step brought."""
     engine, bases = home.engine, {}
     for n in numbers:
-        if has_a_say(home, decided[n]):
-            decided[n] = look(home, decided[n])
-            yield [(n, None)] if decided[n].whole else []
+        decided[n] = look(home, decided[n])
+        yield [(n, None)] if decided[n].whole else []
     numbers = [n for n in numbers if not decided[n].whole]
     rest = {n: decided[n].ids for n in numbers}
     open_ones = [n for n in numbers if has_a_say(home, decided[n])]
