@@ -150,7 +150,7 @@ class Reader(nn.Module):
             reader = Reader(shape, tokenizer).to(dtype)
         _give_memory(reader, device)
         with torch.no_grad():
-            reader._fill(folder, dict(_stored(folder / "model.safetensors", shape.quantization, device)))
+            reader._fill(folder, dict(stored(folder / "model.safetensors", shape.quantization, device)))
         return reader.eval().requires_grad_(False)
 
     def _fill(self, folder: Path, stored: dict[str, Grid | Ternary | Tensor]) -> None:
@@ -255,11 +255,11 @@ def _tensors(module: Any) -> dict[str, Tensor]:
     return {"weight": module.weight.data, "bias": module.bias.data}
 
 
-def _values(stored: Grid | Ternary | Tensor, columns: int) -> Tensor:
+def _values(one: Grid | Ternary | Tensor, columns: int) -> Tensor:
     """What is to be computed with: of three values the signs alone. Raises ValueError as `Ternary.signs` does."""
-    if isinstance(stored, Ternary):
-        return stored.signs(columns)
-    return stored.values(torch.float32) if isinstance(stored, Grid) else stored
+    if isinstance(one, Ternary):
+        return one.signs(columns)
+    return one.values(torch.float32) if isinstance(one, Grid) else one
 
 
 def _special(tokenizer: Tokenizer, name: str) -> int:
@@ -269,7 +269,7 @@ def _special(tokenizer: Tokenizer, name: str) -> int:
     return int(id)
 
 
-def _stored(
+def stored(
     file: Path, quantization: dict[str, Any], device: torch.device,
 ) -> Iterator[tuple[str, Grid | Ternary | Tensor]]:  # fmt: skip
     """Every tensor of a file, quantised ones as they are; those of three values and, by a name of its own, their scale.

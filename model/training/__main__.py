@@ -241,6 +241,7 @@ def main() -> None:
     parser.add_argument("--passes", type=float, default=1, help="of writer, mentor, reader: through lessons, at most")
     parser.add_argument("--rate", type=float, default=2e-4, help="mentor, reader: the highest learning rate")
     parser.add_argument("--encoder", type=Path, default=Path("build/mpnet"), help="MPNet's weights, BERT's tokenizer")
+    parser.add_argument("--start", type=Path, help="reader: the folder of one that was shipped, to go on from it")
     parser.add_argument("--width", type=int, default=128, help="reader: dimensions of its word pieces")
     parser.add_argument("--batch", type=int, default=1024, help="write: questions asked side by side")
     parser.add_argument("--step-tokens", type=int, default=32_768, help="writer, mentor, reader: tokens of a step")

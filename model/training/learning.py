@@ -43,7 +43,8 @@ def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
 def learn(args: argparse.Namespace) -> None:
     """The lessons of the writer, or of the mentor and the reader, drawn by several workers, and then what has learned
     from them, into the run's folder; mentor and reader with their scores on held-out questions. The reader learns from
-    what all mentors say that are there (mentor*.pt), and begins as the first of them; several ranks teach it together
+    what all mentors say that are there (mentor*.pt), and begins as the first of them, or goes on
+    from one that was shipped (`start`); several ranks teach it together
     (see `ranks`), each from its own lessons."""
     torch._dynamo.config.recompile_limit = 64
     kind, device, dtype = args.step, *place()
@@ -66,6 +67,8 @@ def learn(args: argparse.Namespace) -> None:
             raise SystemExit(f"no mentor*.pt in {args.folder}: let one learn first (the step `mentor`)")
         read = sum(np.bincount(np.load(file)["ids"], minlength=reader.PIECES) for file in files)
         begun = threes.begin(above[0], torch.from_numpy(read), args.width)
+        if args.start:
+            shipping.take_up(begun, args.start, args.encoder / "tokenizer.json")
         for each in above if device == "cuda" else []:
             each.compile_layers()
         learned = tuning.reader(begun, files, args.seconds, args.step_tokens, args.passes, args.rate, above,

@@ -4,7 +4,8 @@
 #                            with a model.safetensors and a tokenizer.json of BERT's word pieces
 #   take        there, five times: puts what came with a call, in .carry, in its place; the last begins what follows:
 #               on each card a larger one learns for MENTOR seconds, then on all of them one to ship, until END seconds
-#               after the first call: the first card's, with matrices of three values, from what all of them say
+#               after the first call: from what all of them say, with matrices of three values; it goes on from the one
+#               in the tree (START= from the first card's larger one)
 #   wait SECONDS   there: until all have learned, or so many seconds
 #   bring       there: what has learned, as a checkpoint has it (its weights in pieces), and the logs, for $OUT
 set -euo pipefail
@@ -19,6 +20,7 @@ fill() {
         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 -d build/reader zstandard
     cp $(ls "$1"/qa-*.zst | grep -v longdocs) "$2"/reading-squad*.xz "$3/tokenizer.json" build/reader/
     "$python" -m model.training.halve "$3/model.safetensors" build/reader/mpnet.safetensors
+    cp -r model/mini/reader build/reader/start
     tar c -C build/reader . | split -b 54000000 -d -a 1 --numeric-suffixes=1 - build/reader-part-
     for part in build/reader-part-*; do mkdir "build/carry-reader-${part##*-}"; mv "$part" "build/carry-reader-${part##*-}/"; done
     rm -r build/reader; du -sm build/carry-reader-*
@@ -49,7 +51,7 @@ on_cards() { # STEP TOKENS SECONDS PASSES RATE …: a step on every card, each w
     for card in $(seq 0 $((cards - 1))); do
         RANK=$card LOCAL_RANK=$card step "$kind" "$card" --width "${WIDTH:-128}" --step-tokens "$tokens" \
             --workers $((cores / cards)) --lessons "${LESSONS:-600000}" --seconds "$seconds" --passes "$passes" \
-            --seed $((1 + 1000 * card)) --near "${nears[card % ${#nears[@]}]}" --rate "${rate[card % ${#rate[@]}]}" \
+            --seed $((1 + 1000 * card)) --near "${nears[card % ${#nears[@]}]}" --rate "${rate[card % ${#rate[@]}]}" ${start:+--start $start} \
             > "/tmp/$kind$card.log" 2>&1 & running+=($!)
     done
     for card in "${running[@]}"; do wait "$card" || touch /tmp/failed; done
@@ -63,6 +65,7 @@ learn() {
     on_cards mentor "${TOKENS:-65536}" "${MENTOR:-300}" 3 "${rates[@]}"
     for card in $(seq 0 $((cards - 1))); do mv "/tmp/run$card/mentor.pt" "/tmp/mentor-$card.pt"; done
     for card in $(seq 0 $((cards - 1))); do ln -s /tmp/mentor-*.pt "/tmp/run$card/"; done
+    local start=${START-/tmp/in/start}
     export WORLD_SIZE=$cards MASTER_ADDR=127.0.0.1 MASTER_PORT=29511  # what torchrun would say: all teach one
     on_cards reader "${TOKENS:-65536}" $(($(cat /tmp/begun) + ${END:-1400} - $(date +%s))) 40 "${RATE:-2e-4}"
     touch /tmp/done
@@ -85,5 +88,5 @@ bring() {
 case ${1-} in
     fill | take | learn | bring) "$@" ;;
     wait) wait_for "$2" ;;
-    *) sed -n '2,9s/^# //p' "$0"; exit 2 ;;
+    *) sed -n '2,10s/^# //p' "$0"; exit 2 ;;
 esac

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kernels.quant import Grid
 from model import ternary
 from model.quantize import quantize
-from model.reader import NAMES, WORDS
+from model.reader import NAMES, WORDS, stored
 from model.training.export import GROUP
 from model.training.reader import EPS, HEADS, PLACES, Reader
 
@@ -22,8 +23,9 @@ BITS = 4
 
 
 def tensors(reader: Reader) -> dict[str, Tensor]:
-    """Every tensor under the name that transformers' `BertForQuestionAnswering` has for it, and what that has not as
-    its `ElectraModel` (the map from narrow word pieces) and its `MPNetModel` (the bias on attention) name it."""
+    """Every tensor, or part of one, under the name that transformers' `BertForQuestionAnswering` has for it, and what
+    that has not as its `ElectraModel` (the map from narrow word pieces) and its `MPNetModel` (the bias on attention)
+    name it. They share the reader's memory."""
     own, start = reader.state_dict(), "bert.embeddings"
     found = {WORDS: own["embed"], f"{start}.position_embeddings.weight": own["places"],
              f"{start}.token_type_embeddings.weight": own["kinds"]}
@@ -39,7 +41,7 @@ def tensors(reader: Reader) -> dict[str, Tensor]:
         found[f"{start}_project.weight"] = own["widen.weight"]
     if "bias" in own:
         found["bert.encoder.relative_attention_bias.weight"] = own["bias"]
-    return {name: one.detach().cpu().contiguous() for name, one in found.items()}
+    return found
 
 
 def is_on_grid(tensor: Tensor) -> bool:
@@ -68,18 +70,19 @@ def ship(reader: Reader, tokenizer: Path, kept: Sequence[int], folder: Path) -> 
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    stored: dict[str, Tensor] = {}
+    written: dict[str, Tensor] = {}
     for name, one in tensors(reader).items():
+        one = one.detach().cpu().contiguous()
         one = one[reader.numbers(torch.tensor(kept))] if name == WORDS else one
         if reader.ternary and one.dim() == 2 and ".layer." in name:
             three = ternary.pack(one)
-            stored |= {f"{name}.packed": three.packed, f"{name}.scale": three.scale}
+            written |= {f"{name}.packed": three.packed, f"{name}.scale": three.scale}
         elif is_on_grid(one):
             grid = quantize(one.float(), BITS, GROUP)
-            stored |= {f"{name}.q": grid.q, f"{name}.scale": grid.scale, f"{name}.zero": grid.zero}
+            written |= {f"{name}.q": grid.q, f"{name}.scale": grid.scale, f"{name}.zero": grid.zero}
         else:
-            stored[name] = one.bfloat16()
-    save_file(stored, str(folder / "model.safetensors"), metadata={"format": "pt"})
+            written[name] = one.bfloat16()
+    save_file(written, str(folder / "model.safetensors"), metadata={"format": "pt"})
     layers, _, hidden, inner, *_ = reader.sizes
     config = {
         "architectures": ["BertForQuestionAnswering"], "model_type": "bert", "vocab_size": len(kept),
@@ -94,6 +97,26 @@ def ship(reader: Reader, tokenizer: Path, kept: Sequence[int], folder: Path) -> 
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     words = fewer(json.loads(tokenizer.read_text("utf-8")), kept)
     (folder / "tokenizer.json").write_text(json.dumps(words, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@torch.no_grad()
+def take_up(reader: Reader, folder: Path, tokenizer: Path) -> None:
+    """Put what was shipped into a reader of the same sizes, which then goes on from there: word pieces that were left
+    out stay its own. tokenizer: with all of them."""
+    own, kept = (json.loads(file.read_text("utf-8"))["model"]["vocab"]
+                 for file in (tokenizer, folder / "tokenizer.json"))
+    said = json.loads((folder / "config.json").read_text("utf-8"))["quantization"]
+    found = dict(stored(folder / "model.safetensors", said, torch.device("cpu")))
+    for name, place in tensors(reader).items():
+        one = found[name]
+        if isinstance(one, Grid):
+            one = one.values(torch.float32)
+        elif isinstance(one, ternary.Ternary):
+            one = one.signs(place.shape[1]) * one.scale.float()[:, None]
+        if name == WORDS:
+            place[reader.numbers(torch.tensor([own[piece] for piece in kept])).to(place.device)] = one.to(place)
+        else:
+            place.copy_(one)
 
 
 def fewer(tokenizer: dict[str, Any], kept: Sequence[int]) -> dict[str, Any]:

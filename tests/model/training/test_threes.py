@@ -115,3 +115,13 @@ def test_it_is_shipped_as_it_learned(tmp_path: Path) -> None:
     ids = torch.tensor([shipped.cls, 9, 8, shipped.sep, *range(10, 40), shipped.sep])
     expected = readers.rounded(again)(ids, (torch.arange(len(ids)) > 3).long(), make_pack([len(ids)]))
     torch.testing.assert_close(shipped(ids, 4)[4:-1], expected[4:-1], rtol=0.02, atol=0.02)
+    words = readers.tokenizer(tmp_path)
+    taken = begun.twin()
+    for p in taken.parameters():
+        p.data.fill_(7.0)
+    shipping.take_up(taken, tmp_path / "reader", words)
+    other, wanted = taken.state_dict(), readers.rounded(again).state_dict()
+    spelt = begun.numbers(torch.arange(len(readers.PIECES)))
+    torch.testing.assert_close(other.pop("embed")[spelt], wanted.pop("embed")[spelt])
+    for name, one in other.items():
+        torch.testing.assert_close(one, wanted[name], rtol=1e-2, atol=1e-6)
