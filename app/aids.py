@@ -21,12 +21,10 @@ class Aids:
     together, was a close choice, and the next ones are offered beside it; None: never. excerpt: how many characters are
     shown of one place at most; where they are fewer than a passage has, excerpts of several places share its room.
     point: words that the reader gives at least this log-probability are the answer, and none is written; with
-    None, or without a reader, never. weigh: with less, those answer whose log-probability and so many times their
-    likeness to the answer that is then written are largest together; with None the written one stays. suit: how much
-    the fit of their sentence to the question's words counts in that. none: where words may answer the reader refuses,
-    and not the model, if no answer is likelier to it than the best words by so many nats; none_far: the same behind
-    more than FAR characters; None: as elsewhere, and where neither is given the model refuses. none_open: the same for
-    reasons, ways and deeds, which words answer less often (`evidence.is_open`); None: the model refuses those.
+    None, or without a reader, never. none: where words may answer the reader refuses, and not the model, if no answer
+    is likelier to it than the best words by so many nats; none_far: the same behind more than FAR characters; None: as
+    elsewhere, and where neither is given the model refuses. none_open: the same for reasons, ways and deeds, which
+    words answer less often (`evidence.is_open`); None: the model refuses those.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.
@@ -40,8 +38,6 @@ class Aids:
     sure: float | None = None
     excerpt: int = 700
     point: float | None = None
-    weigh: float | None = None
-    suit: float = 0.0
     none: float | None = None
     none_far: float | None = None
     none_open: float | None = None

@@ -27,7 +27,6 @@ from app.evidence import (
 )
 from app.home import Home
 from app.passages import Passage, Places
-from app.spans import Pointed
 from model.sampling import Sampling
 from storage.conversations import Message
 
@@ -58,10 +57,10 @@ class Prepared:
     sentence that the opening quotes; of the `candidates` the first, until the model has its say (`deciding`). nearest:
     the sentences that fit the question best, whether shown or not. rivals: where the quote was a close choice, the
     candidates behind it. insists: an answer is wanted also where the model would rather refuse; doubted: it would have.
-    points: words of the evidence may answer; unsettled: those that are still to be weighed against what is written;
-    pointed: those that do, as the reader found them (`pointing`), or the name of where its quote is. looked_up: the
-    question with what it leans on in earlier ones. foreign: hardly any of its words are in the document, so there is
-    no answer unless the reader finds one.
+    points: words of the evidence may answer; looked: the reader found some, and whether to refuse was its to say, not
+    the model's; pointed: those that do answer, as the reader found them (`pointing`), or the name of where its quote
+    is. looked_up: the question with what it leans on in earlier ones. foreign: hardly any of its words are in the
+    document, so there is no answer unless the reader finds one.
     """
 
     document: str
@@ -79,7 +78,7 @@ class Prepared:
     insists: bool = False
     doubted: bool = False
     points: bool = False
-    unsettled: Pointed | None = None
+    looked: bool = False
     pointed: str = ""
     looked_up: str = ""
     foreign: bool = False
@@ -106,7 +105,7 @@ class Answer:
     answer, each with the numbers (from 1) of the citations that hold it. nearest: where nothing was found, the places
     that come closest to the question; where the quote was a close choice, those that may answer it as well. doubted:
     the model would rather have said that the document does not say. pointed: the answer is words of the document that
-    the reader found (`pointing`); what the model may have written besides was weighed and not shown.
+    the reader found (`pointing`).
     """
 
     answer: str

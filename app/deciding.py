@@ -7,9 +7,9 @@ decides: by how much more it would rather begin its reply with the not-found sen
 next candidate is wrong much more often than others (RESULTS.md), so those behind it are offered beside it.
 
 Where there is a reader beside the model it looks first. Where no answer is much likelier to it, that is the answer;
-words that are likely enough are, and their sentence the quote; then the model need not read the question at all. Other
-words are weighed against the answer that the model writes (`pointing`). Where the file or the function is asked for
-that a line of code is in, the quote says it by its place.
+words that are likely enough are, and their sentence the quote (`pointing`); then the model need not read the question
+at all. Otherwise the model writes the answer, and may not refuse where that was the reader's to say. Where the file or
+the function is asked for that a line of code is in, the quote says it by its place.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ from app.answers import Prepared, places_of
 from app.evidence import is_open
 from app.home import Home
 from app.pointing import pointed
+from app.spans import Pointed
 from model.state import ModelState
 
 RIVALS = 2
@@ -55,11 +56,10 @@ def has_a_say(home: Home, prepared: Prepared) -> bool:
 def look(home: Home, prepared: Prepared) -> Prepared:
     """What is prepared once the reader, where there is one, has looked: refused where it has a say in that and no
     answer is much likelier, and where it has none in a question foreign to the document; and answered where some words
-    are likely enough. Then the model need not read the question. Otherwise with the words that it found, to be
-    weighed."""
+    are likely enough. Then the model need not read the question."""
     found = pointed(home, prepared) if has_a_say(home, prepared) else None
-    prepared = replace(prepared, unsettled=found)
-    bound = _none(home, prepared)
+    bound = _none(home, prepared, found)
+    prepared = replace(prepared, looked=bound is not None)
     if bound is None and prepared.foreign:
         return _refused(replace(prepared, insists=False), asked=0)
     if found is None:
@@ -67,14 +67,14 @@ def look(home: Home, prepared: Prepared) -> Prepared:
     if bound is not None and found.odds > bound:
         prepared = _refused(prepared, asked=0)
     if not prepared.whole and found.is_likely(home.aids.point):
-        return replace(pointing.answered(home, prepared, found, found.spans[0]), asked=0)
+        return replace(pointing.answered(home, prepared, found), asked=0)
     return prepared
 
 
-def _none(home: Home, prepared: Prepared) -> float | None:
+def _none(home: Home, prepared: Prepared, found: Pointed | None) -> float | None:
     """From which odds of no answer the reader refuses; None where the model has the say: without words that may
     answer, and without a bound of its own for questions that words seldom answer."""
-    if prepared.unsettled is None or not prepared.unsettled.spans:
+    if found is None or not found.spans:
         return None
     if is_open(prepared.question):
         return home.aids.none_open
@@ -86,7 +86,7 @@ def begin(home: Home, logits: torch.Tensor, prepared: Prepared) -> Prepared:
     than it may, and the reader has no say in that. logits [vocabulary]: of what follows the question."""
     refusal, quote = (home.engine.tokenizer.encode(words)[0] for words in (prompts.NOT_FOUND, prompts.QUOTE_PREFIX))
     bound = home.aids.refuse_behind(len(places_of(home, prepared.document).text))
-    if bound is None or _none(home, prepared) is not None or float(logits[refusal] - logits[quote]) <= bound:
+    if bound is None or prepared.looked or float(logits[refusal] - logits[quote]) <= bound:
         return prepared
     return _refused(prepared, prepared.asked)
 
@@ -96,7 +96,7 @@ def _refused(prepared: Prepared, asked: int) -> Prepared:
     if prepared.insists:
         return replace(prepared, doubted=True)
     ids = prepared.ids[: prepared.asked]
-    return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=ids, asked=asked, unsettled=None)
+    return replace(prepared, opening=prompts.NOT_FOUND, whole=True, quote=None, ids=ids, asked=asked)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _placed(home: Home, prepared: Prepared, answer: str) -> Prepared:
     """A question whose quote is chosen, and whose answer is where that stands: nothing is left to be written."""
     opening = f"{prepared.opening} {answer}"
     ids = (*prepared.ids[: prepared.asked], *home.engine.tokenizer.encode(opening))
-    return replace(prepared, opening=opening, whole=True, pointed=answer, unsettled=None, ids=ids)
+    return replace(prepared, opening=opening, whole=True, pointed=answer, ids=ids)
 
 
 def _openings(home: Home, prepared: Prepared) -> list[list[int]]:

@@ -1,10 +1,8 @@
 """Which words of the evidence answer a question, as the reader says, and where they stand in the document.
 
 The reader scores each token of the evidence to begin and to end the answer, and no answer (`model.reader`). How
-likely a span is is the product of both; its words are the document's own. Where that is likely enough (`point`) nothing
-has to be written. Elsewhere the model writes an answer, too, and the span is chosen that is both likely and like it: of
-a reader that is hardly better than the model each is wrong where the other is right. `mini`'s is much better, and
-nearly always settles alone (model/training/LOG.md).
+likely a span is is the product of both; its words are the document's own. Where the best is likely enough (`point`) it
+is the answer, and nothing has to be written. Elsewhere the model writes.
 """
 
 import math
@@ -16,21 +14,19 @@ import torch
 
 from app import prompts
 from app.answers import Prepared, places_of
-from app.citations import is_inside_word, parse_reply
+from app.citations import is_inside_word
 from app.evidence import GAP, laid_out, shown
 from app.excerpts import share
 from app.home import Home
 from app.passages import Passage, Places
 from app.sentences import sentences
 from app.source import file_header
-from app.spans import Pointed, Span, likeness
+from app.spans import Pointed, Span
 
 LONGEST = 24
 """Tokens of a span at most."""
 LOOKED_AT = 64
 """The likeliest pairs of tokens that are looked at; many are the same words with another blank or comma."""
-WEIGHED = 8
-"""Of these so many are weighed against what the model writes."""
 _CLOSED = re.compile(r"(?:[\s,;:]|[.!?](?!\w))+")
 """What may stand behind words, before others: a full stop (but not that of `.5`), a comma, blanks."""
 
@@ -75,8 +71,6 @@ def _likeliest(
     there is no span."""
     likely, best = totals.flatten().topk(min(LOOKED_AT, int(totals.isfinite().sum())))
     spans: dict[Passage, Span] = {}
-    fits = {one.sentence: one.fit for one in prepared.candidates}
-    least = min(fits.values(), default=0.0)
     lines = {token.stretch: _lines(places, token.stretch) for token in tokens if token}
     for total, pair in zip(likely.tolist(), best.tolist(), strict=True):
         start, end = tokens[pair // len(tokens)], tokens[pair % len(tokens)]
@@ -85,33 +79,20 @@ def _likeliest(
             sentence = _holding(words, [one.sentence for one in prepared.candidates], lines[start.stretch])
             words = _unclosed(places.text, words, sentence)
             if sentence and any(map(str.isalnum, places.words(words))):
-                spans.setdefault(words, Span(words, sentence, total, fits.get(sentence, least)))
+                spans.setdefault(words, Span(words, sentence, total))
     return tuple(spans.values())
 
 
-def answered(home: Home, prepared: Prepared, found: Pointed, best: Span) -> Prepared:
-    """A question whose answer is a span that is pointed to: nothing is left to be written."""
-    places = places_of(home, prepared.document)
+def answered(home: Home, prepared: Prepared, found: Pointed) -> Prepared:
+    """A question whose answer is the best span that is pointed to: nothing is left to be written."""
+    places, best = places_of(home, prepared.document), found.spans[0]
     sentence, answer = (" ".join(places.words(words).split()) for words in (best.sentence, best.words))
     opening = prompts.reply(sentence, answer)
     return replace(
-        prepared, opening=opening, whole=True, pointed=answer, quote=best.sentence, unsettled=None,
+        prepared, opening=opening, whole=True, pointed=answer, quote=best.sentence,
         rivals=() if home.aids.sure is None else found.rivals(best),
         ids=(*prepared.ids[: prepared.asked], *home.engine.tokenizer.encode(opening)),
     )
-
-
-def settled(home: Home, prepared: Prepared, written: str, tokens: int) -> Prepared:
-    """A question once its answer is written, in so many tokens: answered by the span for which log-probability, fit of
-    its sentence and likeness to that, together, are largest. What is written stays where nothing may be pointed to,
-    where it says that there is no answer, and where it is longer than a span can be."""
-    found, weigh, reply = prepared.unsettled, home.aids.weigh, parse_reply(prompts.ANSWER_PREFIX + written)
-    if found is None or not found.spans or weigh is None or tokens > LONGEST or not reply.found:
-        return prepared
-    words = places_of(home, prepared.document).words
-    totals = [span.likelihood + home.aids.suit * span.fit + weigh * likeness(words(span.words), reply.answer)
-              for span in found.spans[:WEIGHED]]
-    return answered(home, prepared, found, found.spans[totals.index(max(totals))])
 
 
 def _stretches(places: Places, evidence: Sequence[Passage]) -> list[tuple[int, Passage]]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, replace
 
-from app import answers, pointing, reading
+from app import answers, reading
 from app.answers import Answer, Generation
 from app.deciding import decide, look
 from app.errors import OncereadError
@@ -66,8 +66,6 @@ class _Asking:
         self.written = ""
         self.ids: list[int] = []
         self.first_token: float | None = None
-        self.held = False
-        """Whether what is written is not shown before it is settled."""
 
     def run(
         self, sampling: Sampling, evidence: int | None, on_progress: reading.OnProgress | None
@@ -121,16 +119,11 @@ class _Asking:
     def _write(self, state: ModelState, started: float) -> Generator[str, None, ModelState]:
         """Text as it comes; returns the state that the conversation goes on from."""
         begun, self.prepared, asked = decide(self.home, state, self.prepared)
-        self.held = self.prepared.unsettled is not None
-        if self.prepared.opening and not self.held:
+        if self.prepared.opening:
             yield self.prepared.opening
-        after = begun
-        if not self.prepared.whole:
-            after = yield from self._generate(begun, asked, started)
-            self._settle()
-        if self.held:
-            yield self.prepared.opening + self.written
-        return begun if self.prepared.whole else after
+        if self.prepared.whole:
+            return begun
+        return (yield from self._generate(begun, asked, started))
 
     def _generate(self, state: ModelState, read: int, started: float) -> Generator[str, None, ModelState]:
         """Text as it comes; returns the state behind it. read: how many of the prepared ids the state has read."""
@@ -142,24 +135,14 @@ class _Asking:
             except StopIteration as end:
                 yield from self._show(stream.finish())
                 return end.value
-            if not self.held:
-                self.first_token = self.first_token or time.perf_counter() - started
+            self.first_token = self.first_token or time.perf_counter() - started
             self.ids.append(token)
             yield from self._show(stream.push(token))
 
     def _show(self, text: str) -> Iterator[str]:
         self.written += text
-        if text and not self.held:
+        if text:
             yield text
-
-    def _settle(self) -> None:
-        """Settle what is prepared once its answer is written, unless that was stopped; what other words replace is
-        gone."""
-        if self.should_stop():
-            return
-        self.prepared = pointing.settled(self.home, self.prepared, self.written, len(self.ids))
-        if self.prepared.whole:
-            self.written = ""
 
     def _answer(self, started: float, stopped: bool) -> Answer:
         seconds = time.perf_counter() - started
@@ -176,7 +159,7 @@ class _Asking:
         if self.talk is None or refused or answer.stopped:
             return
         read = 0 if after is None or self.state is None else after.tokens - self.state.tokens
-        left = (*self.prepared.ids, *(() if self.prepared.whole else self.ids))[read:]
+        left = (*self.prepared.ids, *self.ids)[read:]
         self.home.kept.keep(self.talk.id, Kept(after, len(self.talk.messages) + 2, left))
 
     def _save(self, answer: Answer) -> None:

@@ -1,8 +1,6 @@
 """Words of the evidence that may answer a question, and how likely each is by the reader."""
 
 import math
-import re
-from collections import Counter
 from dataclasses import dataclass
 
 from app.excerpts import share
@@ -10,19 +8,15 @@ from app.passages import Passage
 
 CLOSE = 1.5
 """A span in another sentence that is less likely by at most this (in nats) may answer as well."""
-_WORD = re.compile(r"[^\W_]+")
-_ARTICLES = {"a", "an", "the"}
 
 
 @dataclass(frozen=True)
 class Span:
-    """Words of the document that may answer, the sentence they stand in, their log-probability, and how well the words
-    of the sentence fit the question (`choosing`)."""
+    """Words of the document that may answer, the sentence they stand in, and their log-probability."""
 
     words: Passage
     sentence: Passage
     likelihood: float
-    fit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -45,12 +39,3 @@ class Pointed:
         """The sentence of the likeliest span that stands in another one than `best` does, if it is CLOSE."""
         apart = [one for one in self.spans if not share(one.sentence, best.sentence)]
         return tuple(one.sentence for one in apart[:1] if best.likelihood - one.likelihood <= CLOSE)
-
-
-def likeness(one: str, other: str) -> float:
-    """F1 of two answers' words, articles, capitals and punctuation aside; 1 where they are the same (Rajpurkar et al.,
-    2016, arXiv 1606.05250)."""
-    first, second = (Counter(word for word in _WORD.findall(text.lower()) if word not in _ARTICLES)
-                     for text in (one, other))
-    common = (first & second).total()
-    return 2 * common / (first.total() + second.total()) if common else 0.0

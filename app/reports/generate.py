@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from app import pointing
 from app.answers import Generation, Prepared
 from app.deciding import Begun, begin, choose, has_a_say, ids_to_decide, look
 from app.home import Home
@@ -53,8 +52,6 @@ def generate(
                 continue
             living.discard(number)
             text = texts[number] + streams[number].finish()
-            decided[number] = pointing.settled(home, decided[number], text, tokens[number])
-            text = "" if decided[number].whole else text
             reply = Generation(text, tokens[number], first[number] or now - begun, spent[number])
             yield number, decided[number], reply
 

@@ -191,5 +191,4 @@ def write_tokenizer(tokenizer: Any, folder: Path) -> None:
     _write_json(folder / "generation_config.json", {
         "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2,
         "onceread": {"evidence": 1, "excerpt": 220, "choose_quotes": True, "fit": 20.0, "refuse": 0.5,
-                     "refuse_far": 2.5, "none": 3.5, "none_far": 8.0, "none_open": 10.0, "sure": 4.0, "point": -10.0,
-                     "weigh": 2.0, "suit": 5.0}})
+                     "refuse_far": 2.5, "none": 3.5, "none_far": 8.0, "none_open": 10.0, "sure": 4.0, "point": -10.0}})

@@ -261,49 +261,29 @@ def test_beside_words_a_close_sentence_is_offered(
     assert {near.quote for near in answer.nearest}.isdisjoint({citation.quote for citation in answer.citations})
 
 
-def test_what_it_is_not_sure_of_is_weighed_against_what_is_written(pointing: tuple[Home, str]) -> None:
+@pytest.mark.parametrize(("bound", "found"), [(1e9, True), (None, False)])
+def test_where_the_reader_had_its_say_the_model_writes_as_it_goes_and_may_not_refuse(
+    pointing: tuple[Home, str], bound: float | None, found: bool
+) -> None:
     home, document = pointing
-    home.aids = replace(POINTING, point=0.0, weigh=5.0)
-    *pieces, answer = session.ask(home, document, QUESTION, sampling=SHORT)
+    home.aids = replace(POINTING, point=0.0, refuse=-1e9, none=bound)
+    first, *rest, answer = session.ask(home, document, QUESTION, sampling=SHORT)
     assert isinstance(answer, session.Answer)
-    assert pieces == [answer.raw]  # nothing is shown that may be replaced
-    assert (answer.pointed, answer.found) == (True, True)
-    assert answer.tokens_generated > 0
-    assert answer.answer in " ".join(answer.citations[0].quote.split())
-    assert answer.seconds_to_first_token == pytest.approx(answer.seconds)
+    assert (answer.found, answer.pointed) == (found, False)
+    assert str(first).startswith(prompts.QUOTE_PREFIX) == bool(rest) == found
+    prepared = answers.prepare(home, document, QUESTION, sampling=SHORT)
+    (done,) = generate(home, reading.read_state(home, document)[1], [prepared], lambda: False)
+    assert (done[1].whole, done[2].tokens > 0) == (not found, found)
 
 
-def test_the_fit_of_their_sentence_counts_for_words(
-    pointing: tuple[Home, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app_pointing, "WEIGHED", 1000)
+def test_a_conversation_goes_on_after_words_that_were_pointed_to(pointing: tuple[Home, str]) -> None:
     home, document = pointing
-    prepared, found = pointed_to(home, document)
-    fits = {candidate.sentence: candidate.fit for candidate in prepared.candidates}
-    assert {span.fit for span in found.spans if span.sentence in fits} <= set(fits.values())
-    best, worst = (pick(found.spans, key=lambda span: span.fit) for pick in (max, min))
-    assert best.fit > worst.fit
-    for suit, wanted in ((1e6, best), (-1e6, worst)):
-        home.aids = replace(POINTING, weigh=0.0, suit=suit)
-        settled = app_pointing.settled(home, replace(prepared, unsettled=found), "x", 1)
-        assert settled.quote is not None
-        assert fits.get(settled.quote, worst.fit) == wanted.fit
-
-
-@pytest.mark.parametrize(("aids", "taken"), [(POINTING, False), (replace(POINTING, point=0.0, weigh=5.0), True)])
-def test_a_conversation_goes_on_after_words_that_were_pointed_to(
-    pointing: tuple[Home, str], aids: Aids, taken: bool
-) -> None:
-    home, document = pointing
-    home.aids = aids
     first = ask(home, document)
     kept = home.kept.find(first.conversation, 2)
     assert kept is not None
     assert kept.left
-    assert (kept.state is not None) is taken
+    assert kept.state is None
     prepared = answers.prepare(home, document, QUESTION)
     whole = (*prepared.ids[: prepared.asked], *home.engine.tokenizer.encode(first.raw))
-    before = home.documents.get(document).tokens
-    assert before is not None
-    assert whole[kept.state.tokens - before if kept.state else 0 :] == kept.left
+    assert whole == kept.left
     assert ask(home, document, "Where is the mill?", first.conversation).reason == session.KEPT

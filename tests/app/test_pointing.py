@@ -13,7 +13,6 @@ from app.aids import FAR, Aids
 from app.evidence import shown
 from app.home import Home
 from app.passages import Passage
-from app.spans import likeness
 from model.reader import NEVER, Reader, Scores
 
 TEXT = (
@@ -181,40 +180,6 @@ def test_without_a_reader_nothing_is_pointed_to(home: Home, tmp_path: Path) -> N
     assert pointing.pointed(home, prepared) is None
 
 
-@pytest.mark.parametrize(("one", "other", "like"), [
-    ("the Mill", "mill.", 1.0), ("Anna Reed", "Reed, a miller", 0.5), ("Leeds", "1823", 0.0), ("", "the", 0.0),
-])  # fmt: skip
-def test_likeness_is_of_words(one: str, other: str, like: float) -> None:
-    assert likeness(one, other) == pytest.approx(like)
-
-
-@pytest.mark.parametrize(("written", "tokens", "answer"), [
-    (" Anna Reed", 3, "Anna Reed"),  # likely and like it
-    (" 1871, the winter", 5, "1871"),  # less likely, but much more like it
-    (" Somebody", 2, "Anna Reed"),  # like nothing: the likeliest
-    (" Anna Reed", 25, ""),  # longer than words that are pointed to
-    (f" {prompts.NOT_FOUND}", 7, ""),
-    ("", 0, ""),
-])  # fmt: skip
-def test_what_is_pointed_to_is_weighed_against_what_is_written(
-    home: Home, tmp_path: Path, written: str, tokens: int, answer: str
-) -> None:
-    home.aids = replace(home.aids, weigh=5.0)
-    prepared = prepare(home, tmp_path)
-    says(home, ("Anna Reed", 3.0), ("1871", 2.0))
-    found = pointing.pointed(home, prepared)
-    settled = pointing.settled(home, replace(prepared, unsettled=found), written, tokens)
-    assert settled.pointed == answer
-    assert settled.whole == bool(answer)
-    if answer:
-        assert settled.quote is not None
-        assert settled.opening == prompts.reply(answers.places_of(home, prepared.document).words(settled.quote), answer)
-        assert home.engine.tokenizer.decode(settled.ids[settled.asked :]) == settled.opening
-    home.aids = replace(home.aids, weigh=None)
-    unweighed = replace(prepared, unsettled=found)
-    assert pointing.settled(home, unweighed, written, tokens) is unweighed
-
-
 def test_what_a_reader_says_stands_in_its_file(home: Home, tmp_path: Path) -> None:
     prepared = prepare(home, tmp_path, {"a.txt": "Anna built the mill.", "b.txt": "The bridge is old."})
     says(home, ("bridge", 9.0))
@@ -251,7 +216,6 @@ def test_the_reader_refuses_where_no_answer_is_much_likelier(pointing_home: Home
         assert looked.whole is refused
         assert looked.asked == (0 if refused else prepared.asked)
         if not refused:
-            assert looked.unsettled is not None
             assert refusing(home, looked, 0.0).whole is (bound is None)  # the reader has the say, or else the model
     assert (looked.opening, looked.quote, looked.pointed) == (prompts.NOT_FOUND, None, "")
     insisting = replace(prepared, insists=True)

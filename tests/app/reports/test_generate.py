@@ -50,18 +50,17 @@ def test_replies_are_those_that_asking_gives(home: Home, document: str, aids: Ai
         assert replace(found[number], **timing) == replace(alone, **timing)
 
 
-@pytest.mark.parametrize(("point", "weigh"), [(-1e9, None), (-9.0, None), (0.0, None), (-9.0, 5.0), (0.0, 5.0)])
+@pytest.mark.parametrize("point", [-1e9, -9.0, 0.0])
 @pytest.mark.parametrize("has_reader", [False, True])
 def test_words_are_pointed_to_as_asking_does(
-    pointing_home: Home, pointing_checkpoint: Path, book: Path, tmp_path: Path, point: float, weigh: float | None,
-    has_reader: bool,
+    pointing_home: Home, pointing_checkpoint: Path, book: Path, tmp_path: Path, point: float, has_reader: bool
 ) -> None:
     home = pointing_home
     home._engine = Engine.load(pointing_checkpoint, dtype=torch.float32)
     if has_reader:
         folder = readers.write(tmp_path)
         home.__dict__["reader"] = Reader.load(folder, torch.float32, torch.device("cpu"))
-    home.aids = Aids(2, True, fit=1.0, sure=0.0, point=point, weigh=weigh)
+    home.aids = Aids(2, True, fit=1.0, sure=0.0, point=point)
     document = library.add(home, [book]).id
     read, state = reading.read_state(home, document)
     questions = [*QUESTIONS, "Is the mill on the bridge?"]
@@ -74,7 +73,7 @@ def test_words_are_pointed_to_as_asking_does(
         assert made[number].raw == alone.raw
         assert made[number].pointed == alone.pointed
     pointed = [made[number].pointed for number in range(len(questions))]
-    may = point == -1e9 or weigh is not None
+    may = point == -1e9
     if may or point == 0.0:
         assert pointed == [may, may, False, may, False]
 
