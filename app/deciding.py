@@ -73,9 +73,12 @@ def look(home: Home, prepared: Prepared) -> Prepared:
 
 def _none(home: Home, prepared: Prepared, found: Pointed | None) -> float | None:
     """From which odds of no answer the reader refuses; None where the model has the say: without words that may
-    answer, and without a bound of its own for questions that words seldom answer."""
+    answer, and without a bound of its own for questions that words seldom answer. Of a question that is foreign to the
+    document it is as strict behind a long one as behind a short one."""
     if found is None or not found.spans:
         return None
+    if prepared.foreign:
+        return home.aids.none
     if is_open(prepared.question):
         return home.aids.none_open
     return home.aids.none_behind(len(places_of(home, prepared.document).text))

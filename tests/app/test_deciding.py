@@ -249,6 +249,25 @@ def test_behind_a_long_document_another_margin_counts(
         assert answer.found != refused
 
 
+@pytest.mark.parametrize(("aids", "found"), [
+    (replace(POINTING, none=1e9), True), (replace(POINTING, none=-1e9), False), (POINTING, False),
+    (replace(POINTING, point=None, none=1e9), False), (replace(POINTING, none=-1e9, none_far=1e9), False)])
+def test_a_foreign_question_is_the_reader_s_to_refuse_where_it_has_a_say(
+    pointing: tuple[Home, str], monkeypatch: pytest.MonkeyPatch, aids: Aids, found: bool
+) -> None:
+    monkeypatch.setattr("app.aids.FAR", 0)
+    home, document = pointing
+    home.aids = aids
+    question = "Which conductor rehearsed Mahler's symphony by candle light?"
+    prepared = answers.prepare(home, document, question)
+    assert prepared.foreign
+    assert prepared.candidates
+    answer = ask(home, document, question)
+    assert (answer.found, answer.pointed, answer.tokens_generated) == (found, found, 0)
+    (done,) = generate(home, reading.read_state(home, document)[1], [prepared], lambda: False)
+    assert (done[1].whole, bool(done[1].pointed)) == (True, found)
+
+
 @pytest.mark.parametrize(("sure", "close", "offered"), [(0.0, 1e9, 1), (0.0, 0.0, 0), (None, 1e9, 0)])
 def test_beside_words_a_close_sentence_is_offered(
     pointing: tuple[Home, str], monkeypatch: pytest.MonkeyPatch, sure: float | None, close: float, offered: int
