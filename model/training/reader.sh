@@ -4,7 +4,7 @@
 #                            with a model.safetensors and a tokenizer.json of BERT's word pieces
 #   take        there, five times: puts what came with a call, in .carry, in its place; the last begins what follows:
 #               on each card a larger one learns for MENTOR seconds, then on all of them one to ship, until END seconds
-#               after the first call: from what all of them say, with matrices of three values; it goes on from the one
+#               after the first call: from what HEARD of them say, with matrices of three values; it goes on from the one
 #               in the tree (START= from the first card's larger one)
 #   wait SECONDS   there: until all have learned, or so many seconds
 #   bring       there: what has learned, as a checkpoint has it (its weights in pieces), and the logs, for $OUT
@@ -64,7 +64,7 @@ learn() {
     mkdir -p $(seq -f /tmp/run%g 0 $((cards - 1)))
     on_cards mentor "${TOKENS:-65536}" "${MENTOR:-300}" 3 "${rates[@]}"
     for card in $(seq 0 $((cards - 1))); do mv "/tmp/run$card/mentor.pt" "/tmp/mentor-$card.pt"; done
-    for card in $(seq 0 $((cards - 1))); do ln -s /tmp/mentor-*.pt "/tmp/run$card/"; done
+    for card in $(seq 0 $((cards - 1))); do ln -s $(ls /tmp/mentor-*.pt | head -n "${HEARD:-2}") "/tmp/run$card/"; done
     local start=${START-/tmp/in/start}
     export WORLD_SIZE=$cards MASTER_ADDR=127.0.0.1 MASTER_PORT=29511  # what torchrun would say: all teach one
     on_cards reader "${TOKENS:-65536}" $(($(cat /tmp/begun) + ${END:-1400} - $(date +%s))) 40 "${RATE:-2e-4}"
