@@ -43,9 +43,8 @@ def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
 def learn(args: argparse.Namespace) -> None:
     """The lessons of the writer, or of the mentor and the reader, drawn by several workers, and then what has learned
     from them, into the run's folder; mentor and reader with their scores on held-out questions. The reader learns from
-    what all mentors say that are there (mentor*.pt), and begins as the first of them, or goes on
-    from one that was shipped (`start`); several ranks teach it together
-    (see `ranks`), each from its own lessons."""
+    what all mentors say that are there (mentor*.pt), and begins as the first of them, or goes on from one that was
+    shipped (`start`); several ranks teach it together (see `ranks`), each from its own lessons."""
     torch._dynamo.config.recompile_limit = 64
     kind, device, dtype = args.step, *place()
     lesson = "writer" if kind == "writer" else "reader"

@@ -1,9 +1,8 @@
-"""A reader of another kind, to judge questions by: an encoder that finds the span that answers a question, or none.
+"""A reader: an encoder that finds the span of a passage that answers a question, or that none does.
 
-MiniLM (Wang et al., 2020, arXiv 2002.10957; six layers as sentence-transformers ship it, twelve as GTE small has them:
-Li et al., 2023, arXiv 2308.03281; see `unpack`), with a score for each token to begin and to end the answer; an answer
-that begins and ends at [CLS] is none (Devlin et al., 2019, arXiv 1810.04805, as for SQuAD 2.0). Questions and passages
-are packed in rows, so that nothing is padding.
+BERT's layers, with a score for each token to begin and to end the answer; an answer that begins and ends at [CLS] is
+none (Devlin et al., 2019, arXiv 1810.04805, as for SQuAD 2.0). `mentor` and `threes` are made of it. Questions and
+passages are packed in rows, so that nothing is padding.
 """
 
 from __future__ import annotations
