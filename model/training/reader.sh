@@ -81,7 +81,8 @@ wait_for() {
 
 bring() {
     step ship 0 --out /tmp/shipped
-    cp /tmp/shipped/reader/*.json /tmp/*[0-9].log "$OUT/"
+    cp /tmp/shipped/reader/*.json "$OUT/"
+    tail -n +1 /tmp/mentor[0-9].log /tmp/reader[0-9].log > "$OUT/learned.log"  # few files may come back at once
     split -b 15000000 -d -a 1 /tmp/shipped/reader/model.safetensors "$OUT/model.safetensors."
 }
 
