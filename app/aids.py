@@ -24,7 +24,8 @@ class Aids:
     None, or without a reader, never. none: where words may answer the reader refuses, and not the model, if no answer
     is likelier to it than the best words by so many nats; none_far: the same behind more than FAR characters; None: as
     elsewhere, and where neither is given the model refuses. none_open: the same for reasons, ways and deeds, which
-    words answer less often (`evidence.is_open`); None: the model refuses those.
+    words answer less often (`evidence.is_open`); None: the model refuses those. Of a question whose words the document
+    hardly has, `none` counts anywhere.
 
     They stand under `onceread` in the folder's generation_config.json, measured for that model (`python -m tests.bench
     answers`). These defaults are for a model nobody measured: it is large, and writes its own quotes.

@@ -2,8 +2,8 @@
 
 An optional part of a checkpoint, in its folder `reader`: a BERT with two scores for each token, to begin and to end the
 answer; those of [CLS] are no answer's (Devlin et al., 2019, arXiv 1810.04805, as for SQuAD 2.0). A decoder reads from
-left to right, so what it knows of a word knows nothing of the words behind it; an encoder of a tenth of its size tells
-better which words answer, and whether any do. Its word pieces may have fewer dimensions than its layers, its layers'
+left to right, so what it knows of a word knows nothing of the words behind it; an encoder that is smaller tells better
+which words answer, and whether any do. Its word pieces may have fewer dimensions than its layers, its layers'
 matrices three values (`model.ternary`), and its attention a bias for distances (`model.distance`). Names of tensors and
 keys of config.json are those of transformers' `BertForQuestionAnswering`, and for these of its `ElectraModel` and
 `MPNetModel`; other matrices are stored as `model.quantize` does. `model/training/reader.py` teaches it.
@@ -153,16 +153,16 @@ class Reader(nn.Module):
             reader._fill(folder, dict(stored(folder / "model.safetensors", shape.quantization, device)))
         return reader.eval().requires_grad_(False)
 
-    def _fill(self, folder: Path, stored: dict[str, Grid | Ternary | Tensor]) -> None:
+    def _fill(self, folder: Path, found: dict[str, Grid | Ternary | Tensor]) -> None:
         wanted = self.destinations()
-        if stored.keys() != wanted.keys() | {WORDS}:
-            odd = sorted(stored.keys() ^ (wanted.keys() | {WORDS}))
+        if found.keys() != wanted.keys() | {WORDS}:
+            odd = sorted(found.keys() ^ (wanted.keys() | {WORDS}))
             raise CheckpointError(f"{folder} lacks, or has beyond its config.json, {', '.join(odd[:8])}: load it again")
-        self.words = cast("Grid | Tensor", stored.pop(WORDS))  # three values would have brought a name too many
+        self.words = cast("Grid | Tensor", found.pop(WORDS))  # three values would have brought a name too many
         rows = self.words if isinstance(self.words, Tensor) else self.words.scale
         if len(rows) != self.shape.vocab:
             raise CheckpointError(f"{WORDS} in {folder} has {len(rows)} rows, not {self.shape.vocab}")
-        for name, one in stored.items():
+        for name, one in found.items():
             place = wanted[name]
             try:
                 value = _values(one, place.shape[-1])

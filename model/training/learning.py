@@ -71,7 +71,7 @@ def learn(args: argparse.Namespace) -> None:
         for each in above if device == "cuda" else []:
             each.compile_layers()
         learned = tuning.reader(begun, files, args.seconds, args.step_tokens, args.passes, args.rate, above,
-                                threes.stored_bits(begun), ranks)
+                                shipping.stored_bits(begun), ranks)
     if ranks.first:
         if isinstance(learned, reader.Reader):
             _tell_scores(learned, args)

@@ -50,8 +50,11 @@ def is_on_grid(tensor: Tensor) -> bool:
 
 
 def stored_bits(reader: Reader) -> dict[str, int]:
-    """The bits of each of a reader's parameters that is stored in groups, by our names."""
-    return {name: BITS for name, one in reader.named_parameters() if is_on_grid(one)}
+    """The bits of each of a reader's parameters that is not stored plainly, by our names."""
+    grid = {name: BITS for name, one in reader.named_parameters() if is_on_grid(one)}
+    matrices = {name: ternary.BITS for name, one in reader.named_parameters()
+                if name.startswith("layers.") and one.dim() == 2}
+    return grid | matrices if reader.ternary else grid
 
 
 def used(lessons: Sequence[Path], tokenizer: dict[str, Any]) -> list[int]:

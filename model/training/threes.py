@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model import ternary
-from model.training import shipping
 from model.training.mentor import Mentor
 from model.training.reader import ReaderLayer
 
@@ -37,7 +36,7 @@ class RoundedLayer(ReaderLayer):
 
 
 class Threes(Mentor):
-    """MPNet with narrow word pieces and rounded activations; its matrices are rounded as it learns (`stored_bits`)."""
+    """MPNet with narrow word pieces and rounded activations; its matrices are rounded as it learns."""
 
     layer = RoundedLayer
     ternary = True
@@ -58,10 +57,3 @@ def begin(mentor: Mentor, read: Tensor, width: int) -> Threes:
     made = Threes(layers, vocab, hidden, inner, width).to(mentor.embed.device)
     made.load_state_dict(mentor.state_dict() | principal(mentor.embed.float(), counts, width))
     return made.to(mentor.embed.dtype)
-
-
-def stored_bits(reader: Threes) -> dict[str, int]:
-    """The bits of each of its parameters that is not stored plainly, by our names."""
-    matrices = {name: ternary.BITS for name, one in reader.named_parameters()
-                if name.startswith("layers.") and one.dim() == 2}
-    return {name: shipping.BITS for name, one in reader.named_parameters() if shipping.is_on_grid(one)} | matrices

@@ -40,7 +40,7 @@ def rounded(reader: threes.Threes) -> threes.Threes:
     twin = reader.twin()
     assert isinstance(twin, threes.Threes)
     for name, one in twin.state_dict().items():
-        if threes.stored_bits(twin).get(name) == ternary.BITS:
+        if shipping.stored_bits(twin).get(name) == ternary.BITS:
             one.copy_(ternary.round_trip(one))
     return twin.eval()
 
@@ -72,7 +72,7 @@ def test_it_learns_with_three_values_what_its_mentor_says(tmp_path: Path) -> Non
         return float(reading.unlike(reader.states(ids, kinds, pack), own.states(ids, kinds, pack), pack, first))
 
     before = unlike(rounded(begun))
-    learned = tuning.reader(begun, [file], 1e9, 80, 150, 3e-3, [own], threes.stored_bits(begun))
+    learned = tuning.reader(begun, [file], 1e9, 80, 150, 3e-3, [own], shipping.stored_bits(begun))
     assert isinstance(learned, threes.Threes)
     for name, one in learned.named_parameters():
         if name.startswith("layers.") and one.dim() == 2:
@@ -82,7 +82,7 @@ def test_it_learns_with_three_values_what_its_mentor_says(tmp_path: Path) -> Non
 
 
 def test_only_its_layers_matrices_have_three_values() -> None:
-    stored = threes.stored_bits(threes.begin(mentor(96), torch.ones(reading.PIECES), 64))
+    stored = shipping.stored_bits(threes.begin(mentor(96), torch.ones(reading.PIECES), 64))
     assert [stored.pop("embed"), stored.pop("widen.weight")] == [shipping.BITS] * 2
     assert stored == {f"layers.{n}.{name}.weight": ternary.BITS
                       for n in range(2) for name in ("qkv", "out", "up", "down")}
