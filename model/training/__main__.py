@@ -9,6 +9,7 @@ prune     an exported folder -> one with fewer attention heads, to go on from
 adopt     an exported folder -> the student that a run starts from, to train on where the shipped weights stand
 writer    a copy of the teacher learns to ask           reader  an encoder learns to read, from a mentor if there is one
 mentor    a larger encoder learns to read              ship    the reader that has learned -> model/mini/reader
+lessons   question files -> what mentor and reader learn from, which they draw themselves where it is not there yet
 write     the writer asks about texts, the reader judges -> question files in the run's folder, which `tasks` takes too
 """
 
@@ -218,8 +219,8 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = {"tokenise": tokenise, "tasks": make_tasks, "convert": make_student, "train": train, "export": export_run,
              "measure": measure, "answer": answer, "adopt": adopt, "requantise": requantise,
-             "prune": fewer_heads, "writer": learning.learn, "mentor": learning.learn, "reader": learning.learn,
-             "ship": learning.ship, "write": learning.write_questions}
+             "prune": fewer_heads, "lessons": learning.draw, "writer": learning.learn, "mentor": learning.learn,
+             "reader": learning.learn, "ship": learning.ship, "write": learning.write_questions}
     parser.add_argument("step", choices=steps)
     parser.add_argument("names", nargs="*", default=[], help="corpus or evaluation files, without their ending")
     parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))

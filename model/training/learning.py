@@ -6,6 +6,7 @@ import argparse
 import json
 import random
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -40,18 +41,23 @@ def draw_lessons(args: argparse.Namespace, kind: str, worker: int) -> int:
                            file, args.near)
 
 
+def draw(args: argparse.Namespace) -> list[Path]:
+    """Files of lessons in the run's folder, drawn by several workers; those of the mentor and the reader are alike."""
+    lesson = "writer" if args.step == "writer" else "reader"
+    with ProcessPoolExecutor(args.workers) as pool:
+        found = list(pool.map(draw_lessons, *zip(*[(args, lesson, n) for n in range(args.workers)], strict=True)))
+    print(json.dumps({"lessons": lesson, "count": sum(found)}), flush=True)
+    return sorted(args.folder.glob(f"lessons-{lesson}-*.npz"))
+
+
 def learn(args: argparse.Namespace) -> None:
-    """The lessons of the writer, or of the mentor and the reader, drawn by several workers, and then what has learned
+    """The lessons of the writer, or of the mentor and the reader, if they are not drawn yet, and then what has learned
     from them, into the run's folder; mentor and reader with their scores on held-out questions. The reader learns from
     what all mentors say that are there (mentor*.pt), and begins as the first of them, or goes on from one that was
     shipped (`start`); several ranks teach it together (see `ranks`), each from its own lessons."""
     torch._dynamo.config.recompile_limit = 64
     kind, device, dtype = args.step, *place()
-    lesson = "writer" if kind == "writer" else "reader"
-    with ProcessPoolExecutor(args.workers) as pool:
-        found = list(pool.map(draw_lessons, *zip(*[(args, lesson, n) for n in range(args.workers)], strict=True)))
-    print(json.dumps({"lessons": lesson, "count": sum(found)}), flush=True)
-    files = sorted(args.folder.glob(f"lessons-{lesson}-*.npz"))
+    files = draw(args)
     learned: torch.nn.Module
     ranks = join(device) if kind == "reader" else Ranks()
     if kind == "writer":

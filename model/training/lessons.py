@@ -22,6 +22,8 @@ SHARES = {"qa-squad-train": 0.5, "qa-shifts": 0.3, "qa-fairytale": 0.12, "qa-mis
 """How often a lesson comes from each question file."""
 LONGEST = 1024
 """Tokens of a lesson in asking."""
+AT_ONCE = 4096
+"""Lessons in reading that are encoded at a time: what the tokenizer says of each takes much memory."""
 LONGEST_PASSAGE = 2500
 """Characters."""
 NEAR = 0.3
@@ -92,18 +94,19 @@ def reading(pools: Pools, tokenizer: Any, count: int, out: Path, near: float = N
     answer (0: none); returns how many have an answer. tokenizer: the reader's; near: see NEAR."""
     found = [each for _ in range(count) if (each := example(pools, near))]
     ids, kinds, lengths, spans = [], [], [], []
-    for (_, _, start, end), pair in zip(found, tokenizer.encode_batch([f[:2] for f in found]), strict=True):
-        of_pair, kind_of = pair.ids, pair.type_ids
-        inside = [n for n, (a, b) in enumerate(pair.offsets) if kind_of[n] and a < end and b > start]
-        if start >= 0 and not inside:
-            continue  # beyond what the reader reads
-        ids += of_pair
-        kinds += kind_of
-        lengths.append(len(of_pair))
-        spans.append((inside[0], inside[-1]) if start >= 0 else (0, 0))
+    for some in (found[n : n + AT_ONCE] for n in range(0, len(found), AT_ONCE)):
+        for (_, _, start, end), pair in zip(some, tokenizer.encode_batch([f[:2] for f in some]), strict=True):
+            of_pair, kind_of = pair.ids, pair.type_ids
+            inside = [n for n, (a, b) in enumerate(pair.offsets) if kind_of[n] and a < end and b > start]
+            if start >= 0 and not inside:
+                continue  # beyond what the reader reads
+            ids.append(np.array(of_pair, dtype=np.uint16))
+            kinds.append(np.array(kind_of, dtype=np.int8))
+            lengths.append(len(of_pair))
+            spans.append((inside[0], inside[-1]) if start >= 0 else (0, 0))
     first, last = np.array(spans, dtype=np.int32).T
-    np.savez(out, ids=np.array(ids, dtype=np.uint16), kinds=np.array(kinds, dtype=np.int8),
-             lengths=np.array(lengths, dtype=np.int32), first=first, last=last)
+    np.savez(out, ids=np.concatenate(ids), kinds=np.concatenate(kinds), lengths=np.array(lengths, dtype=np.int32),
+             first=first, last=last)
     return int((first > 0).sum())
 
 
@@ -112,7 +115,7 @@ def example(pools: Pools, near: float = NEAR) -> tuple[str, str, int, int] | Non
     source = pools.random
     if source.random() < MADE_UP:
         return _made_up(pools)
-    if pools.near and source.random() < near:
+    if pools.missed and source.random() < near:
         return _near(pools)
     kind = source.random()
     if kind < CONTRASTED:
@@ -156,8 +159,8 @@ def _made_up(pools: Pools) -> tuple[str, str, int, int] | None:
 
 
 def _near(pools: Pools) -> tuple[str, str, int, int] | None:
-    """An `example` of a question that was written for it."""
-    passage = pools.random.choice(list(pools.near))
+    """An `example` of a question that was written for it, or that its passage answers."""
+    passage = pools.random.choice(pools.missed)["context"]
     pair = pools.pair(passage)
     if pair is None:
         return None

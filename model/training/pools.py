@@ -25,8 +25,8 @@ CONTESTED = 0.4
 """How often a passage from there is one that has questions without an answer, too, where there are any."""
 LONGEST_ANSWER = 160
 NEAR = Path(__file__).with_name("near.jsonl.zst")
-"""Questions that were written for this project about passages of the question files, four a passage: half of them it
-answers, half of them nearly. `of` is the id of a row with the passage, `at` where in its text that begins and ends if
+"""Questions that were written for this project about passages of the question files: some it answers, some nearly, as
+many or more. `of` is the id of a row with the passage, `at` where in its text that begins and ends if
 it is not all of it; `answers` are words of the passage, none where it has no answer."""
 NEAR_SHARE = 0.25
 """How often a passage is one that such questions were written about."""
@@ -36,7 +36,8 @@ Row = dict[str, Any]
 
 class Pools:
     """The corpus in memory. by_doc: each document's passages, in their order; of_context: a passage's question rows;
-    names: those of a document's passages; near: passages with questions of NEAR, and those without an answer."""
+    names: those of a document's passages; near: passages with questions of NEAR, and those without an answer; missed:
+    all of these."""
 
     def __init__(
         self, folder: Path, source: random.Random, limit: int | None = None, written: Sequence[Path] = (),
@@ -87,6 +88,7 @@ class Pools:
             if not (limit and n >= limit):
                 self.negatives[row["context"]].append(row)
         self._near = [passage for passage in self.near if passage in self.of_context]
+        self.missed = [row for passage in self._near for row in self.near[passage]]
         self.names = {doc: near_miss.names("\n".join(found[:40])) for doc, found in self.by_doc.items()}
         self.folder, self.limit = folder, limit
 
@@ -118,8 +120,8 @@ class Pools:
         return self.random.choice(self.contexts[name])
 
     def pair(self, passage: str) -> tuple[Row, Row] | None:
-        """Of the questions that were written about a passage one that it answers and one that it does not."""
-        answered = [row for row in self.of_context.get(passage, ()) if "of" in row]
+        """Of the questions about a passage one that it answers, and of those written about it one that it does not."""
+        answered = self.of_context.get(passage)
         missed = self.near.get(passage)
         return (self.random.choice(answered), self.random.choice(missed)) if answered and missed else None
 

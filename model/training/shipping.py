@@ -20,6 +20,7 @@ from model.training.export import GROUP
 from model.training.reader import EPS, HEADS, PLACES, Reader
 
 BITS = 4
+WIDEN = "bert.embeddings_project.weight"
 
 
 def tensors(reader: Reader) -> dict[str, Tensor]:
@@ -38,7 +39,7 @@ def tensors(reader: Reader) -> dict[str, Tensor]:
                       for name, one in zip(("query", "key", "value"), three, strict=True)}
             found |= {f"{layer}.{theirs}.{part}": own[f"layers.{n}.{mine}.{part}"] for mine, theirs in NAMES.items()}
     if reader.widen is not None:
-        found[f"{start}_project.weight"] = own["widen.weight"]
+        found[WIDEN] = own["widen.weight"]
     if "bias" in own:
         found["bert.encoder.relative_attention_bias.weight"] = own["bias"]
     return found
@@ -105,21 +106,29 @@ def ship(reader: Reader, tokenizer: Path, kept: Sequence[int], folder: Path) -> 
 @torch.no_grad()
 def take_up(reader: Reader, folder: Path, tokenizer: Path) -> None:
     """Put what was shipped into a reader of the same sizes, which then goes on from there: word pieces that were left
-    out stay its own. tokenizer: with all of them."""
+    out stay worth what they are to it, as nearly as the shipped map lets them. tokenizer: with all of them."""
     own, kept = (json.loads(file.read_text("utf-8"))["model"]["vocab"]
                  for file in (tokenizer, folder / "tokenizer.json"))
     said = json.loads((folder / "config.json").read_text("utf-8"))["quantization"]
-    found = dict(stored(folder / "model.safetensors", said, torch.device("cpu")))
-    for name, place in tensors(reader).items():
-        one = found[name]
-        if isinstance(one, Grid):
-            one = one.values(torch.float32)
-        elif isinstance(one, ternary.Ternary):
-            one = one.signs(place.shape[1]) * one.scale.float()[:, None]
+    found, places = dict(stored(folder / "model.safetensors", said, torch.device("cpu"))), tensors(reader)
+    if reader.widen is not None:
+        back = torch.linalg.pinv(_plain(found[WIDEN], reader.widen.weight)).to(reader.embed)
+        reader.embed.copy_(reader.embed @ (back @ reader.widen.weight).T)
+    for name, place in places.items():
+        one = _plain(found[name], place)
         if name == WORDS:
             place[reader.numbers(torch.tensor([own[piece] for piece in kept])).to(place.device)] = one.to(place)
         else:
             place.copy_(one)
+
+
+def _plain(stored: Grid | ternary.Ternary | Tensor, like: Tensor) -> Tensor:
+    """What is stored of a tensor as a plain one, float32, of the size of another."""
+    if isinstance(stored, Grid):
+        return stored.values(torch.float32)
+    if isinstance(stored, ternary.Ternary):
+        return stored.signs(like.shape[1]) * stored.scale.float()[:, None]
+    return stored.float()
 
 
 def fewer(tokenizer: dict[str, Any], kept: Sequence[int]) -> dict[str, Any]:

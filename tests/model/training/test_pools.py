@@ -37,11 +37,13 @@ def test_they_are_joined_to_their_passage_or_the_part_of_it(folder: Path) -> Non
     assert {passage: [row["id"] for row in some] for passage, some in found.near.items()} == {
         TEXT: ["near-1"], TEXT[BEGIN:]: ["near-3"],
     }
-    for passage, answered, missed in ((TEXT, OATS, WHEAT), (TEXT[BEGIN:], PART, MISSED)):
-        pair = found.pair(passage)
-        assert pair is not None
-        assert [row["id"] for row in pair] == [answered["id"], missed["id"]]
-        assert all(row["context"] == passage and row["doc"] == "mill" for row in pair)
+    assert [row["id"] for row in found.missed] == ["near-1", "near-3"]
+    for passage, answered, missed in ((TEXT, {"near-0", "r1"}, "near-1"), (TEXT[BEGIN:], {"near-2"}, "near-3")):
+        pairs = [pair for _ in range(20) if (pair := found.pair(passage))]
+        assert len(pairs) == 20
+        assert {pair[0]["id"] for pair in pairs} == answered
+        assert {pair[1]["id"] for pair in pairs} == {missed}
+        assert all(row["context"] == passage and row["doc"] == "mill" for pair in pairs for row in pair)
     assert found.pair("Rosa swam the lake.") is None
 
 
@@ -57,7 +59,7 @@ def test_the_reader_learns_as_many_that_are_answered_as_that_are_not(
     found = Pools(folder, random.Random(1))
     drawn = Counter(each for _ in range(400) if (each := lessons.example(found, near=1.0)))
     spans = {(question, passage[start:end] if start >= 0 else None) for question, passage, start, end in drawn}
-    assert spans == {(row["question"], answer) for row, answer in (
+    assert spans == {("When was the mill built?", "1821")} | {(row["question"], answer) for row, answer in (
         (OATS, "oats"), (WHEAT, None), (PART, "Her son"), (MISSED, None))}
     assert 150 < sum(count for (_, _, start, _), count in drawn.items() if start < 0) < 250
 
@@ -66,22 +68,24 @@ def test_a_sample_shows_both_the_same_evidence(folder: Path) -> None:
     builder = Builder(folder, FORM, seed=3)
     row = builder.pools.of_context[TEXT][0]
     pairs = [both for _ in range(300) if len(both := builder.evidence.of_row(row, [TEXT])) == 2]
-    near = [both for both in pairs if {turn.source for turn in both} == {"near-0", "near-1"}]
+    near = [both for both in pairs if "near-1" in {turn.source for turn in both}]
     assert len(near) > 30
+    answers = {"near-0": "oats", "r1": "1821"}
+    assert {turn.source for both in near for turn in both} == {"near-1", *answers}
     for both in near:
         replies = {turn.source: turn.reply for turn in both}
-        assert replies["near-1"] == FORM.not_found
-        assert replies["near-0"].endswith("Answer: oats")
+        assert replies.pop("near-1") == FORM.not_found
+        assert all(reply.endswith(f"Answer: {answers[of]}") for of, reply in replies.items())
         one, other = (sorted(turn.shown.split("\n\n")) for turn in both)
         assert one == other
-        assert "oats" in both[0].shown
+        assert all(answers[of] in both[0].shown for of in replies)
 
 
 def test_the_questions_that_came_with_the_project_are_whole() -> None:
     found = list(rows(NEAR))
     assert len({row["id"] for row in found}) == len(found) > 25_000
     assert len({(row["of"], row["question"].lower()) for row in found}) == len(found)
-    assert sum(1 for row in found if row["answers"]) == pytest.approx(len(found) / 2, rel=0.01)
+    assert len(found) / 4 < sum(1 for row in found if row["answers"]) <= 0.505 * len(found)
     for row in found:
         assert row["of"]
         assert len(row["question"]) > 8

@@ -125,3 +125,23 @@ def test_it_is_shipped_as_it_learned(tmp_path: Path) -> None:
     torch.testing.assert_close(other.pop("embed")[spelt], wanted.pop("embed")[spelt])
     for name, one in other.items():
         torch.testing.assert_close(one, wanted[name], rtol=1e-2, atol=1e-6)
+
+
+def test_pieces_that_were_not_shipped_stay_worth_what_they_are(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    begun = threes.Threes(layers=1, vocab=len(readers.PIECES) + 5, hidden=192, inner=128, width=64)
+    for p in begun.parameters():
+        p.data.normal_(0.0, 0.2)
+    words = readers.tokenizer(tmp_path)
+    kept = [n for n, piece in enumerate(readers.PIECES) if piece not in ("mill", "river")]
+    shipping.ship(begun, words, kept, tmp_path / "reader")
+    turned, other = torch.linalg.qr(torch.randn(64, 64)).Q, begun.twin()
+    assert other.widen is not None
+    assert begun.widen is not None
+    with torch.no_grad():  # the same words by another map
+        other.embed.copy_(begun.embed @ turned)
+        other.widen.weight.copy_(begun.widen.weight @ turned)
+    shipping.take_up(other, tmp_path / "reader", words)
+    found, wanted = (each.words(torch.arange(len(readers.PIECES))).detach() for each in (other, begun))
+    far = (found - wanted).norm(dim=1) / wanted.norm(dim=1)
+    assert float(far.max()) < 0.2  # what is lost by 4 bits
