@@ -11,7 +11,7 @@
 set -euo pipefail
 python=${PYTHON:-python3}
 code=${CODE:-$PWD}
-parts=5 nears=(${NEARS:-0.4 0.5})
+parts=5 nears=(${NEARS:-0.5})
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTHONPATH=$code:/tmp/site
 
 fill() {
@@ -21,7 +21,7 @@ fill() {
     cp $(ls "$1"/qa-*.zst | grep -v longdocs) "$2"/reading-squad*.xz "$3/tokenizer.json" build/reader/
     "$python" -m model.training.halve "$3/model.safetensors" build/reader/mpnet.safetensors
     cp -r model/mini/reader build/reader/start
-    tar c -C build/reader . | split -b 54000000 -d -a 1 --numeric-suffixes=1 - build/reader-part-
+    tar c -C build/reader . | split -b 53200000 -d -a 1 --numeric-suffixes=1 - build/reader-part-
     for part in build/reader-part-*; do mkdir "build/carry-reader-${part##*-}"; mv "$part" "build/carry-reader-${part##*-}/"; done
     rm -r build/reader; du -sm build/carry-reader-*
 }

@@ -26,7 +26,7 @@ from model.training.teacher import Teacher
 Learned = TypeVar("Learned", bound=reading.Reader)
 OWN = 0.3
 """What counts of the right answers where mentors say theirs."""
-LAYERS = 0.4
+LAYERS = 0.3
 """How long a reader learns from a mentor's layers, too, as a share of its time."""
 ALIKE = 8192
 """Lessons among which those of like lengths come into one row."""
