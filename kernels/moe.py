@@ -10,6 +10,10 @@ from torch import Tensor
 from kernels.linear import linear
 from kernels.quant import Weights, dequantize, each
 
+EVEN = 8
+"""In bfloat16 an expert's places come at least in this many. It changes no bit: there a row's product is the same among
+any number of rows, unlike in float32."""
+
 
 def route(
     x: Tensor, weight: Tensor, bias: Tensor, top_k: int, renormalize: bool, scaling: float
@@ -47,7 +51,7 @@ def experts(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Tensor, down: T
     """
     if x.shape[0] == 1:
         return _experts_of_one_token(x, weights, chosen, gate_up, down)
-    place, ends = _places(chosen.flatten(), gate_up.shape[0])
+    place, ends = _places(chosen.flatten(), gate_up.shape[0], EVEN if x.dtype == torch.bfloat16 else 1)
     token, weight = place.new_zeros(int(ends[-1])), weights.new_zeros(int(ends[-1]), 1)
     token[place] = torch.arange(x.shape[0], device=x.device).repeat_interleave(chosen.shape[1])
     weight[place, 0] = weights.flatten()
@@ -57,15 +61,16 @@ def experts(x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Tensor, down: T
     return F.embedding_bag(place.view_as(chosen), results, mode="sum")
 
 
-def _places(chosen: Tensor, experts: int) -> tuple[Tensor, Tensor]:
+def _places(chosen: Tensor, experts: int, least: int) -> tuple[Tensor, Tensor]:
     """Where each of chosen [N] stands once they are sorted by expert, and where each expert's places end [E].
 
-    An expert's places are a multiple of a sixteenth of their mean number, and the last of them may be nobody's: PyTorch
-    prepares a product anew for every number of rows that it has not met of late, which takes a millisecond.
+    An expert's places are a multiple of a sixteenth of their mean number, or of `least` (a power of two) where that is
+    more, and the last of them may be nobody's: PyTorch prepares a product anew for every number of rows that it has not
+    met of late, which takes up to a millisecond, and of a question's few tokens nearly every expert has another number.
     """
     order = chosen.argsort(stable=True)
     counts = torch.bincount(chosen, minlength=experts)
-    step = 1 << max(0, (len(chosen) // experts // 16).bit_length() - 1)
+    step = max(least, 1 << (len(chosen) // experts // 16).bit_length() >> 1)
     ends = ((counts + step - 1) // step * step).cumsum(0)
     gap = (ends - counts.cumsum(0)).roll(1)  # nobody's places before each expert's first
     gap[0] = 0

@@ -75,6 +75,15 @@ def test_two_runs_agree_to_the_bit() -> None:
     assert all(torch.equal(moe.experts(*inputs), first) for _ in range(5))
 
 
+@pytest.mark.parametrize("tokens", [2, 5, 44, 203])
+def test_places_that_are_nobodys_change_no_bit_in_bfloat16(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weights, chosen, *_ = draw_experts(tokens, 8, 4)
+    x, gate_up, down = (part.bfloat16() for part in (randn(tokens, 576), randn(8, 256, 576), randn(8, 576, 128)))
+    found = moe.experts(x, weights, chosen, gate_up, down)
+    monkeypatch.setattr(moe, "EVEN", 1)
+    assert torch.equal(moe.experts(x, weights, chosen, gate_up, down), found)
+
+
 def test_the_order_in_which_experts_were_chosen_only_rounds() -> None:
     x, weights, chosen, gate_up, down = draw_experts(50, 8, 4)
     flipped = moe.experts(x, weights.flip(1), chosen.flip(1), gate_up, down)
