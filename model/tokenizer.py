@@ -90,7 +90,8 @@ class JsonTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """See Tokenizer."""
-        encoded = self._tokenizer.encode_batch(_pieces(whole(text), self.PIECE), add_special_tokens=False)
+        pieces = _pieces(whole(text), self.PIECE)
+        encoded = self._tokenizer.encode_batch_fast(pieces, add_special_tokens=False)  # without places in the text
         return [id for piece in encoded for id in piece.ids]
 
     def decode(self, ids: Sequence[int]) -> str:
