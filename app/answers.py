@@ -6,7 +6,7 @@ runs it is free to: `session.ask` streams one question, a report asks many from 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from app import prompts, reading, source
 from app.choosing import Asked, is_answer_in_code
@@ -39,12 +39,14 @@ CANDIDATES = 8
 @dataclass(frozen=True)
 class Candidate:
     """A sentence of the evidence, how well its words fit the question, and how a reply begins that quotes it. answer:
-    where the place of the sentence is what is asked for, the name of that (a file, a function); "" elsewhere."""
+    where the place of the sentence is what is asked for, the name of that (a file, a function); "" elsewhere. by_form:
+    it surely is: the line defines, or calls, a name that the question has word for word."""
 
     sentence: Passage
     fit: float
     opening: str
     answer: str = ""
+    by_form: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,12 +183,16 @@ def quotable(places: Places, found: Sequence[Found], asked: Asked, named: bool =
     """The sentences of the evidence that fit best, best first, each wording once. named: a name may be the answer."""
     fitting = sorted((one for each in found for one in each.sentences), key=lambda scored: -scored[0])
     if asked.of_code:  # what a line of code does, its form says better than any likelihood
-        fitting = [one for one in fitting if is_answer_in_code(asked, places.words(one[1]))] or fitting
+        for says in (asked.has_name_of, partial(is_answer_in_code, asked)):
+            if lines := [one for one in fitting if says(places.words(one[1]))]:
+                fitting = lines
+                break
     by_words: dict[str, Candidate] = {}
     for fit, sentence in fitting:
         quote, words = _quoted(places, sentence, asked)
         answer = _name_asked_for(places, sentence, asked) if named else ""
-        by_words.setdefault(words, Candidate(quote, fit, prompts.opening(words), answer))
+        by_form = bool(answer) and asked.has_name_of(places.words(sentence))
+        by_words.setdefault(words, Candidate(quote, fit, prompts.opening(words), answer, by_form))
     return tuple(by_words.values())[:CANDIDATES]
 
 

@@ -16,9 +16,10 @@ from functools import lru_cache
 
 import snowballstemmer
 
-from app.source import called, defines
+from app.source import called, defined, defines
 
 _WORD = re.compile(r"[^\W_]+")
+_WRITTEN = re.compile(r"\w+")
 _COMMON = frozenset(_WORD.findall("""
     a an the of in on at to for and or but is was are were be been being by with as that this these those it its from
     did do does done what which who whom whose when where why how many much he she they him her them his their there
@@ -69,13 +70,14 @@ def stem(word: str) -> str:
 class Asked:
     """What a question asks for: its content words in order, and the kind of thing (empty if its words do not say).
     of_code: it asks where something is defined or who calls it; of_files: in which file; of_names: for the name
-    of that file, or of the function that calls."""
+    of that file, or of the function that calls; names: its content words as they are written."""
 
     words: tuple[str, ...]
     kind: str
     of_code: bool = False
     of_files: bool = False
     of_names: bool = False
+    names: frozenset[str] = frozenset()
 
     @staticmethod
     def of(question: str) -> "Asked":
@@ -87,7 +89,14 @@ class Asked:
         content = tuple(word for word in words if word not in small) or tuple(words)
         of_files = of_code and not {"file", "files", "module", "where"}.isdisjoint(words)
         form = _FILE if of_files else _CALLER if kind == "caller" else None
-        return Asked(content, kind, of_code, of_files, form is not None and form.search(question) is not None)
+        of_names = form is not None and form.search(question) is not None
+        names = frozenset(name for name in _WRITTEN.findall(question) if name.lower() not in _COMMON | _OF_CODE)
+        return Asked(content, kind, of_code, of_files, of_names, names)
+
+    def has_name_of(self, line: str) -> bool:
+        """Whether what a line of code defines, or something that it calls, has its name in the question."""
+        found = [defined(line)] if self.kind == "definition" else [name.rpartition(".")[2] for name in called(line)]
+        return not self.names.isdisjoint(found)
 
 
 def has_content(words: str) -> bool:

@@ -9,7 +9,8 @@ next candidate is wrong much more often than others (RESULTS.md), so those behin
 Where there is a reader beside the model it looks first. Where no answer is much likelier to it, that is the answer;
 words that are likely enough are, and their sentence the quote (`pointing`); then the model need not read the question
 at all. Otherwise the model writes the answer, and may not refuse where that was the reader's to say. Where the file or
-the function is asked for that a line of code is in, the quote says it by its place.
+the function is asked for that a line of code is in, the quote says it by its place; and where only one can be meant,
+without the model.
 """
 
 from collections.abc import Sequence
@@ -56,7 +57,10 @@ def has_a_say(home: Home, prepared: Prepared) -> bool:
 def look(home: Home, prepared: Prepared) -> Prepared:
     """What is prepared once the reader, where there is one, has looked: refused where it has a say in that and no
     answer is much likelier, and where it has none in a question foreign to the document; and answered where some words
-    are likely enough. Then the model need not read the question."""
+    are likely enough. Then the model need not read the question, nor where all candidates stand, by their form, in one
+    file or function that is asked for."""
+    if has_a_say(home, prepared) and _is_by_form(prepared):
+        return replace(_placed(home, prepared, prepared.candidates[0].answer), asked=0)
     found = pointed(home, prepared) if has_a_say(home, prepared) else None
     bound = _none(home, prepared, found)
     prepared = replace(prepared, looked=bound is not None)
@@ -82,6 +86,10 @@ def _none(home: Home, prepared: Prepared, found: Pointed | None) -> float | None
     if is_open(prepared.question):
         return home.aids.none_open
     return home.aids.none_behind(len(places_of(home, prepared.document).text))
+
+
+def _is_by_form(prepared: Prepared) -> bool:
+    return all(one.by_form for one in prepared.candidates) and len({one.answer for one in prepared.candidates}) == 1
 
 
 def begin(home: Home, logits: torch.Tensor, prepared: Prepared) -> Prepared:
