@@ -6,9 +6,9 @@ runs it is free to: `session.ask` streams one question, a report asks many from 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 
-from app import prompts, reading, source
+from app import prompts, reading
 from app.choosing import Asked, is_answer_in_code
 from app.citations import Citation, Reply, at, cite, parse_reply
 from app.claims import Claim, claims
@@ -27,6 +27,7 @@ from app.evidence import (
 )
 from app.home import Home
 from app.passages import Passage, Places
+from app.whereabouts import LISTED, lines_asked_for, name_asked_for, quoted
 from model.sampling import Sampling
 from storage.conversations import Message
 
@@ -39,14 +40,12 @@ CANDIDATES = 8
 @dataclass(frozen=True)
 class Candidate:
     """A sentence of the evidence, how well its words fit the question, and how a reply begins that quotes it. answer:
-    where the place of the sentence is what is asked for, the name of that (a file, a function); "" elsewhere. by_form:
-    it surely is: the line defines, or calls, a name that the question has word for word."""
+    where the place of the sentence is what is asked for, the name of that (a file, a function); "" elsewhere."""
 
     sentence: Passage
     fit: float
     opening: str
     answer: str = ""
-    by_form: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,8 @@ class Prepared:
     points: words of the evidence may answer; looked: the reader found some, and whether to refuse was its to say, not
     the model's; pointed: those that do answer, as the reader found them (`pointing`), or the name of where its quote
     is. looked_up: the question with what it leans on in earlier ones. foreign: hardly any of its words are in the
-    document, so there is no answer unless the reader finds one.
+    document, so there is no answer unless the reader finds one. lines: those of code whose places are the answer, as
+    their form says, each with its name.
     """
 
     document: str
@@ -84,6 +84,7 @@ class Prepared:
     pointed: str = ""
     looked_up: str = ""
     foreign: bool = False
+    lines: tuple[tuple[Passage, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,14 @@ def prepare(
         insists=insists and asks_of_the_whole(look_up), points=in_words and asks_for_words(question, look_up),
         looked_up=look_up, foreign=home.aids.choose_quotes and is_foreign(look_up, found),
     )
-    if not found or not home.aids.choose_quotes:
+    if not home.aids.choose_quotes:
         return prepared
-    candidates = quotable(places, best, Asked.of(look_up), in_words and not is_for_yes_or_no(question))
+    asks_in_words = in_words and not is_for_yes_or_no(question)
+    if asks_in_words:
+        prepared = replace(prepared, lines=tuple(lines_asked_for(places, Asked.of(look_up))))
+    if not found:
+        return prepared
+    candidates = quotable(places, best, Asked.of(look_up), asks_in_words)
     opening = candidates[0].opening
     return replace(
         prepared, ids=(*asked, *home.engine.tokenizer.encode(opening)), opening=opening,
@@ -183,43 +189,13 @@ def quotable(places: Places, found: Sequence[Found], asked: Asked, named: bool =
     """The sentences of the evidence that fit best, best first, each wording once. named: a name may be the answer."""
     fitting = sorted((one for each in found for one in each.sentences), key=lambda scored: -scored[0])
     if asked.of_code:  # what a line of code does, its form says better than any likelihood
-        for says in (asked.has_name_of, partial(is_answer_in_code, asked)):
-            if lines := [one for one in fitting if says(places.words(one[1]))]:
-                fitting = lines
-                break
+        fitting = [one for one in fitting if is_answer_in_code(asked, places.words(one[1]))] or fitting
     by_words: dict[str, Candidate] = {}
     for fit, sentence in fitting:
-        quote, words = _quoted(places, sentence, asked)
-        answer = _name_asked_for(places, sentence, asked) if named else ""
-        by_form = bool(answer) and asked.has_name_of(places.words(sentence))
-        by_words.setdefault(words, Candidate(quote, fit, prompts.opening(words), answer, by_form))
+        quote, words = quoted(places, sentence, asked)
+        answer = name_asked_for(places, sentence, asked) if named else ""
+        by_words.setdefault(words, Candidate(quote, fit, prompts.opening(words), answer))
     return tuple(by_words.values())[:CANDIDATES]
-
-
-def _name_asked_for(places: Places, sentence: Passage, asked: Asked) -> str:
-    """Where the place of a line of code answers, the name asked for: of the file that it is in, or of the function that
-    it is called in; "" for other lines and other questions."""
-    if not asked.of_names or not is_answer_in_code(asked, places.words(sentence)):
-        return ""
-    if not asked.of_files:
-        outer = source.definition_around(places, sentence)
-        return source.defined(places.words(outer)) if outer else ""
-    return places.locate(sentence.char_start, sentence.char_end).path if source.file_header(places, sentence) else ""
-
-
-def _quoted(places: Places, sentence: Passage, asked: Asked) -> tuple[Passage, str]:
-    """What is quoted where a sentence answers, and how the reply shows it. A line of code says little without what it
-    stands in: a call comes with the line that begins the function around it, and where a file is asked for, any line
-    with its file's header."""
-    above = []
-    if asked.kind == "caller" and (outer := source.definition_around(places, sentence)):
-        if sentence.char_end - outer.char_start <= source.SHORT:
-            sentence = Passage(outer.char_start, sentence.char_end)
-        else:
-            above = [places.words(outer)]
-    if asked.of_files and (header := source.file_header(places, sentence)):
-        above = [header, *above]
-    return sentence, " … ".join(" ".join(words.split()) for words in (*above, places.words(sentence)))
 
 
 def finish(
@@ -238,7 +214,9 @@ def finish(
     else:  # its place is known, and what its words look like cannot confuse the reading of the reply
         pointed = Reply(prepared.pointed, (), True) if prepared.pointed else None
         reply = pointed or parse_reply(prompts.ANSWER_PREFIX + generation.text)
-        citations = [at(prepared.quote, places), *cite(reply.quotes, places.text, places, near)] if reply.found else []
+        known = [prepared.quote, *(line for line, _ in prepared.lines[1:LISTED])]
+        beside = cite(reply.quotes, places.text, places, near)
+        citations = [*(at(one, places) for one in known), *beside] if reply.found else []
     return Answer(
         answer=reply.answer,
         raw=raw,

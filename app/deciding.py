@@ -9,8 +9,8 @@ next candidate is wrong much more often than others (RESULTS.md), so those behin
 Where there is a reader beside the model it looks first. Where no answer is much likelier to it, that is the answer;
 words that are likely enough are, and their sentence the quote (`pointing`); then the model need not read the question
 at all. Otherwise the model writes the answer, and may not refuse where that was the reader's to say. Where the file or
-the function is asked for that a line of code is in, the quote says it by its place; and where only one can be meant,
-without the model.
+the function is asked for that a line of code is in, the quote says it by its place; and without the model where lines
+have the very name that is asked about (`whereabouts`).
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,12 @@ import torch
 
 from app import pointing, prompts
 from app.answers import Prepared, places_of
+from app.choosing import Asked
 from app.evidence import is_open
 from app.home import Home
 from app.pointing import pointed
 from app.spans import Pointed
+from app.whereabouts import LISTED, quoted
 from model.state import ModelState
 
 RIVALS = 2
@@ -57,10 +59,9 @@ def has_a_say(home: Home, prepared: Prepared) -> bool:
 def look(home: Home, prepared: Prepared) -> Prepared:
     """What is prepared once the reader, where there is one, has looked: refused where it has a say in that and no
     answer is much likelier, and where it has none in a question foreign to the document; and answered where some words
-    are likely enough. Then the model need not read the question, nor where all candidates stand, by their form, in one
-    file or function that is asked for."""
-    if has_a_say(home, prepared) and _is_by_form(prepared):
-        return replace(_placed(home, prepared, prepared.candidates[0].answer), asked=0)
+    are likely enough. Then the model need not read the question, nor where the form of lines says the answer."""
+    if prepared.lines:
+        return _located(home, prepared)
     found = pointed(home, prepared) if has_a_say(home, prepared) else None
     bound = _none(home, prepared, found)
     prepared = replace(prepared, looked=bound is not None)
@@ -88,8 +89,14 @@ def _none(home: Home, prepared: Prepared, found: Pointed | None) -> float | None
     return home.aids.none_behind(len(places_of(home, prepared.document).text))
 
 
-def _is_by_form(prepared: Prepared) -> bool:
-    return all(one.by_form for one in prepared.candidates) and len({one.answer for one in prepared.candidates}) == 1
+def _located(home: Home, prepared: Prepared) -> Prepared:
+    """A question that lines of code answer by where they stand: all of them are cited."""
+    asked = Asked.of(prepared.looked_up)
+    quote, words = quoted(places_of(home, prepared.document), prepared.lines[0][0], asked)
+    names = [name for _, name in prepared.lines]
+    more = [f"and {len(names) - LISTED} more"] if len(names) > LISTED else []
+    prepared = replace(prepared, opening=prompts.opening(words), quote=quote)
+    return replace(_placed(home, prepared, ", ".join(names[:LISTED] + more)), asked=0)
 
 
 def begin(home: Home, logits: torch.Tensor, prepared: Prepared) -> Prepared:

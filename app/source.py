@@ -14,6 +14,7 @@ _DEFINES = re.compile(
 _NAME = re.compile(r"(?:\([^)]*\) *)?(\w+)")
 """The name behind the word that defines it; Go's methods have their receiver before it."""
 _CALL = re.compile(r"([\w.]*\w)\s*\(")
+_COMMENT = re.compile(r"\s*(#|//|/?\*|--|<!--)")
 SHORT = 300
 """Characters of a definition with a call in it that are quoted whole."""
 
@@ -34,6 +35,18 @@ def called(line: str) -> Iterator[str]:
     """The names that a line calls."""
     if not defines(line):
         yield from _CALL.findall(line)
+
+
+def lines_with(text: str, names: frozenset[str]) -> Iterator[Passage]:
+    """The lines of a text in which one of these names stands as a word, without the blanks around them and without
+    those that are comments."""
+    last = -1
+    for found in re.finditer(rf"\b(?:{'|'.join(map(re.escape, sorted(names)))})\b", text) if names else ():
+        if found.start() > last:
+            start, last = text.rfind("\n", 0, found.start()) + 1, (text + "\n").find("\n", found.start())
+            words = text[start:last]
+            if not _COMMENT.match(words):
+                yield Passage(start + _indent(words), start + len(words.rstrip()))
 
 
 def definition_around(places: Places, line: Passage) -> Passage | None:

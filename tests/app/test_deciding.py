@@ -236,25 +236,6 @@ def test_the_file_of_a_line_is_the_whole_answer(home: Home, tmp_path: Path) -> N
     assert (done[1].pointed, done[1].whole, done[2].tokens) == ("gate.py", True, 0)
 
 
-@pytest.mark.parametrize(("question", "settled"), [
-    ("In which file is open_shop defined?", "shop.py"), ("Which file calls open_shop?", "gate.py"),
-    ("Which function calls open_shop?", "open_gate"), ("In which file is open_the_shop defined?", ""),
-    ("In which file is lock defined?", ""), ("In which file is Open_Shop defined?", "")])
-def test_where_one_place_alone_can_be_meant_the_model_is_not_asked(
-    home: Home, tmp_path: Path, question: str, settled: str
-) -> None:
-    folder = tmp_path / "code"
-    folder.mkdir()
-    for name, calls in (("mill", "key"), ("shop", "key"), ("gate", "open_shop(key)")):
-        code = f"def open_{name}(key):\n    return {calls}\n\n\ndef lock():\n    return 1\n"
-        (folder / f"{name}.py").write_text(code, "utf-8")
-    document = library.add(home, [folder]).id
-    home.aids = Aids(3, True, fit=1.0)
-    prepared = deciding.look(home, answers.prepare(home, document, question))
-    assert (prepared.pointed, prepared.whole, prepared.asked == 0) == (settled, bool(settled), bool(settled))
-    assert all(one.by_form for one in prepared.candidates) == (bool(settled) or "lock" in question)
-
-
 @pytest.mark.parametrize("far", [-1e9, 1e9])
 def test_behind_a_long_document_another_margin_counts(
     home: Home, document: str, monkeypatch: pytest.MonkeyPatch, far: float
