@@ -13,6 +13,7 @@ _DEFINES = re.compile(
 )
 _NAME = re.compile(r"(?:\([^)]*\) *)?(\w+)")
 """The name behind the word that defines it; Go's methods have their receiver before it."""
+_CONSTANT = re.compile(r"([A-Z][A-Z0-9_]+)\s*(?::[^=]+)?=(?!=)")
 _CALL = re.compile(r"([\w.]*\w)\s*\(")
 _COMMENT = re.compile(r"\s*(#|//|/?\*|--|<!--)")
 SHORT = 300
@@ -25,9 +26,9 @@ def defines(line: str) -> bool:
 
 
 def defined(line: str) -> str:
-    """The name that a line defines; "" where it defines none."""
+    """The name that a line defines, be it a constant's; "" where it defines none."""
     found = _DEFINES.match(line)
-    name = _NAME.match(line, found.end()) if found else None
+    name = _NAME.match(line, found.end()) if found else _CONSTANT.match(line)
     return name[1] if name else ""
 
 

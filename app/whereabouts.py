@@ -24,7 +24,7 @@ def lines_asked_for(places: Places, asked: Asked) -> Iterator[tuple[Passage, str
     seen = {""}
     for line in lines_with(places.text, asked.names) if asked.of_names else ():
         if asked.has_name_of(places.words(line)) and not _is_prose(places, line):
-            if (name := name_asked_for(places, line, asked)) not in seen:
+            if (name := _name(places, line, asked)) not in seen:
                 yield line, name
             seen.add(name)
 
@@ -32,8 +32,11 @@ def lines_asked_for(places: Places, asked: Asked) -> Iterator[tuple[Passage, str
 def name_asked_for(places: Places, line: Passage, asked: Asked) -> str:
     """Where the place of a line of code answers, the name asked for: of the file that it is in, or of the function that
     it is called in; "" for other lines and other questions."""
-    if not asked.of_names or not is_answer_in_code(asked, places.words(line)):
-        return ""
+    answers = asked.of_names and is_answer_in_code(asked, places.words(line))
+    return _name(places, line, asked) if answers else ""
+
+
+def _name(places: Places, line: Passage, asked: Asked) -> str:
     if not asked.of_files:
         outer = definition_around(places, line)
         return defined(places.words(outer)) if outer else ""

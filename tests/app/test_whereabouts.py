@@ -25,6 +25,7 @@ class Clerk:
         return self.clerk.open_gate(1)
 '''
 GATE = "def open_gate(key):\n    return key\n\ndef is_the_key_of(gate, key):\n    return gate == key\n\nopen_gate(1)\n"
+CONSTANT = "OPEN_AT: int = 6\n"
 OTHER = "def lock():\n    pass\n"
 NOTES = "# Notes\n\nCall `open_gate(key)` in the morning.\n"
 
@@ -36,7 +37,7 @@ def code(home: Home, tmp_path: Path) -> str:
     folder = tmp_path / "code"
     folder.mkdir()
     for name, text in (("mill.py", MILL), ("gate.py", GATE), ("notes.md", NOTES), ("other.py", OTHER)):
-        (folder / name).write_text(text, "utf-8")
+        (folder / name).write_text(text + (CONSTANT if name == "gate.py" else ""), "utf-8")
     return library.add(home, [folder]).id
 
 
@@ -44,6 +45,8 @@ def code(home: Home, tmp_path: Path) -> str:
     ("In which file is open_gate defined?", "gate.py"),
     ("Where is the class Clerk defined?", "mill.py"),
     ("Which file defines is_the_key_of?", "gate.py"),  # hardly a word to search by
+    ("Where is OPEN_AT defined?", "gate.py"),
+    ("Which function calls is_the_key_of?", "open_mill"),
     ("Which function calls open_mill?", "weigh"),
     ("Which functions call open_gate?", "open_mill, lock"),
     ("Which files call open_gate?", "gate.py, mill.py"),
