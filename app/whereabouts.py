@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from app.choosing import Asked, is_answer_in_code
+from app.extract.text import PROGRAMS
 from app.passages import Passage, Places
 from app.source import SHORT, defined, definition_around, file_header, lines_with
 
 LISTED = 12
 """Places that an answer names, at most."""
-_PROSE = frozenset({".md", ".markdown", ".rst", ".txt", ".html", ".htm"})
-"""Files whose lines may look like calls, but only speak of them."""
+_CODE = frozenset({*PROGRAMS, ".js", ".cjs", ".jsx", ".vue", ".svelte", ".ipynb"})
+"""Files whose lines define and call; others may speak of that in lines that look so."""
 
 
 def lines_asked_for(places: Places, asked: Asked) -> Iterator[tuple[Passage, str]]:
@@ -23,7 +24,7 @@ def lines_asked_for(places: Places, asked: Asked) -> Iterator[tuple[Passage, str
     or of a function is asked for, those that define, or call, what the question names word for word."""
     seen = {""}
     for line in lines_with(places.text, asked.names) if asked.of_names else ():
-        if asked.has_name_of(places.words(line)) and not _is_prose(places, line):
+        if asked.has_name_of(places.words(line)) and _is_code(places, line):
             if (name := _name(places, line, asked)) not in seen:
                 yield line, name
             seen.add(name)
@@ -58,8 +59,8 @@ def quoted(places: Places, sentence: Passage, asked: Asked) -> tuple[Passage, st
     return sentence, " … ".join(" ".join(words.split()) for words in (*above, places.words(sentence)))
 
 
-def _is_prose(places: Places, line: Passage) -> bool:
-    return PurePosixPath(_file(places, line)).suffix.lower() in _PROSE
+def _is_code(places: Places, line: Passage) -> bool:
+    return PurePosixPath(_file(places, line)).suffix.lower() in _CODE
 
 
 def _file(places: Places, line: Passage) -> str:

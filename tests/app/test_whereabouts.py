@@ -27,7 +27,7 @@ class Clerk:
 GATE = "def open_gate(key):\n    return key\n\ndef is_the_key_of(gate, key):\n    return gate == key\n\nopen_gate(1)\n"
 CONSTANT = "OPEN_AT: int = 6\n"
 OTHER = "def lock():\n    pass\n"
-NOTES = "# Notes\n\nCall `open_gate(key)` in the morning.\n"
+NOTES = "# Notes\n\nclass treasure was buried,\n  so they say; call `open_gate(key)` in the morning.\n"
 
 
 @pytest.fixture
@@ -56,6 +56,7 @@ def code(home: Home, tmp_path: Path) -> str:
     ("Is open_gate defined in the file gate.py?", ""),
     ("How many files call open_gate?", ""),
     ("What does open_gate return?", ""),
+    ("Where is the treasure defined?", ""),
 ])  # fmt: skip
 def test_what_stands_where_is_told_by_its_form(home: Home, code: str, question: str, answer: str) -> None:
     prepared = answers.prepare(home, code, question)
