@@ -51,11 +51,15 @@ _OPEN = re.compile(
     what\s+(did|does|do|will|would|should|could|can|has|had|is|was|are|were)\b.*\b(do|done|doing|feel|think|happen)\b)""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
-_LEANS = re.compile(
-    r"^(and|but|so|then|why)\b|\b(he|him|his|she|hers?|it|its|they|them|their|this|that|these|those|there|then)\b",
+_GOES_ON = re.compile(r"\W*(and|but|so|then)\b|.*\b(there|then)\W*$", re.IGNORECASE | re.DOTALL)
+_POINTS_BACK = re.compile(
+    r"\b(he|him|his|she|hers?|it|its|they|them|their|this|these|those)\b"
+    r"|(?<=\b(is|of)\s)that\b|(?<=\b(was|did|are)\s)that\b|(?<=\b(does|were|like)\s)that\b|(?<=\b(about|after)\s)that\b",
     re.IGNORECASE,
 )
 """Words that point back to what was said before."""
+SOON = 5
+"""Words after which such a word points to one of the question's own (`What did the boy do when he came home?`)."""
 
 
 @dataclass(frozen=True)
@@ -201,9 +205,18 @@ def is_open(question: str) -> bool:
 
 def in_context(question: str, earlier: Sequence[str]) -> str:
     """The words to look a question up by: with the question before it, if it leans on that (`And where did he go?`)."""
-    if earlier and (_LEANS.search(question) or len(Asked.of(question).words) < 2):
-        return f"{earlier[-1]} {question}"
-    return question
+    return f"{earlier[-1]} {question}" if earlier and _leans(question) else question
+
+
+def _leans(question: str) -> bool:
+    """Whether a question leans on the one before: it goes on from it, says hardly anything by itself, or soon points
+    back, and not to a name of its own."""
+    if len(Asked.of(question).words) < 2 or _GOES_ON.match(question):
+        return True
+    if (found := _POINTS_BACK.search(question)) is None:
+        return False
+    before = question[: found.start()].split()
+    return len(before) < SOON and not any(word[0].isupper() for word in before[1:])
 
 
 def is_foreign(question: str, found: Sequence[Found]) -> bool:

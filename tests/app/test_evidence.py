@@ -80,8 +80,11 @@ def test_a_question_of_the_whole_is_led_to_where_the_text_begins_or_ends(
 
 @pytest.mark.parametrize(
     ("question", "with_the_one_before"),
-    [("And who lives there?", True), ("Where did he go?", True), ("Why?", True), ("Who built the bridge?", False)],
-)
+    [("And who lives there?", True), ("Where did he go?", True), ("Why?", True), ("Who built the bridge?", False),
+     ("How old is that bridge?", True), ("What is the name of the ship that struck the bridge?", False),
+     ("Why was the bridge painted red?", False), ("Is there a north gate?", False), ("Who lived there?", True),
+     ("What did Anna give to her brother?", False), ("What did the miller do when the corn gave him trouble?", False)],
+)  # fmt: skip
 def test_a_follow_up_is_looked_up_with_the_question_before_it(question: str, with_the_one_before: bool) -> None:
     expected = f"Who built the mill? {question}" if with_the_one_before else question
     assert in_context(question, ["What is it?", "Who built the mill?"]) == expected
