@@ -27,7 +27,7 @@ from app.evidence import (
 )
 from app.home import Home
 from app.passages import Passage, Places
-from app.whereabouts import LISTED, lines_asked_for, name_asked_for, quoted
+from app.whereabouts import LISTED, are_absent, lines_asked_for, name_asked_for, quoted
 from model.sampling import Sampling
 from storage.conversations import Message
 
@@ -168,13 +168,14 @@ def prepare(
     prepared = Prepared(
         document_id, question, asked, len(asked), evidence=passages, nearest=nearest, sampling=sampling,
         insists=insists and asks_of_the_whole(look_up), points=in_words and asks_for_words(question, look_up),
-        looked_up=look_up, foreign=home.aids.choose_quotes and is_foreign(look_up, found),
+        looked_up=look_up,
+        foreign=home.aids.choose_quotes and (is_foreign(look_up, found) or are_absent(places, Asked.of(look_up))),
     )
     if not home.aids.choose_quotes:
         return prepared
     asks_in_words = in_words and not is_for_yes_or_no(question)
     if asks_in_words:
-        prepared = replace(prepared, lines=tuple(lines_asked_for(places, Asked.of(look_up))))
+        prepared = replace(prepared, lines=lines_asked_for(places, Asked.of(look_up)))
     if not found:
         return prepared
     candidates = quotable(places, best, Asked.of(look_up), asks_in_words)

@@ -16,21 +16,24 @@ from functools import lru_cache
 
 import snowballstemmer
 
-from app.source import called, defined, defines
+from app.source import called, defined, defines, in_code
 
 _WORD = re.compile(r"[^\W_]+")
-_WRITTEN = re.compile(r"\w+")
+_WRITTEN = re.compile(r"\w+(?:\.\w+)*")
+_NAME_LIKE = re.compile(r"\w*(?:[^\W_]_\w|\b_\w|[a-z\d][A-Z]|[A-Z]{2}|[A-Za-z]\d)\w*")
+"""What hardly can be a word of prose."""
+_NOT = re.compile(r"(?i)\bnot\b|n't\b|\bnever\b|\bexcept\b")
 _COMMON = frozenset(_WORD.findall("""
     a an the of in on at to for and or but is was are were be been being by with as that this these those it its from
     did do does done what which who whom whose when where why how many much he she they him her them his their there
     have has had can could would will shall should may might into than then so such not no nor if about also any some
     most more other one you your we our i me my s t
 """))
-_NAMES = r"(\w_\w|[a-z][A-Z]|\w\(\))"
+_NAMES = r"(\b_\w|\w_\w|[a-z][A-Z]|\w\(\))"
 """How the names of functions look in prose."""
 _KINDS = {
     "caller": r"(?i:\b(function|method|class|module|file|code)s?\b.*\b(call|use|invoke)[sd]?\b)"
-              rf"|(?i:\b(call|invoke)(s|d|ed)?\b).*{_NAMES}|{_NAMES}.*(?i:\b(called|invoked)\b)",
+              rf"|(?i:\b(call|invoke)(s|d|ed)?\b|\bcallers? of\b).*{_NAMES}|{_NAMES}.*(?i:\b(called|invoked|used)\b)",
     "definition": r"(?i)\b(defined?|defines|definition|declared?|implemented)\b",
     "number": r"(?i)\bhow (many|much|old|long|far|tall|large|big|high)\b|\bwhat (percent|number|percentage|amount)",
     "time": r"(?i)\bwhen\b|\b(what|which) (year|date|day|month|century|decade)\b",
@@ -43,8 +46,8 @@ _OF_CODE = frozenset(_WORD.findall("""
 """))
 """What a question about a definition or a call asks for, not what it is called."""
 _CALLER = re.compile(
-    r"(?i)\b(which|what) (function|method)s? (call|use|invoke)s?\b|\bwho (calls|invokes)\b"
-    r"|\b(called|invoked) (in|by|from)\b|\bin (which|what) (function|method)\b"
+    r"(?i)\b(which|what) (function|method)s?\b( (in|of|from)( \w+){1,3})? (call|use|invoke)s?\b|\bwho (calls|invokes)\b"
+    r"|\b(called|invoked) (in|by|from)\b|\bin (which|what) (function|method)\b|\b(list|name|all|the) callers of\b"
 )
 """How a question asks for the name of what calls something, not for what it calls."""
 _FILE = re.compile(r"(?i)\b(which|what) (file|module)s?\b|\bwhere\b")
@@ -70,7 +73,7 @@ def stem(word: str) -> str:
 class Asked:
     """What a question asks for: its content words in order, and the kind of thing (empty if its words do not say).
     of_code: it asks where something is defined or who calls it; of_files: in which file; of_names: for the name
-    of that file, or of the function that calls; names: its content words as they are written."""
+    of that file, or of the function that calls; names: what it names, as it is written; of_uses: who uses it."""
 
     words: tuple[str, ...]
     kind: str
@@ -78,6 +81,7 @@ class Asked:
     of_files: bool = False
     of_names: bool = False
     names: frozenset[str] = frozenset()
+    of_uses: bool = False
 
     @staticmethod
     def of(question: str) -> "Asked":
@@ -87,16 +91,39 @@ class Asked:
         of_code = kind in ("definition", "caller")
         small = _COMMON | _OF_CODE if of_code else _COMMON
         content = tuple(word for word in words if word not in small) or tuple(words)
-        of_files = of_code and not {"file", "files", "module", "where"}.isdisjoint(words)
+        written = _WRITTEN.findall(question)
+        of_files = of_code and not {"file", "files", "module", "modules", "where"}.isdisjoint(map(str.lower, written))
         form = _FILE if of_files else _CALLER if kind == "caller" else None
         of_names = form is not None and form.search(question) is not None
-        names = frozenset(name for name in _WRITTEN.findall(question) if name.lower() not in _COMMON | _OF_CODE)
-        return Asked(content, kind, of_code, of_files, of_names, names)
+        names = _names(written, content) if of_names and not _NOT.search(question) else frozenset()
+        return Asked(content, kind, of_code, of_files, of_names, names, re.search(r"(?i)\buse", question) is not None)
 
     def has_name_of(self, line: str) -> bool:
-        """Whether what a line of code defines, or something that it calls, has its name in the question."""
-        found = [defined(line)] if self.kind == "definition" else [name.rpartition(".")[2] for name in called(line)]
-        return not self.names.isdisjoint(found)
+        """Whether what a line of code defines, or something that it calls or uses, has its name in the question."""
+        if self.kind == "definition":
+            return defined(line) in self.names
+        if self.of_uses:
+            return defined(line) not in self.names and not self.names.isdisjoint(re.findall(r"\w+", in_code(line)))
+        return not self.names.isdisjoint(name.rpartition(".")[2] for name in called(line))
+
+
+def _names(written: Sequence[str], content: Sequence[str]) -> frozenset[str]:
+    """What a question of code names word for word: what looks like names; else the one word that says anything."""
+    last = [name.rpartition(".")[2] for name in written]
+    alike = frozenset(filter(is_name, last))
+    common = _COMMON | _OF_CODE
+    plain = frozenset(name for name in last if name.lower() not in common) if len(set(content)) == 1 else frozenset()
+    return alike or (plain if len(plain) == 1 else frozenset())
+
+
+def is_name(word: str) -> bool:
+    """Whether a word looks like a name of code (`read_state`, `isName`), as hardly one of prose does."""
+    return _NAME_LIKE.fullmatch(word) is not None
+
+
+def names_in(question: str) -> list[str]:
+    """The words of a question that look like names of code."""
+    return [name for name in re.findall(r"\w+", question) if is_name(name)]
 
 
 def has_content(words: str) -> bool:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.choosing import Asked, Chooser, stem
+from app.choosing import Asked, Chooser, names_in, stem
 from app.excerpts import around, line_of, share
 from app.extract.document import HEADER
 from app.home import Home
@@ -204,8 +204,12 @@ def is_open(question: str) -> bool:
 
 
 def in_context(question: str, earlier: Sequence[str]) -> str:
-    """The words to look a question up by: with the question before it, if it leans on that (`And where did he go?`)."""
-    return f"{earlier[-1]} {question}" if earlier and _leans(question) else question
+    """The words to look a question up by: with the question before it, if it leans on that (`And where did he go?`); of
+    one about code with the name that it points back to (`And who calls it?`)."""
+    if not earlier or not _leans(question):
+        return question
+    named = _POINTS_BACK.sub("".join(names_in(earlier[-1])[-1:]), question, count=1)
+    return named if Asked.of(named).names else f"{earlier[-1]} {question}"
 
 
 def _leans(question: str) -> bool:

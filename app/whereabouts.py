@@ -5,13 +5,13 @@ text, and where they stand is the answer: neither search nor model is needed. El
 quoted with what it stands in.
 """
 
-from collections.abc import Iterator
+import re
 from pathlib import PurePosixPath
 
-from app.choosing import Asked, is_answer_in_code
+from app.choosing import Asked, is_answer_in_code, is_name
 from app.extract.text import PROGRAMS
 from app.passages import Passage, Places
-from app.source import SHORT, defined, definition_around, file_header, lines_with
+from app.source import SHORT, defined, definition_around, encloses, file_header, holds, lines_with
 
 LISTED = 12
 """Places that an answer names, at most."""
@@ -19,25 +19,51 @@ _CODE = frozenset({*PROGRAMS, ".js", ".cjs", ".jsx", ".vue", ".svelte", ".ipynb"
 """Files whose lines define and call; others may speak of that in lines that look so."""
 
 
-def lines_asked_for(places: Places, asked: Asked) -> Iterator[tuple[Passage, str]]:
+def lines_asked_for(places: Places, asked: Asked) -> tuple[tuple[Passage, str], ...]:
     """The lines whose place answers, each place once, in the text's order, and the name of that: where a name of a file
-    or of a function is asked for, those that define, or call, what the question names word for word."""
-    seen = {""}
-    for line in lines_with(places.text, asked.names) if asked.of_names else ():
-        if asked.has_name_of(places.words(line)) and _is_code(places, line):
-            if (name := _name(places, line, asked)) not in seen:
-                yield line, name
-            seen.add(name)
+    or of a function is asked for, those that define, call or use what the question names word for word. None where it
+    cannot be told for one of them: what is left would look as if it were all."""
+    found: dict[tuple[int, str], tuple[Passage, str, str]] = {}
+    for line in lines_with(places.text, asked.names):
+        if asked.has_name_of(places.words(line)) and PurePosixPath(_file(places, line)).suffix.lower() in _CODE:
+            place = _place(places, line, asked)
+            if place is None:
+                return ()
+            found.setdefault(place[:2], (line, place[1], place[2]))
+    names = [name for _, name, _ in found.values()]
+    return tuple((line, more if names.count(name) > 1 else name) for line, name, more in found.values())
+
+
+def _place(places: Places, line: Passage, asked: Asked) -> tuple[int, str, str] | None:
+    """Where the place begins that is asked for, its name, and a longer one for where that is another's, too; None where
+    it cannot be told."""
+    file = _file(places, line)
+    if asked.of_files:
+        return 0, file, file
+    outer = line if encloses(places.words(line)) else definition_around(places, line)
+    if outer is None:
+        outside = f"{file} (outside functions)"
+        at_edge = places.text[line.char_start - 1 : line.char_start] in ("", "\n")
+        return (0, outside, outside) if at_edge or file.endswith(".py") else None
+    words = places.words(outer)
+    if holds(words) and not file.endswith(".py"):
+        return None  # the function in it begins in a way that is not known
+    around = definition_around(places, outer)
+    longer = f"{defined(places.words(around))}.{defined(words)}" if around else f"{defined(words)} ({file})"
+    return outer.char_start, defined(words), longer
+
+
+def are_absent(places: Places, asked: Asked) -> bool:
+    """Whether a question of code has names, and none of them stands anywhere in the text, in whatever letters."""
+    names = "|".join(map(re.escape, filter(is_name, asked.names)))
+    return bool(names) and re.search(rf"\b(?:{names})\b", places.text, re.IGNORECASE) is None
 
 
 def name_asked_for(places: Places, line: Passage, asked: Asked) -> str:
     """Where the place of a line of code answers, the name asked for: of the file that it is in, or of the function that
     it is called in; "" for other lines and other questions."""
-    answers = asked.of_names and is_answer_in_code(asked, places.words(line))
-    return _name(places, line, asked) if answers else ""
-
-
-def _name(places: Places, line: Passage, asked: Asked) -> str:
+    if not asked.of_names or not is_answer_in_code(asked, places.words(line)):
+        return ""
     if not asked.of_files:
         outer = definition_around(places, line)
         return defined(places.words(outer)) if outer else ""
@@ -57,10 +83,6 @@ def quoted(places: Places, sentence: Passage, asked: Asked) -> tuple[Passage, st
     if asked.of_files and (header := file_header(places, sentence)):
         above = [header, *above]
     return sentence, " … ".join(" ".join(words.split()) for words in (*above, places.words(sentence)))
-
-
-def _is_code(places: Places, line: Passage) -> bool:
-    return PurePosixPath(_file(places, line)).suffix.lower() in _CODE
 
 
 def _file(places: Places, line: Passage) -> str:
