@@ -38,6 +38,8 @@ MOST_MESSAGES = 100_000
 """Caps on what is unpacked: bytes, and messages."""
 
 FACTS, TEXT = "document.json", "text.txt"
+_DAMAGE = (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, zlib.error)
+"""What a member that is not as it was written raises."""
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
@@ -147,7 +149,7 @@ def bring_in(home: Home, path: Path) -> Imported:
         raise OncereadError(f"{path}: no such file") from error
     except OSError as error:
         raise OncereadError(f"{path} cannot be read ({error.strerror or error})") from error
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, zlib.error) as error:
+    except _DAMAGE as error:
         raise OncereadError(f"{path} is no file that `onceread export` wrote, or is damaged ({error})") from error
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise OncereadError(f"{path} is no file that `onceread export` wrote (its facts are odd: {error})") from error
@@ -174,7 +176,7 @@ def _take_state(
     try:
         tensors = _tensors(state["tensors"], archive, engine.state_bytes(len(ids)))
         value = engine.restore(len(ids), tensors)
-    except (StateError, OncereadError) as error:
+    except (StateError, OncereadError, *_DAMAGE) as error:
         return 0, f"its state was left out ({error}): the document is read again when asked"
     evicted = states.make_room(home, document_id, len(ids))
     states.save(home, document_id, prefixes, value)

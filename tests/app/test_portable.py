@@ -183,6 +183,18 @@ def test_a_state_that_is_odd_stays_out(
     assert reading.read(other, result.document).tokens_reused == 0
 
 
+def test_a_damaged_state_stays_out_and_the_text_and_what_was_said_come_in(other: Home, exported: Path) -> None:
+    with zipfile.ZipFile(exported) as archive:
+        one = next(each for each in archive.infolist() if each.filename.startswith("tensors/"))
+    data = bytearray(exported.read_bytes())
+    data[one.header_offset + 30 + len(one.filename) + one.compress_size // 2] ^= 1
+    exported.write_bytes(data)
+    came = portable.bring_in(other, exported)
+    assert (came.tokens, came.conversations) == (0, 1)
+    assert "state was left out" in came.reason
+    assert other.documents.text(came.document) == TEXT
+
+
 def test_what_a_message_claims_is_looked_up_again(other: Home, exported: Path) -> None:
     def lie(facts: dict[str, Any], _members: dict[str, bytes]) -> None:
         message = facts["conversations"][0]["messages"][1]
