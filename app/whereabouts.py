@@ -15,6 +15,8 @@ from app.source import SHORT, defined, definition_around, encloses, file_header,
 
 LISTED = 12
 """Places that an answer names, at most."""
+LONGEST = 1000
+"""Characters of a line that a person wrote; longer ones are a machine's, and say nothing of where they stand."""
 _CODE = frozenset({*PROGRAMS, ".js", ".cjs", ".jsx", ".vue", ".svelte", ".ipynb"})
 """Files whose lines define and call; others may speak of that in lines that look so."""
 
@@ -26,7 +28,7 @@ def lines_asked_for(places: Places, asked: Asked) -> tuple[tuple[Passage, str], 
     found: dict[tuple[int, str], tuple[Passage, str, str]] = {}
     for line in lines_with(places.text, asked.names):
         if asked.has_name_of(places.words(line)) and PurePosixPath(_file(places, line)).suffix.lower() in _CODE:
-            place = _place(places, line, asked)
+            place = _place(places, line, asked) if line.length <= LONGEST else None
             if place is None:
                 return ()
             found.setdefault(place[:2], (line, place[1], place[2]))

@@ -121,12 +121,16 @@ def test_functions_are_known_in_other_languages(home: Home, tmp_path: Path) -> N
     assert names == {"charge", "later", "tax", "Push", "retry", "outer", "one", "run.py (outside functions)"}
 
 
-def test_nothing_is_told_by_form_where_one_place_is_not_known(home: Home, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "text"), [
+    ("ring.c", "int push(int x)\n{\n    send(x);\n}\n"), ("all.min.js", "function f(){" + "send(1);" * 200 + "}\n")])
+def test_nothing_is_told_by_form_where_one_place_is_not_known(
+    home: Home, tmp_path: Path, name: str, text: str
+) -> None:
     home.aids = Aids(1, True, fit=1.0)
     folder = tmp_path / "code"
     folder.mkdir()
     (folder / "run.py").write_text("def run():\n    send(1)\n", "utf-8")
-    (folder / "ring.c").write_text("int push(int x)\n{\n    send(x);\n}\n", "utf-8")
+    (folder / name).write_text(text, "utf-8")
     document = library.add(home, [folder]).id
     assert answers.prepare(home, document, "Which functions call send?").lines == ()
 
