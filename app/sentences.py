@@ -35,7 +35,8 @@ def _goes_on(text: str, start: int, gap: re.Match[str]) -> bool:
     before, blank = text[start : gap.start()], gap.group()
     if "\n" not in blank:
         return bool(_NO_END.search(before[-9:]))
-    if blank.count("\n") > 1 or not blank.endswith("\n") or len(before) - before.rfind("\n") - 1 < WRAPPED:
+    line = text[text.rfind("\n", 0, gap.start()) + 1 : gap.start()]  # the sentence may begin in the midst of it
+    if blank.count("\n") > 1 or not blank.endswith("\n") or len(line) < WRAPPED:
         return False
     return text[gap.end() : gap.end() + 1].isalpha() and (before[-1:].isalpha() or before[-1:] in ",-—")
 

@@ -11,7 +11,7 @@
 set -euo pipefail
 python=${PYTHON:-python3}
 code=${CODE:-$PWD}
-parts=5 nears=(${NEARS:-0.5})
+parts=5 nears=(${NEARS:-0.3 0.5})
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTHONPATH=$code:/tmp/site
 
 fill() {

@@ -37,6 +37,12 @@ def test_a_sentence_goes_on_over_wrapped_lines() -> None:
     assert len(of(text)) == 2
 
 
+def test_a_sentence_that_begins_in_the_midst_of_a_wrapped_line_goes_on_in_the_next() -> None:
+    text = "She had built two harbours in the south. Construction began in April\nand took four years. It was high."
+    assert of(text)[1] == "Construction began in April\nand took four years."
+    assert of("It rained. They\nleft.")[1:] == ["They", "left."]  # a short line is a line of its own
+
+
 @given(st.text(st.sampled_from("aB. \n,é。?\"'"), max_size=900))
 def test_every_character_but_blanks_is_in_one_sentence_and_one_passage(text: str) -> None:
     for cut in (list(sentences(text)), passages(text, size=100)):
