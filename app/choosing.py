@@ -33,7 +33,8 @@ _NAMES = r"(\b_\w|\w_\w|[a-z][A-Z]|\w\(\))"
 """How the names of functions look in prose."""
 _KINDS = {
     "caller": r"(?i:\b(function|method|class|module|file|code)s?\b.*\b(call|use|invoke)[sd]?\b)"
-              rf"|(?i:\b(call|invoke)(s|d|ed)?\b|\bcallers? of\b).*{_NAMES}|{_NAMES}.*(?i:\b(called|invoked|used)\b)",
+              rf"|(?i:\b(call|invoke)(s|d|ed)?\b|\bcallers? of\b).*{_NAMES}|{_NAMES}.*(?i:\b(called|invoked)\b)"
+              rf"|(?i:\bwhere\b).*{_NAMES}.*(?i:\bused\b)",
     "definition": r"(?i)\b(defined?|defines|definition|declared?|implemented)\b",
     "number": r"(?i)\bhow (many|much|old|long|far|tall|large|big|high)\b|\bwhat (percent|number|percentage|amount)",
     "time": r"(?i)\bwhen\b|\b(what|which) (year|date|day|month|century|decade)\b",
