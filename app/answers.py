@@ -160,6 +160,7 @@ def prepare(
         return Prepared(document_id, question, ids, len(ids), sampling=sampling)
     places = places_of(home, document_id)
     look_up = look_up or in_context(question, [exchange.question for exchange in earlier])
+    sought = Asked.of(look_up)
     found = find(home, document_id, places, look_up, home.aids.excerpt)
     nearest = tuple(one.sentence for one in found[:NEAREST])
     best = chosen(found, count)
@@ -169,16 +170,16 @@ def prepare(
         document_id, question, asked, len(asked), evidence=passages, nearest=nearest, sampling=sampling,
         insists=insists and asks_of_the_whole(look_up), points=in_words and asks_for_words(question, look_up),
         looked_up=look_up,
-        foreign=home.aids.choose_quotes and (is_foreign(look_up, found) or are_absent(places, Asked.of(look_up))),
+        foreign=home.aids.choose_quotes and (is_foreign(look_up, found) or are_absent(places, sought)),
     )
     if not home.aids.choose_quotes:
         return prepared
     asks_in_words = in_words and not is_for_yes_or_no(question)
     if asks_in_words:
-        prepared = replace(prepared, lines=lines_asked_for(places, Asked.of(look_up)))
+        prepared = replace(prepared, lines=lines_asked_for(places, sought))
     if not found:
         return prepared
-    candidates = quotable(places, best, Asked.of(look_up), asks_in_words)
+    candidates = quotable(places, best, sought, asks_in_words)
     opening = candidates[0].opening
     return replace(
         prepared, ids=(*asked, *home.engine.tokenizer.encode(opening)), opening=opening,

@@ -20,8 +20,10 @@ from app.source import called, defined, defines, in_code
 
 _WORD = re.compile(r"[^\W_]+")
 _WRITTEN = re.compile(r"\w+(?:\.\w+)*")
+"""A name of code as it is written, whole, with what it is a part of."""
 _NAME_LIKE = re.compile(r"\w*(?:[^\W_]_\w|\b_\w|[a-z\d][A-Z]|[A-Z]{2}|[A-Za-z]\d)\w*")
 """What hardly can be a word of prose."""
+_USES = re.compile(r"(?i)\buse[sd]?\b")
 _NOT = re.compile(r"(?i)\bnot\b|n't\b|\bnever\b|\bexcept\b")
 _COMMON = frozenset(_WORD.findall("""
     a an the of in on at to for and or but is was are were be been being by with as that this these those it its from
@@ -97,7 +99,7 @@ class Asked:
         form = _FILE if of_files else _CALLER if kind == "caller" else None
         of_names = form is not None and form.search(question) is not None
         names = _names(written, content) if of_names and not _NOT.search(question) else frozenset()
-        return Asked(content, kind, of_code, of_files, of_names, names, re.search(r"(?i)\buse", question) is not None)
+        return Asked(content, kind, of_code, of_files, of_names, names, _USES.search(question) is not None)
 
     def has_name_of(self, line: str) -> bool:
         """Whether what a line of code defines, or something that it calls or uses, has its name in the question."""

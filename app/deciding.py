@@ -90,7 +90,7 @@ def _none(home: Home, prepared: Prepared, found: Pointed | None) -> float | None
 
 
 def _located(home: Home, prepared: Prepared) -> Prepared:
-    """A question that lines of code answer by where they stand: all of them are cited."""
+    """A question that lines of code answer by where they stand: all of them, `LISTED` at most, are cited."""
     asked = Asked.of(prepared.looked_up)
     quote, words = quoted(places_of(home, prepared.document), prepared.lines[0][0], asked)
     names = [name for _, name in prepared.lines]

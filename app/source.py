@@ -70,7 +70,8 @@ def lines_with(text: str, names: frozenset[str]) -> Iterator[Passage]:
     last = -1
     for found in re.finditer(rf"\b(?:{'|'.join(map(re.escape, sorted(names)))})\b", text) if names else ():
         if found.start() > last:
-            start, last = text.rfind("\n", 0, found.start()) + 1, (text + "\n").find("\n", found.start())
+            start, end = text.rfind("\n", 0, found.start()) + 1, text.find("\n", found.start())
+            last = len(text) if end < 0 else end
             words = text[start:last]
             if not _COMMENT.match(words):
                 yield Passage(start + _indent(words), start + len(words.rstrip()))

@@ -23,8 +23,8 @@ _CODE = frozenset({*PROGRAMS, ".js", ".cjs", ".jsx", ".vue", ".svelte", ".ipynb"
 
 def lines_asked_for(places: Places, asked: Asked) -> tuple[tuple[Passage, str], ...]:
     """The lines whose place answers, each place once, in the text's order, and the name of that: where a name of a file
-    or of a function is asked for, those that define, call or use what the question names word for word. None where it
-    cannot be told for one of them: what is left would look as if it were all."""
+    or of a function is asked for, those that define, call or use what the question names word for word. Empty where
+    it cannot be told for one of them: what is left would look as if it were all."""
     found: dict[tuple[int, str], tuple[Passage, str, str]] = {}
     for line in lines_with(places.text, asked.names):
         if asked.has_name_of(places.words(line)) and PurePosixPath(_file(places, line)).suffix.lower() in _CODE:
@@ -37,8 +37,8 @@ def lines_asked_for(places: Places, asked: Asked) -> tuple[tuple[Passage, str], 
 
 
 def _place(places: Places, line: Passage, asked: Asked) -> tuple[int, str, str] | None:
-    """Where the place begins that is asked for, its name, and a longer one for where that is another's, too; None where
-    it cannot be told."""
+    """The character at which the place begins that is asked for (of a file 0), its name, and a longer one for where
+    that is another's, too; None where it cannot be told."""
     file = _file(places, line)
     if asked.of_files:
         return 0, file, file

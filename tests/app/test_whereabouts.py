@@ -27,7 +27,7 @@ class Clerk:
 '''
 GATE = "def open_gate(key):\n    return key\n\ndef is_the_key_of(gate, key):\n    return gate == key\n\nopen_gate(1)\n"
 CONSTANT = "OPEN_AT: int = 6\n"
-OTHER = "def lock():\n    pass\n"
+OTHER = "def lock():\n    pass\n\ndef later():\n    use_key(1)\n\ndef never():\n    return use_key\n"
 NOTES = "# Notes\n\nclass treasure was buried,\n  so they say; call `open_gate(key)` in the morning.\n"
 
 
@@ -52,6 +52,7 @@ def code(home: Home, tmp_path: Path) -> str:
     ("Which functions call open_gate?", "open_mill, lock, gate.py (outside functions)"),
     ("Which functions in this project call open_gate?", "open_mill, lock, gate.py (outside functions)"),
     ("List all callers of open_mill.", "weigh"),
+    ("Which functions call use_key?", "later"),  # not those that only name it
     ("Where is open_mill used?", "mill.py"),
     ("Which files call open_gate?", "gate.py, mill.py"),
     ("Which file defines lock?", "mill.py, other.py"),
